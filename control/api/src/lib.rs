@@ -1,0 +1,1 @@
+//! The contract between controller, nodes and command line

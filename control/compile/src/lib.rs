@@ -1,0 +1,1 @@
+//! From what a person wrote to what a node enforces

@@ -1,0 +1,1 @@
+//! From conversations seen to rules proposed

@@ -1,0 +1,1 @@
+//! Where workloads and allowlists come from

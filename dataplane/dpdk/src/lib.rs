@@ -1,0 +1,1 @@
+//! Safe use of DPDK: environment, memory pools, ports

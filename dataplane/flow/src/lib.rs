@@ -1,0 +1,1 @@
+//! Following connections: defragmentation, flow table, TCP state, timers, reassembly

@@ -1,0 +1,3 @@
+//! The compiled allowlist: identities, applications, one decision.
+
+pub mod spec;

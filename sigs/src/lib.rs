@@ -1,0 +1,1 @@
+//! Patterns to look for in what is allowed
