@@ -78,6 +78,64 @@ pub struct ProbeInput<'a> {
     pub transport: Transport,
 }
 
+/// A set of byte values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSet([u64; 4]);
+
+impl ByteSet {
+    /// Every byte.
+    pub const ANY: Self = Self([u64::MAX; 4]);
+
+    /// No byte: the side never speaks first to anybody who counts.
+    pub const NONE: Self = Self([0; 4]);
+
+    /// The bytes of `list`.
+    pub const fn of(list: &[u8]) -> Self {
+        let mut set = Self::NONE;
+        let mut index = 0;
+        while index < list.len() {
+            set = set.and_range(list[index], list[index]);
+            index += 1;
+        }
+        set
+    }
+
+    /// This set and the bytes from `first` to `last`, both included.
+    pub const fn and_range(mut self, first: u8, last: u8) -> Self {
+        let mut byte = first;
+        loop {
+            self.0[(byte >> 6) as usize] |= 1 << (byte & 63);
+            if byte >= last {
+                return self;
+            }
+            byte += 1;
+        }
+    }
+
+    /// Whether `byte` is a member.
+    pub const fn contains(self, byte: u8) -> bool {
+        self.0[(byte >> 6) as usize] & (1 << (byte & 63)) != 0
+    }
+}
+
+/// The bytes that each side of an application may begin with, seen from the start: keeps its
+/// probe from being asked about anything else. Where it says no, the probe must say not mine.
+#[derive(Clone, Copy, Debug)]
+pub struct Openings {
+    /// First byte from the client.
+    pub to_server: ByteSet,
+    /// First byte from the server.
+    pub to_client: ByteSet,
+}
+
+impl Openings {
+    /// No promise.
+    pub const ANY: Self = Self {
+        to_server: ByteSet::ANY,
+        to_client: ByteSet::ANY,
+    };
+}
+
 /// What a parser did with its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -112,6 +170,8 @@ pub trait Application: Default {
     const PORTS: &'static [u16];
     /// The fields it may emit.
     const FIELDS: &'static [FieldSpec];
+    /// The bytes that its sides may begin with.
+    const OPENINGS: Openings = Openings::ANY;
 
     /// Judges the first bytes. Called again as more arrive, until no candidate is unsure.
     fn probe(input: &ProbeInput<'_>) -> Probe;
@@ -121,12 +181,18 @@ pub trait Application: Default {
 
     /// The message at the front of `input` is larger than the engine keeps: skip or give up.
     /// The default gives the direction up.
-    fn overflow(&mut self, _direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
+    fn overflow(
+        &mut self,
+        _direction: Direction,
+        _input: &[u8],
+        _sink: &mut dyn EventSink,
+    ) -> Step {
         Step::Done
     }
 
-    /// `length` bytes were lost in this direction. Returns whether the parser can go on (it then
-    /// looks for the next message itself); the default gives up.
+    /// `length` bytes were lost in this direction; 0: the stream is picked up in the middle, this
+    /// far unseen, and the input follows. Returns whether the parser can go on (it then looks for
+    /// the next message itself); the default gives up.
     fn gap(&mut self, _direction: Direction, _length: u64) -> bool {
         false
     }

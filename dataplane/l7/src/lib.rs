@@ -1,9 +1,22 @@
 //! Naming the application of a connection from its bytes, and reading the fields policy asks for.
 //!
-//! Add an application: one file in `proto/`, one line in [`registry`].
+//! Add an application: one file in `proto/`, one row in [`registry`].
 
+#[macro_use]
+mod dispatch;
+
+mod app;
 mod application;
+mod engine;
 mod event;
+mod pool;
+pub mod registry;
 
-pub use application::{Application, Confidence, FieldKind, FieldSpec, Probe, ProbeInput, Step, Transport};
+pub use app::{AppId, AppSet};
+pub use application::{
+    Application, ByteSet, Confidence, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
+};
+pub use engine::{AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId};
 pub use event::{Event, EventKind, EventSink, Field, Value};
+pub use registry::proto;

@@ -1,0 +1,329 @@
+//! Identify and parse: from the bytes of a connection to its application and events.
+//!
+//! Trusts: that stream bytes arrive in order and datagrams whole. Distrusts: every byte, every
+//! port, and the parsers: one that makes no progress or claims more than it was given is stopped.
+//! Reasons: none of its own; it reports violations, and the caller decides what they cost.
+//! Memory: `sessions` sessions and `pending_pool_bytes` of kept bytes, all allocated by
+//! [`Engine::new`]; a connection keeps at most `pending_bytes` each way.
+
+mod identify;
+mod run;
+
+use weir_wire::Direction;
+
+use crate::pool::{Buffer, Pool};
+use crate::registry::{self, Parser};
+use crate::{AppId, AppSet, Confidence, Event, Transport};
+
+/// What the engine may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at the same time.
+    pub sessions: usize,
+    /// Bytes of each direction that are looked at before the application is decided.
+    pub probe_bytes: usize,
+    /// Packets that are looked at before the application is decided. Of a stream, only packets
+    /// once 512 bytes have come count as the last, so that tiny segments do not hide it.
+    pub probe_packets: u16,
+    /// Bytes of one direction kept for a message that is not complete.
+    pub pending_bytes: usize,
+    /// Bytes kept for all connections together.
+    pub pending_pool_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 65_536,
+            probe_bytes: 2_048,
+            probe_packets: 16,
+            pending_bytes: 16 << 10,
+            pending_pool_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Takes the events of every parser.
+pub trait AppEventSink {
+    /// Called once per message, in the order of the stream.
+    fn event(&mut self, app: AppId, event: &Event<'_>);
+}
+
+/// A connection within the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(u32);
+
+/// What is known of a connection's application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identification {
+    /// None: still deciding. [`AppId::UNKNOWN`]: nothing that is known.
+    pub app: Option<AppId>,
+    /// What it may still turn out to be; while deciding, [`AppId::UNKNOWN`] is always among them.
+    pub candidates: AppSet,
+    /// How sure the answer is.
+    pub confidence: Confidence,
+    /// What gave the answer.
+    pub evidence: &'static str,
+    /// The application it began with, once it has become another.
+    pub carried: Option<AppId>,
+    /// The bytes contradicted the application, and nothing behind that point was read.
+    pub violation: Option<&'static str>,
+}
+
+/// What the engine wants next of a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Go on feeding.
+    Feed,
+    /// The next bytes of this direction, this many, need not be fed: report them with
+    /// [`Engine::skipped`], or feed them all the same.
+    Skip(u64),
+    /// Nothing more of this direction is of interest.
+    Done,
+}
+
+/// What a call brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What is wanted next of this direction.
+    pub interest: Interest,
+    /// The application became known, or changed, in this call.
+    pub identified: bool,
+    /// The bytes contradict the application; what follows is not read.
+    pub violation: Option<&'static str>,
+}
+
+/// Names applications and parses them, for one worker.
+pub struct Engine {
+    limits: Limits,
+    sessions: Vec<Session>,
+    free: Vec<u32>,
+    pool: Pool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Free,
+    Probing,
+    Parsing,
+    Over,
+}
+
+struct Session {
+    parser: Parser,
+    sides: [Side; 2],
+    candidates: AppSet,
+    server_port: u16,
+    packets: u16,
+    phase: Phase,
+    transport: Transport,
+    from_start: bool,
+    first: Option<Direction>,
+    app: Option<AppId>,
+    carried: Option<AppId>,
+    confidence: Confidence,
+    changes: u8,
+    evidence: &'static str,
+    violation: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Side {
+    /// While probing: the first bytes. Then: a message that is not complete.
+    kept: Buffer,
+    /// Bytes to come that nobody wants.
+    skip: u64,
+    done: bool,
+}
+
+impl Session {
+    fn empty() -> Self {
+        Self {
+            parser: Parser::None,
+            sides: [Side::default(), Side::default()],
+            candidates: AppSet::EMPTY,
+            server_port: 0,
+            packets: 0,
+            phase: Phase::Free,
+            transport: Transport::Tcp,
+            from_start: true,
+            first: None,
+            app: None,
+            carried: None,
+            confidence: Confidence::None,
+            changes: 0,
+            evidence: "too few bytes yet",
+            violation: None,
+        }
+    }
+
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        &mut self.sides[direction as usize]
+    }
+
+    fn interest(&self, direction: Direction) -> Interest {
+        let side = &self.sides[direction as usize];
+        match self.phase {
+            Phase::Probing => Interest::Feed,
+            Phase::Parsing if side.done => Interest::Done,
+            Phase::Parsing if side.skip > 0 => Interest::Skip(side.skip),
+            Phase::Parsing => Interest::Feed,
+            Phase::Free | Phase::Over => Interest::Done,
+        }
+    }
+
+    /// Ends reading; what was said of the application stays.
+    fn end(&mut self, pool: &mut Pool) {
+        for side in &mut self.sides {
+            pool.release(&mut side.kept);
+            side.done = true;
+        }
+        self.parser = Parser::None;
+        self.phase = Phase::Over;
+    }
+}
+
+impl Engine {
+    /// Allocates everything that the limits allow.
+    pub fn new(limits: Limits) -> Self {
+        let count = u32::try_from(limits.sessions).unwrap_or(u32::MAX);
+        let large = limits.pending_bytes.max(limits.probe_bytes);
+        Self {
+            sessions: (0..count).map(|_| Session::empty()).collect(),
+            free: (0..count).rev().collect(),
+            pool: Pool::new(limits.probe_bytes, large, limits.pending_pool_bytes),
+            limits: Limits {
+                pending_bytes: large,
+                ..limits
+            },
+        }
+    }
+
+    /// Begins a connection. None when every session is in use.
+    pub fn open(
+        &mut self,
+        transport: Transport,
+        server_port: u16,
+        from_start: bool,
+    ) -> Option<SessionId> {
+        let slot = self.free.pop()?;
+        let session = &mut self.sessions[slot as usize];
+        *session = Session::empty();
+        session.phase = Phase::Probing;
+        session.transport = transport;
+        session.server_port = server_port;
+        session.from_start = from_start;
+        session.candidates = registry::carried_by(transport).with(AppId::UNKNOWN);
+        Some(SessionId(slot))
+    }
+
+    /// Takes the next bytes of a stream's direction, or one datagram.
+    pub fn data(
+        &mut self,
+        id: SessionId,
+        direction: Direction,
+        bytes: &[u8],
+        sink: &mut dyn AppEventSink,
+    ) -> Outcome {
+        let Some(session) = self.sessions.get_mut(id.0 as usize) else {
+            return Outcome {
+                interest: Interest::Done,
+                identified: false,
+                violation: None,
+            };
+        };
+        let mut turn = run::Turn::new(session, &mut self.pool, &self.limits, sink);
+        match turn.reader.session.phase {
+            _ if bytes.is_empty() => {}
+            Phase::Probing => turn.identify(direction, bytes),
+            Phase::Parsing => turn.feed(direction, bytes),
+            Phase::Free | Phase::Over => {}
+        }
+        turn.finish(direction)
+    }
+
+    /// Counts bytes that were not fed because of [`Interest::Skip`].
+    pub fn skipped(&mut self, id: SessionId, direction: Direction, length: u64) {
+        if let Some(session) = self.sessions.get_mut(id.0 as usize) {
+            let side = session.side(direction);
+            side.skip = side.skip.saturating_sub(length);
+        }
+    }
+
+    /// Bytes of this direction were lost for good.
+    pub fn gap(&mut self, id: SessionId, direction: Direction, length: u64) -> Outcome {
+        let Some(session) = self.sessions.get_mut(id.0 as usize) else {
+            return Outcome {
+                interest: Interest::Done,
+                identified: false,
+                violation: None,
+            };
+        };
+        match session.phase {
+            Phase::Probing => {
+                let kept = &mut session.sides[direction as usize].kept;
+                self.pool.release(kept);
+                session.from_start = false;
+            }
+            Phase::Parsing => {
+                let side = &mut session.sides[direction as usize];
+                let lost = length.saturating_sub(side.skip);
+                side.skip = side.skip.saturating_sub(length);
+                if lost > 0 {
+                    self.pool.release(&mut side.kept);
+                    if !session.parser.gap(direction, lost) {
+                        session.end(&mut self.pool);
+                    }
+                }
+            }
+            Phase::Free | Phase::Over => {}
+        }
+        Outcome {
+            interest: session.interest(direction),
+            identified: false,
+            violation: None,
+        }
+    }
+
+    /// What is known of the connection.
+    pub fn identification(&self, id: SessionId) -> Identification {
+        let empty = Session::empty();
+        let session = self.sessions.get(id.0 as usize).unwrap_or(&empty);
+        Identification {
+            app: session.app,
+            candidates: session.app.map_or(session.candidates, AppSet::of),
+            confidence: session.confidence,
+            evidence: session.evidence,
+            carried: session.carried,
+            violation: session.violation,
+        }
+    }
+
+    /// What is wanted next of a direction.
+    pub fn interest(&self, id: SessionId, direction: Direction) -> Interest {
+        self.sessions
+            .get(id.0 as usize)
+            .map_or(Interest::Done, |session| session.interest(direction))
+    }
+
+    /// Ends a connection and takes its memory back.
+    pub fn close(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id.0 as usize)
+            && session.phase != Phase::Free
+        {
+            session.end(&mut self.pool);
+            session.phase = Phase::Free;
+            self.free.push(id.0);
+        }
+    }
+
+    /// Open connections.
+    pub fn open_sessions(&self) -> usize {
+        self.sessions.len() - self.free.len()
+    }
+
+    /// Bytes of memory that hold kept bytes.
+    pub fn pending_bytes_used(&self) -> usize {
+        self.pool.used_bytes()
+    }
+}

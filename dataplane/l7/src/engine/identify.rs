@@ -1,0 +1,208 @@
+//! Identify: asks the candidates about the first bytes until one is certain or all is in vain.
+
+use weir_wire::Direction;
+
+use super::Phase;
+use super::run::Turn;
+use crate::registry::{self, Parser};
+use crate::{AppId, AppSet, Confidence, Probe, ProbeInput, Transport};
+
+/// Bytes of a stream before which the packet limit does not count.
+const PACKET_LIMIT_FROM_BYTES: usize = 512;
+
+impl Turn<'_> {
+    /// Judges the connection with new bytes; once decided, has them parsed.
+    pub(super) fn identify(&mut self, direction: Direction, bytes: &[u8]) {
+        let session = &mut *self.reader.session;
+        let first = *session.first.get_or_insert(direction);
+        session.packets = session.packets.saturating_add(1);
+        let (fresh, taken) = self.join(direction, bytes);
+        let decided = self.judge(direction, fresh);
+        let decided = decided.or_else(|| self.at_limit(direction, bytes));
+        let Some((app, confidence, evidence)) = decided else {
+            return self.keep_undecided(direction, bytes, taken);
+        };
+        self.decide(app, confidence, evidence);
+        if app == AppId::UNKNOWN {
+            self.reader.session.phase = Phase::Over;
+            return;
+        }
+        self.begin_parsing();
+        let other = direction.reverse();
+        if first == other {
+            self.feed_kept(other);
+        }
+        self.feed_kept(direction);
+        self.feed(direction, &bytes[taken..]);
+        if first == direction {
+            self.feed_kept(other);
+        }
+    }
+
+    /// Joins stream bytes to those that were kept before; returns those that stand alone instead,
+    /// and how many were joined.
+    fn join<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> (&'b [u8], usize) {
+        let session = &mut *self.reader.session;
+        let kept = &mut session.sides[direction as usize].kept;
+        if session.transport != Transport::Tcp {
+            // Each datagram is judged on its own.
+            self.pool.release(kept);
+        }
+        if kept.is_empty() {
+            return (bytes, 0);
+        }
+        let room = self
+            .reader
+            .limits
+            .probe_bytes
+            .saturating_sub(kept.len())
+            .min(bytes.len());
+        (&[], self.pool.append(kept, &bytes[..room]))
+    }
+
+    /// A stream that was picked up in the middle: the parser must find the next message itself.
+    fn begin_parsing(&mut self) {
+        let session = &mut *self.reader.session;
+        session.phase = Phase::Parsing;
+        if session.transport == Transport::Tcp && !session.from_start {
+            let both = [Direction::ToServer, Direction::ToClient];
+            if !both
+                .into_iter()
+                .all(|direction| session.parser.gap(direction, 0))
+            {
+                session.phase = Phase::Over;
+            }
+        }
+    }
+
+    /// Asks the candidates; forgets those that decline.
+    fn judge(
+        &mut self,
+        direction: Direction,
+        fresh: &[u8],
+    ) -> Option<(AppId, Confidence, &'static str)> {
+        let session = &mut *self.reader.session;
+        let [to_server, to_client] = &session.sides;
+        let mut input = ProbeInput {
+            to_server: self.pool.bytes(&to_server.kept),
+            to_client: self.pool.bytes(&to_client.kept),
+            from_start: session.from_start,
+            server_port: session.server_port,
+            transport: session.transport,
+        };
+        if !fresh.is_empty() {
+            let stream = session.transport == Transport::Tcp;
+            let end = if stream {
+                fresh.len().min(self.reader.limits.probe_bytes)
+            } else {
+                fresh.len()
+            };
+            match direction {
+                Direction::ToServer => input.to_server = &fresh[..end],
+                Direction::ToClient => input.to_client = &fresh[..end],
+            }
+        }
+        let mut candidates = session.candidates.intersection(registry::possible(&input));
+        let mut certain = AppSet::EMPTY;
+        for app in candidates.iter() {
+            match registry::probe(app, &input) {
+                Probe::Certain => certain.insert(app),
+                Probe::Unsure => {}
+                Probe::NotMine => candidates.remove(app),
+            }
+        }
+        session.candidates = candidates.with(AppId::UNKNOWN);
+        if let Some(app) = preferred(certain, session.server_port) {
+            let evidence = match (input.to_server.is_empty(), input.to_client.is_empty()) {
+                (false, true) => "the client's first bytes",
+                (true, false) => "the server's first bytes",
+                _ => "the first bytes of both sides",
+            };
+            return Some((app, Confidence::Content, evidence));
+        }
+        candidates.is_empty().then_some((
+            AppId::UNKNOWN,
+            Confidence::Content,
+            "nothing known begins like this",
+        ))
+    }
+
+    /// When no more will be looked at, the port may speak for one that is still possible.
+    fn at_limit(
+        &self,
+        direction: Direction,
+        bytes: &[u8],
+    ) -> Option<(AppId, Confidence, &'static str)> {
+        let session = &*self.reader.session;
+        let [to_server, to_client] = &session.sides;
+        let kept = &session.sides[direction as usize].kept;
+        let fresh = if kept.is_empty() { bytes.len() } else { 0 };
+        let stream = session.transport == Transport::Tcp;
+        let total = to_server.kept.len() + to_client.kept.len() + fresh;
+        let packets_end = session.packets >= self.reader.limits.probe_packets
+            && (!stream || total >= PACKET_LIMIT_FROM_BYTES);
+        let bytes_end = stream && kept.len().max(fresh) >= self.reader.limits.probe_bytes;
+        (packets_end || bytes_end).then(|| self.by_port())
+    }
+
+    fn by_port(&self) -> (AppId, Confidence, &'static str) {
+        let hinted = registry::on_port(self.reader.session.server_port);
+        match hinted
+            .intersection(self.reader.session.candidates)
+            .iter()
+            .next()
+        {
+            Some(app) => (
+                app,
+                Confidence::Port,
+                "the port, and bytes that do not contradict it",
+            ),
+            None => (
+                AppId::UNKNOWN,
+                Confidence::None,
+                "nothing known was recognised in time",
+            ),
+        }
+    }
+
+    /// Keeps what the next probe and the parser must see. Without memory the port decides now.
+    fn keep_undecided(&mut self, direction: Direction, bytes: &[u8], taken: usize) {
+        let session = &mut *self.reader.session;
+        let kept = &mut session.sides[direction as usize].kept;
+        let stream = session.transport == Transport::Tcp;
+        let wanted = bytes.len() - taken;
+        if !stream && wanted > self.reader.limits.probe_bytes {
+            return;
+        }
+        if self.pool.append(kept, &bytes[taken..]) < wanted && stream {
+            let (app, confidence, evidence) = self.by_port();
+            // The kept part cannot be joined to what follows: the name stands, nothing is parsed.
+            self.decide(app, confidence, evidence);
+            self.reader.session.phase = Phase::Over;
+        }
+    }
+
+    fn decide(&mut self, app: AppId, confidence: Confidence, evidence: &'static str) {
+        let session = &mut *self.reader.session;
+        session.app = Some(app);
+        session.confidence = confidence;
+        session.evidence = evidence;
+        session.parser = Parser::of(app);
+        self.reader.identified = true;
+    }
+}
+
+/// Of several that are certain (which the laws forbid for known samples) the port's, else the
+/// first.
+fn preferred(certain: AppSet, server_port: u16) -> Option<AppId> {
+    let mut apps = certain.iter();
+    let first = apps.next()?;
+    if apps.next().is_none() {
+        return Some(first);
+    }
+    certain
+        .intersection(registry::on_port(server_port))
+        .iter()
+        .next()
+        .or(Some(first))
+}

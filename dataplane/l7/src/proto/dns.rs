@@ -1,0 +1,25 @@
+//! dns: not read yet; nothing is taken for it.
+
+use weir_wire::Direction;
+
+use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+
+/// The parser.
+#[derive(Default)]
+pub struct Dns;
+
+impl Application for Dns {
+    const NAME: &'static str = "dns";
+    const ABOUT: &'static str = "dns";
+    const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
+    const PORTS: &'static [u16] = &[];
+    const FIELDS: &'static [FieldSpec] = &[];
+
+    fn probe(_input: &ProbeInput<'_>) -> Probe {
+        Probe::NotMine
+    }
+
+    fn parse(&mut self, _direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
+        Step::Done
+    }
+}

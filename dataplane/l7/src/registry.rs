@@ -1,0 +1,147 @@
+//! The applications: one table, one row each.
+//!
+//! A newcomer adds an application with one file in `proto/` and one row here. The row's number is
+//! its id: never reuse or change one, since learned behaviour is stored with it. Parsers are
+//! dispatched statically: the macro makes an enum of all of them.
+
+use weir_wire::Direction;
+
+use crate::{AppId, AppSet, Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+
+applications! {
+    1 => http::Http,
+    2 => tls::Tls,
+    3 => dns::Dns,
+    4 => ssh::Ssh,
+    5 => mysql::Mysql,
+    6 => postgresql::Postgresql,
+    7 => redis::Redis,
+    8 => icmp::Icmp,
+    9 => ntp::Ntp,
+    10 => dhcp::Dhcp,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct ApplicationInfo {
+    /// Its number.
+    pub id: AppId,
+    /// The name in policy documents.
+    pub name: &'static str,
+    /// One sentence and its specification.
+    pub about: &'static str,
+    /// What may carry it.
+    pub transports: &'static [Transport],
+    /// Customary server ports: hints.
+    pub ports: &'static [u16],
+    /// What its parser emits.
+    pub fields: &'static [FieldSpec],
+}
+
+/// A field of an application: "http.path" resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FieldRef {
+    /// The application.
+    pub app: AppId,
+    /// Index into its fields.
+    pub index: u8,
+}
+
+impl FieldRef {
+    /// The declaration.
+    pub fn spec(self) -> Option<&'static FieldSpec> {
+        info(self.app)?.fields.get(usize::from(self.index))
+    }
+}
+
+/// Every application, in the order of the ids.
+pub fn applications() -> &'static [ApplicationInfo] {
+    TABLE
+}
+
+/// The row of an application; none for [`AppId::UNKNOWN`].
+pub fn info(app: AppId) -> Option<&'static ApplicationInfo> {
+    TABLE.iter().find(|row| row.id == app)
+}
+
+/// The application of that name; "unknown" is [`AppId::UNKNOWN`].
+pub fn by_name(name: &str) -> Option<AppId> {
+    if name == "unknown" {
+        return Some(AppId::UNKNOWN);
+    }
+    TABLE.iter().find(|row| row.name == name).map(|row| row.id)
+}
+
+/// The name of an application; "unknown" for [`AppId::UNKNOWN`].
+pub fn name(app: AppId) -> &'static str {
+    info(app).map_or("unknown", |row| row.name)
+}
+
+/// The field of that name: "http.path".
+pub fn field(name: &str) -> Option<FieldRef> {
+    let (application, field) = name.split_once('.')?;
+    let row = TABLE.iter().find(|row| row.name == application)?;
+    let index = row.fields.iter().position(|spec| spec.name == field)?;
+    Some(FieldRef {
+        app: row.id,
+        index: u8::try_from(index).ok()?,
+    })
+}
+
+/// The applications that a transport may carry.
+pub const fn carried_by(transport: Transport) -> AppSet {
+    match transport {
+        Transport::Tcp => TCP,
+        Transport::Udp => UDP,
+        Transport::Icmp => ICMP,
+    }
+}
+
+/// The applications whose customary ports include `port`.
+pub fn on_port(port: u16) -> AppSet {
+    TABLE
+        .iter()
+        .filter(|row| row.ports.contains(&port))
+        .map(|row| row.id)
+        .collect()
+}
+
+const fn carries(transports: &[Transport], transport: Transport) -> bool {
+    let mut index = 0;
+    while index < transports.len() {
+        if transports[index] as u8 == transport as u8 {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn openings(to_server: bool) -> [AppSet; 256] {
+    let mut sets = [AppSet::EMPTY; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        sets[byte] = opening(byte as u8, to_server);
+        byte += 1;
+    }
+    sets
+}
+
+static OPENINGS_TO_SERVER: [AppSet; 256] = openings(true);
+static OPENINGS_TO_CLIENT: [AppSet; 256] = openings(false);
+
+/// The applications that the first byte of each direction leaves possible: what keeps most
+/// probes from being asked at all.
+pub(crate) fn possible(input: &ProbeInput<'_>) -> AppSet {
+    let mut set = carried_by(input.transport);
+    if !input.from_start {
+        return set;
+    }
+    if let Some(&byte) = input.to_server.first() {
+        set = set.intersection(OPENINGS_TO_SERVER[usize::from(byte)]);
+    }
+    if let Some(&byte) = input.to_client.first() {
+        set = set.intersection(OPENINGS_TO_CLIENT[usize::from(byte)]);
+    }
+    set
+}
