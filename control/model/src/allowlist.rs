@@ -1,0 +1,385 @@
+//! Who may reach a target, and whom it may reach.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::{DomainPattern, Network, PortRange, Protocol, Reference, Resource, name};
+
+/// The policy document: which peers may reach a target or be reached by it.
+pub type Allowlist = Resource<AllowlistSpec>;
+
+/// The target and its rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct AllowlistSpec {
+    /// The workloads that the rules govern.
+    pub target: Selector,
+    /// Connections to the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "ingress")]
+    pub ingress: Vec<Rule>,
+    /// Connections of the target to others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "egress")]
+    pub egress: Vec<Rule>,
+}
+
+/// Selects workloads: `{workload: name}` or `{matchLabels: {…}, namespace: name}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "RawSelector", into = "RawSelector")]
+pub enum Selector {
+    /// The workload of this name.
+    Name(Reference),
+    /// Every workload of the namespace that has all of these labels.
+    Labels {
+        /// All must be equal; an empty set selects every workload of the namespace.
+        match_labels: BTreeMap<String, String>,
+        /// The document's own namespace where none is written.
+        namespace: Option<String>,
+    },
+}
+
+/// The other end of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "RawPeer", into = "RawPeer")]
+pub enum Peer {
+    /// `workload:` or `matchLabels:`.
+    Workload(Selector),
+    /// `cidr:` with `except:`. A workload is meant too when all of its addresses lie within.
+    Network {
+        /// The network.
+        cidr: Network,
+        /// Parts of it that are not meant.
+        except: Vec<Network>,
+    },
+    /// `domain:`, only in egress; its addresses are learned from DNS answers.
+    Domain(DomainPattern),
+    /// `service:`, the workload that answers for it.
+    Service(Reference),
+    /// `unknown: true`: addresses of no workload that the same allowlist does not name otherwise.
+    Unknown,
+    /// `any: true`: everybody.
+    Any,
+}
+
+/// One rule. Lists other than `peers` that are empty stand for any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// `from:` of an ingress rule, `to:` of an egress rule; at least one.
+    pub peers: Vec<Peer>,
+    /// Registry names.
+    pub applications: Vec<String>,
+    /// Server ports.
+    pub ports: Vec<PortRange>,
+    /// IP protocols.
+    pub protocols: Vec<Protocol>,
+    /// What the rule says.
+    pub action: Action,
+    /// Conditions on each request; all must hold.
+    pub when: Vec<Condition>,
+}
+
+/// What a rule says.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Let through.
+    #[default]
+    Allow,
+    /// Stop.
+    Deny,
+}
+
+/// Holds when the field of the request matches at least one of the patterns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", try_from = "RawCondition")]
+pub struct Condition {
+    /// "http.path".
+    pub field: String,
+    /// `in:`, whole values.
+    #[serde(rename = "in", skip_serializing_if = "Vec::is_empty")]
+    pub exact: Vec<String>,
+    /// Beginnings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prefix: Vec<String>,
+    /// Ends.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suffix: Vec<String>,
+    /// `*` any run, `?` any one byte.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub glob: Vec<String>,
+}
+
+impl Selector {
+    /// The workload of this namespace and name.
+    pub fn workload(reference: Reference) -> Self {
+        Selector::Name(reference)
+    }
+}
+
+impl Peer {
+    /// The workload of this namespace and name.
+    pub fn workload(reference: Reference) -> Self {
+        Peer::Workload(Selector::Name(reference))
+    }
+}
+
+impl Action {
+    /// As written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::Allow => "allow",
+            Action::Deny => "deny",
+        }
+    }
+
+    fn is_allow(&self) -> bool {
+        *self == Action::Allow
+    }
+}
+
+/// Reads a list that must not be written empty: for a list whose absence means "any", `[]` could
+/// be meant as "none", and for peers it could be meant as either.
+fn filled<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let list = Vec::deserialize(deserializer)?;
+    if list.is_empty() {
+        return Err(serde::de::Error::custom(
+            "an empty list says neither any nor none; list what is meant or leave the field out",
+        ));
+    }
+    Ok(list)
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawSelector {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workload: Option<Reference>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "name::deserialize_optional_labels"
+    )]
+    match_labels: Option<BTreeMap<String, String>>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "name::deserialize_optional_name"
+    )]
+    namespace: Option<String>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawPeer {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workload: Option<Reference>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "name::deserialize_optional_labels"
+    )]
+    match_labels: Option<BTreeMap<String, String>>,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "name::deserialize_optional_name"
+    )]
+    namespace: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cidr: Option<Network>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+    except: Vec<Network>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    domain: Option<DomainPattern>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    service: Option<Reference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unknown: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    any: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawCondition {
+    field: String,
+    #[serde(default, rename = "in", deserialize_with = "filled")]
+    exact: Vec<String>,
+    #[serde(default, deserialize_with = "filled")]
+    prefix: Vec<String>,
+    #[serde(default, deserialize_with = "filled")]
+    suffix: Vec<String>,
+    #[serde(default, deserialize_with = "filled")]
+    glob: Vec<String>,
+}
+
+impl TryFrom<RawSelector> for Selector {
+    type Error = String;
+
+    fn try_from(raw: RawSelector) -> Result<Self, String> {
+        match (raw.workload, raw.match_labels, raw.namespace) {
+            (Some(name), None, None) => Ok(Selector::Name(name)),
+            (None, Some(match_labels), namespace) => Ok(Selector::Labels { match_labels, namespace }),
+            (Some(name), None, Some(namespace)) => {
+                Err(format!("write the namespace into the name: workload: {namespace}/{}", name.name()))
+            }
+            (Some(_), Some(_), _) => Err("give either workload or matchLabels, not both".to_owned()),
+            (None, None, _) => Err("selects nothing; give workload or matchLabels".to_owned()),
+        }
+    }
+}
+
+impl From<Selector> for RawSelector {
+    fn from(selector: Selector) -> Self {
+        match selector {
+            Selector::Name(name) => Self { workload: Some(name), match_labels: None, namespace: None },
+            Selector::Labels { match_labels, namespace } => {
+                Self { workload: None, match_labels: Some(match_labels), namespace }
+            }
+        }
+    }
+}
+
+impl TryFrom<RawPeer> for Peer {
+    type Error = String;
+
+    fn try_from(raw: RawPeer) -> Result<Self, String> {
+        let given: Vec<&str> = [
+            ("workload", raw.workload.is_some()),
+            ("matchLabels", raw.match_labels.is_some()),
+            ("cidr", raw.cidr.is_some()),
+            ("domain", raw.domain.is_some()),
+            ("service", raw.service.is_some()),
+            ("unknown", raw.unknown.is_some()),
+            ("any", raw.any.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect();
+        if given.len() != 1 {
+            return Err(format!(
+                "a peer is exactly one of workload, matchLabels, cidr, domain, service, unknown, any; here {}",
+                if given.is_empty() { "is none".to_owned() } else { format!("are {}", given.join(" and ")) }
+            ));
+        }
+        if raw.cidr.is_none() && !raw.except.is_empty() {
+            return Err("except goes with cidr only".to_owned());
+        }
+        if raw.workload.is_none() && raw.match_labels.is_none() && raw.namespace.is_some() {
+            return Err("namespace goes with matchLabels only; a name is written namespace/name".to_owned());
+        }
+        if raw.unknown == Some(false) || raw.any == Some(false) {
+            return Err("only true can be written here; leave the peer out instead of false".to_owned());
+        }
+        if let Some(cidr) = raw.cidr {
+            if let Some(outside) = raw.except.iter().find(|except| !cidr.contains(except)) {
+                return Err(format!("except {outside} does not lie within {cidr}"));
+            }
+            return Ok(Peer::Network { cidr, except: raw.except });
+        }
+        if let Some(domain) = raw.domain {
+            return Ok(Peer::Domain(domain));
+        }
+        if let Some(service) = raw.service {
+            return Ok(Peer::Service(service));
+        }
+        if raw.unknown.is_some() {
+            return Ok(Peer::Unknown);
+        }
+        if raw.any.is_some() {
+            return Ok(Peer::Any);
+        }
+        let RawPeer { workload, match_labels, namespace, .. } = raw;
+        Selector::try_from(RawSelector { workload, match_labels, namespace }).map(Peer::Workload)
+    }
+}
+
+impl From<Peer> for RawPeer {
+    fn from(peer: Peer) -> Self {
+        let mut raw = RawPeer::default();
+        match peer {
+            Peer::Workload(selector) => {
+                let selector = RawSelector::from(selector);
+                raw.workload = selector.workload;
+                raw.match_labels = selector.match_labels;
+                raw.namespace = selector.namespace;
+            }
+            Peer::Network { cidr, except } => {
+                raw.cidr = Some(cidr);
+                raw.except = except;
+            }
+            Peer::Domain(domain) => raw.domain = Some(domain),
+            Peer::Service(service) => raw.service = Some(service),
+            Peer::Unknown => raw.unknown = Some(true),
+            Peer::Any => raw.any = Some(true),
+        }
+        raw
+    }
+}
+
+impl TryFrom<RawCondition> for Condition {
+    type Error = String;
+
+    fn try_from(raw: RawCondition) -> Result<Self, String> {
+        let RawCondition { field, exact, prefix, suffix, glob } = raw;
+        if exact.is_empty() && prefix.is_empty() && suffix.is_empty() && glob.is_empty() {
+            return Err(format!("compares {field} with nothing; give in, prefix, suffix or glob"));
+        }
+        Ok(Self { field, exact, prefix, suffix, glob })
+    }
+}
+
+/// The two written forms of a rule differ in one word, `from` or `to`.
+macro_rules! written_rule {
+    ($module:ident, $peers:ident) => {
+        mod $module {
+            use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+            use super::{Action, Condition, Peer, PortRange, Protocol, Rule, filled};
+
+            #[derive(Serialize, Deserialize)]
+            #[serde(deny_unknown_fields, rename_all = "camelCase")]
+            struct Written {
+                #[serde(deserialize_with = "filled")]
+                $peers: Vec<Peer>,
+                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                applications: Vec<String>,
+                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                ports: Vec<PortRange>,
+                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                protocols: Vec<Protocol>,
+                #[serde(default, skip_serializing_if = "Action::is_allow")]
+                action: Action,
+                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                when: Vec<Condition>,
+            }
+
+            pub(super) fn serialize<S: Serializer>(rules: &[Rule], serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(rules.iter().cloned().map(|rule| {
+                    let Rule { peers, applications, ports, protocols, action, when } = rule;
+                    Written { $peers: peers, applications, ports, protocols, action, when }
+                }))
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
+                let written = Vec::<Written>::deserialize(deserializer)?;
+                Ok(written
+                    .into_iter()
+                    .map(|rule| {
+                        let Written { $peers: peers, applications, ports, protocols, action, when } = rule;
+                        Rule { peers, applications, ports, protocols, action, when }
+                    })
+                    .collect())
+            }
+        }
+    };
+}
+
+written_rule!(ingress, from);
+written_rule!(egress, to);
