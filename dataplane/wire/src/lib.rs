@@ -3,8 +3,37 @@
 //! Start at [`decode`]: it walks a frame once and answers with a [`Packet`], or with the [`Reason`]
 //! for which the frame is malformed. Nothing here allocates, keeps state or reads a clock.
 
+mod bytes;
+mod decode;
+mod ethernet;
+mod geneve;
+mod gre;
+mod icmp;
+mod ipip;
+mod ipv4;
+mod ipv6;
+mod neighbour;
+mod network;
+mod numbers;
 mod packet;
 mod reason;
+mod sctp;
+mod tcp;
+mod trace;
+mod transport;
+mod tunnel;
+mod udp;
+mod verify;
+mod vlan;
+mod vxlan;
 
-pub use packet::{from_ip_address, to_ip_address, Direction, Fragment, Kind, Packet, Segment, TcpFields};
+pub mod checksum;
+pub mod emit;
+
+pub use decode::{DecodeOptions, decode, decode_datagram};
+pub use numbers::{ether_type, protocol, tcp_flags, udp_port};
+pub use packet::{
+    Direction, Fragment, Kind, Packet, Segment, TcpFields, from_ip_address, to_ip_address,
+};
 pub use reason::Reason;
+pub use verify::transport_checksum_ok;

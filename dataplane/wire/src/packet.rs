@@ -75,11 +75,15 @@ pub struct TcpFields {
 /// A decoded frame. Offsets count bytes from the start of the frame; all are within it.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet {
-    /// What the frame carries; where it is not [`Kind::Ip`] only `ether_type` and `segment` hold.
+    /// What the frame carries. For [`Kind::Other`] and ARP only `ether_type`, `segment` and
+    /// `tunnels` hold; for the rest of [`Kind::Neighbour`] (ICMPv6) everything does.
     pub kind: Kind,
-    /// EtherType behind all VLAN tags of the outermost Ethernet header.
+    /// IP: the EtherType behind all VLAN tags of the outermost Ethernet header. Otherwise that of
+    /// the innermost one (an unknown frame within VXLAN is judged by its own EtherType); values
+    /// below 0x600 are an 802.3 length.
     pub ether_type: u16,
-    /// Innermost virtual network.
+    /// Innermost virtual network. A VNI stands whatever tags are found inside of its tunnel, since
+    /// these are the sender's free choice; a priority tag (VLAN 0) counts as untagged.
     pub segment: Segment,
     /// How many tunnels (VXLAN, Geneve, GRE, IP-in-IP) were opened to reach these headers.
     pub tunnels: u8,
@@ -90,14 +94,16 @@ pub struct Packet {
     pub destination: u128,
     /// True for IPv4.
     pub is_ipv4: bool,
-    /// Upper-layer protocol behind all extension headers (IANA protocol number).
+    /// Upper-layer protocol behind all extension headers (IANA protocol number); on an IPv6
+    /// fragment what its Fragment header names, so that it is the same on all of a datagram.
     pub protocol: u8,
     /// TTL or hop limit.
     pub hop_limit: u8,
     /// Set on a fragment; then ports and `tcp` hold nothing, and the payload is the fragment's.
     pub fragment: Option<Fragment>,
     /// TCP, UDP, SCTP: the ports. ICMP and ICMPv6: type and code in the source port (type << 8 |
-    /// code) and the echo identifier, where there is one, in the destination port. Zero otherwise.
+    /// code) and the identifier of a query or its reply (echo, extended echo, timestamp, information,
+    /// address mask) in the destination port. Zero otherwise.
     pub source_port: u16,
     /// See `source_port`.
     pub destination_port: u16,

@@ -31,8 +31,9 @@ reasons! {
     Ipv4Malformed, "ipv4_malformed", "The IPv4 header's version, length or total length contradicts the frame.";
     Ipv4Checksum, "ipv4_checksum", "The IPv4 header checksum is wrong.";
     Ipv6Malformed, "ipv6_malformed", "The IPv6 header's version or payload length contradicts the frame.";
-    Ipv6Extension, "ipv6_extension", "An IPv6 extension header is truncated, repeated or out of order beyond what hosts accept.";
+    Ipv6Extension, "ipv6_extension", "An IPv6 extension header is truncated, repeated or out of order beyond what hosts accept, or there are too many.";
     Ipv6Mapped, "ipv6_mapped", "An IPv6 header carries an IPv4-mapped address, which must not appear on the wire.";
+    SourceRoute, "source_route", "The packet carries a source route with hops left: where it would end cannot be judged by its destination address.";
     FragmentMalformed, "fragment_malformed", "A fragment's length or offset is impossible.";
     TcpMalformed, "tcp_malformed", "The TCP header is truncated or its data offset is impossible.";
     UdpMalformed, "udp_malformed", "The UDP header is truncated or its length contradicts the packet.";

@@ -1,0 +1,32 @@
+//! Reading big-endian numbers: the length is checked once, by [`at`], and infallible from then on.
+
+/// The `N` bytes from `offset`, if they are all there.
+#[inline(always)]
+pub(crate) fn at<const N: usize>(bytes: &[u8], offset: usize) -> Option<&[u8; N]> {
+    bytes.get(offset..)?.first_chunk()
+}
+
+/// The 16-bit number at `offset`, a constant within the header.
+#[inline(always)]
+pub(crate) fn be16<const N: usize>(header: &[u8; N], offset: usize) -> u16 {
+    u16::from_be_bytes([header[offset], header[offset + 1]])
+}
+
+/// The 32-bit number at `offset`, a constant within the header.
+#[inline(always)]
+pub(crate) fn be32<const N: usize>(header: &[u8; N], offset: usize) -> u32 {
+    u32::from_be_bytes([
+        header[offset],
+        header[offset + 1],
+        header[offset + 2],
+        header[offset + 3],
+    ])
+}
+
+/// The 128-bit number at `offset`, a constant within the header.
+#[inline(always)]
+pub(crate) fn be128<const N: usize>(header: &[u8; N], offset: usize) -> u128 {
+    let mut number = [0; 16];
+    number.copy_from_slice(&header[offset..offset + 16]);
+    u128::from_be_bytes(number)
+}

@@ -1,0 +1,44 @@
+//! GRE version 0 (RFC 2784, key and sequence number of RFC 2890). Gives
+//! [`Reason::TunnelMalformed`].
+//!
+//! Opened for Ethernet, IPv4 and IPv6. Version 1 (PPTP), source routes (RFC 1701) and other
+//! payloads stay a packet of protocol GRE, which a rule can name.
+
+use crate::bytes::{at, be16};
+use crate::tunnel::Inside;
+use crate::{Reason, ether_type};
+
+const HEADER_LENGTH: usize = 4;
+const CHECKSUM: u16 = 0x8000;
+const ROUTING: u16 = 0x4000;
+const KEY: u16 = 0x2000;
+const SEQUENCE: u16 = 0x1000;
+const VERSION: u16 = 0x0007;
+
+/// Reads the header at `start`; `scope` ends with the IP packet.
+pub(crate) fn open(scope: &[u8], start: usize) -> Result<Option<Inside>, Reason> {
+    let header: &[u8; HEADER_LENGTH] = at(scope, start).ok_or(Reason::TunnelMalformed)?;
+    let flags = be16(header, 0);
+    if flags & (VERSION | ROUTING) != 0 {
+        return Ok(None);
+    }
+    let options = [CHECKSUM, KEY, SEQUENCE]
+        .into_iter()
+        .filter(|flag| flags & flag != 0)
+        .count();
+    let inner = start + HEADER_LENGTH + options * 4;
+    let inside = match be16(header, 2) {
+        ether_type::BRIDGED => Inside::Ethernet(inner, None),
+        carried @ (ether_type::IPV4 | ether_type::IPV6) => Inside::Packet(carried, inner, None),
+        _ => return Ok(None),
+    };
+    if inner > scope.len() {
+        return Err(Reason::TunnelMalformed);
+    }
+    Ok(Some(inside))
+}
+
+/// Whether the header at the front says that it carries a checksum.
+pub(crate) fn has_checksum(header: &[u8]) -> bool {
+    at(header, 0).is_some_and(|header: &[u8; HEADER_LENGTH]| be16(header, 0) & CHECKSUM != 0)
+}
