@@ -1,0 +1,186 @@
+/* DPDK's inline functions behind symbols, one call per burst. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include <rte_byteorder.h>
+#include <rte_ether.h>
+#include <rte_log.h>
+
+#include "shim.h"
+
+#define TAG_BYTES 4
+#define ADDRESSES_BYTES 12
+
+#define STRIPPED (RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED)
+
+/* Puts one tag behind the addresses, growing the frame at the front or, without headroom, at the back. */
+static int put_tag(struct rte_mbuf *m, uint16_t ether_type, uint16_t tci)
+{
+	if (rte_pktmbuf_data_len(m) < ADDRESSES_BYTES)
+		return -1;
+	char *frame = rte_pktmbuf_mtod(m, char *);
+	if (rte_pktmbuf_headroom(m) >= TAG_BYTES) {
+		frame = memmove(rte_pktmbuf_prepend(m, TAG_BYTES), frame, ADDRESSES_BYTES);
+	} else {
+		uint16_t rest = rte_pktmbuf_data_len(m) - ADDRESSES_BYTES;
+		if (rte_pktmbuf_append(m, TAG_BYTES) == NULL)
+			return -1;
+		memmove(frame + ADDRESSES_BYTES + TAG_BYTES, frame + ADDRESSES_BYTES, rest);
+	}
+	rte_be16_t tag[2] = { rte_cpu_to_be_16(ether_type), rte_cpu_to_be_16(tci) };
+	memcpy(frame + ADDRESSES_BYTES, tag, TAG_BYTES);
+	return 0;
+}
+
+/* Both tags or none: 0, or -1 when the frame has no room for them. */
+static int restore_tags(struct rte_mbuf *m, struct weir_rx_counters *counters)
+{
+	if (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
+		if (put_tag(m, RTE_ETHER_TYPE_VLAN, m->vlan_tci) != 0)
+			return -1;
+		counters->tags_restored++;
+	}
+	if (m->ol_flags & RTE_MBUF_F_RX_QINQ_STRIPPED) {
+		if (put_tag(m, RTE_ETHER_TYPE_QINQ, m->vlan_tci_outer) != 0)
+			return -1;
+		counters->tags_restored++;
+	}
+	m->ol_flags &= ~STRIPPED;
+	return 0;
+}
+
+/* The rare frame that is not yet what Rust is promised. 0, or -1: refused. */
+static __rte_noinline int mend(struct rte_mbuf *m, struct weir_rx_counters *counters)
+{
+	if (rte_mbuf_refcnt_read(m) != 1 || RTE_MBUF_CLONED(m)) {
+		counters->refused_shared++;
+		return -1;
+	}
+	if (m->nb_segs != 1) {
+		if (rte_pktmbuf_linearize(m) != 0) {
+			counters->refused_long++;
+			return -1;
+		}
+		counters->linearised++;
+	}
+	if ((m->ol_flags & STRIPPED) && restore_tags(m, counters) != 0) {
+		counters->refused_tag++;
+		return -1;
+	}
+	return 0;
+}
+
+static inline int needs_mending(const struct rte_mbuf *m)
+{
+	return (m->nb_segs ^ 1) | (m->refcnt ^ 1) | ((m->ol_flags & (STRIPPED | RTE_MBUF_F_INDIRECT)) != 0);
+}
+
+uint16_t weir_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count,
+		struct weir_rx_counters *counters)
+{
+	uint16_t received = rte_eth_rx_burst(port, queue, mbufs, count);
+	uint16_t kept = 0;
+	for (uint16_t i = 0; i < received; i++) {
+		struct rte_mbuf *m = mbufs[i];
+		if (unlikely(needs_mending(m)) && mend(m, counters) != 0) {
+			rte_pktmbuf_free(m);
+			continue;
+		}
+		mbufs[kept++] = m;
+	}
+	return kept;
+}
+
+uint16_t weir_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
+{
+	return rte_eth_tx_burst(port, queue, mbufs, count);
+}
+
+struct rte_mbuf *weir_mbuf_alloc(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_alloc(pool);
+}
+
+int weir_mbuf_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **mbufs, uint32_t count)
+{
+	return rte_pktmbuf_alloc_bulk(pool, mbufs, count);
+}
+
+void weir_mbuf_free(struct rte_mbuf *mbuf)
+{
+	rte_pktmbuf_free(mbuf);
+}
+
+uint16_t weir_mbuf_data_room(struct rte_mempool *pool)
+{
+	return rte_pktmbuf_data_room_size(pool);
+}
+
+int weir_vlan_strip(struct rte_mbuf *mbuf)
+{
+	if (rte_pktmbuf_data_len(mbuf) < ADDRESSES_BYTES + TAG_BYTES)
+		return -1;
+	return rte_vlan_strip(mbuf);
+}
+
+int weir_qinq_strip(struct rte_mbuf *mbuf)
+{
+	rte_be16_t tag[2];
+	if (rte_pktmbuf_data_len(mbuf) < ADDRESSES_BYTES + 2 * TAG_BYTES)
+		return -1;
+	char *frame = rte_pktmbuf_mtod(mbuf, char *);
+	memcpy(tag, frame + ADDRESSES_BYTES, TAG_BYTES);
+	if (tag[0] != rte_cpu_to_be_16(RTE_ETHER_TYPE_QINQ))
+		return -1;
+	memmove(rte_pktmbuf_adj(mbuf, TAG_BYTES), frame, ADDRESSES_BYTES);
+	mbuf->vlan_tci_outer = rte_be_to_cpu_16(tag[1]);
+	mbuf->ol_flags |= RTE_MBUF_F_RX_QINQ | RTE_MBUF_F_RX_QINQ_STRIPPED;
+	return rte_vlan_strip(mbuf);
+}
+
+int weir_mbuf_chain(struct rte_mbuf *head, struct rte_mbuf *tail)
+{
+	return rte_pktmbuf_chain(head, tail);
+}
+
+unsigned int weir_ring_put(struct rte_ring *ring, struct rte_mbuf *mbuf)
+{
+	return rte_ring_enqueue(ring, mbuf) == 0;
+}
+
+struct rte_mbuf *weir_ring_take(struct rte_ring *ring)
+{
+	void *mbuf = NULL;
+	return rte_ring_dequeue(ring, &mbuf) == 0 ? mbuf : NULL;
+}
+
+int weir_errno(void)
+{
+	return rte_errno;
+}
+
+uint64_t weir_rdtsc(void)
+{
+	return rte_rdtsc();
+}
+
+static void (*log_sink)(const char *bytes, size_t length);
+
+static ssize_t log_write(void *cookie, const char *bytes, size_t length)
+{
+	(void)cookie;
+	log_sink(bytes, length);
+	return (ssize_t)length;
+}
+
+int weir_log_to(void (*sink)(const char *bytes, size_t length))
+{
+	cookie_io_functions_t functions = { .write = log_write };
+	log_sink = sink;
+	FILE *stream = fopencookie(NULL, "w", functions);
+	if (stream == NULL)
+		return -1;
+	return rte_openlog_stream(stream);
+}
