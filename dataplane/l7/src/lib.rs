@@ -11,6 +11,7 @@ mod engine;
 mod event;
 mod pool;
 pub mod registry;
+mod sql;
 
 pub use app::{AppId, AppSet};
 pub use application::{

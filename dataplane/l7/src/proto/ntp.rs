@@ -1,25 +1,240 @@
-//! ntp: not read yet; nothing is taken for it.
+//! NTP: version, mode and stratum of each packet (RFC 5905; control messages RFC 9327).
+//!
+//! Trusts nothing. On its own port a strictly plausible packet is enough; on any other the answer
+//! must carry the question's timestamp. Violations: packets shorter than their mode asks.
+//! Memory: none.
 
 use weir_wire::Direction;
 
-use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+use crate::{
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport, Value,
+};
 
-/// The parser.
+const PORT: u16 = 123;
+/// The fixed header (RFC 5905, 7.3).
+const HEADER: usize = 48;
+/// The fixed header of a control message (RFC 9327, 2).
+const CONTROL_HEADER: usize = 12;
+/// The fixed header of ntpd's private messages (ntp_request.h).
+const PRIVATE_HEADER: usize = 8;
+
+const MODE_CONTROL: u8 = 6;
+const MODE_PRIVATE: u8 = 7;
+
+const VERSION: u8 = 0;
+const MODE: u8 = 1;
+const STRATUM: u8 = 2;
+const OPERATION: u8 = 3;
+
+/// First bytes of versions 1 to 4, whatever the leap indicator.
+const FIRST: ByteSet = ByteSet::NONE.and_range(0x08, 0x27).and_range(0x48, 0x67).and_range(0x88, 0xa7).and_range(0xc8, 0xe7);
+
+/// The parser: every packet stands alone.
 #[derive(Default)]
 pub struct Ntp;
 
 impl Application for Ntp {
     const NAME: &'static str = "ntp";
-    const ABOUT: &'static str = "ntp";
+    const ABOUT: &'static str = "Network Time Protocol, versions 1 to 4 (RFC 5905)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
-    const PORTS: &'static [u16] = &[];
-    const FIELDS: &'static [FieldSpec] = &[];
+    const PORTS: &'static [u16] = &[PORT];
+    const FIELDS: &'static [FieldSpec] = &[
+        FieldSpec { name: "version", kind: FieldKind::Number, condition: false, about: "Version (RFC 5905, 7.3)" },
+        FieldSpec {
+            name: "mode",
+            kind: FieldKind::Text,
+            condition: true,
+            about: "Mode: client, server, symmetric-active, symmetric-passive, broadcast, control, private (RFC 5905, 7.3)",
+        },
+        FieldSpec { name: "stratum", kind: FieldKind::Number, condition: false, about: "Stratum (RFC 5905, 7.3)" },
+        FieldSpec {
+            name: "operation",
+            kind: FieldKind::Number,
+            condition: false,
+            about: "Operation of a control message (RFC 9327, 2), or request code of a private one (42: monlist)",
+        },
+    ];
+    const OPENINGS: Openings = Openings { to_server: FIRST, to_client: FIRST };
 
-    fn probe(_input: &ProbeInput<'_>) -> Probe {
-        Probe::NotMine
+    fn probe(input: &ProbeInput<'_>) -> Probe {
+        let (question, answer) = (input.to_server, input.to_client);
+        if question.is_empty() && answer.is_empty() {
+            return Probe::Unsure;
+        }
+        if !(question.is_empty() || plausible(question)) || !(answer.is_empty() || plausible(answer)) {
+            return Probe::NotMine;
+        }
+        if question.first().is_some_and(|first| first & 7 == 4) || answer.first().is_some_and(|first| first & 7 == 3) {
+            return Probe::NotMine;
+        }
+        if input.server_port == PORT {
+            return Probe::Certain;
+        }
+        let elsewhere = |packet: &[u8]| packet.first().is_none_or(|first| first & 7 < MODE_CONTROL);
+        if !elsewhere(question) || !elsewhere(answer) {
+            return Probe::NotMine;
+        }
+        match (question.get(40..HEADER), answer.get(24..32)) {
+            (Some(sent), Some(origin)) if sent == origin && sent != [0; 8] => Probe::Certain,
+            (Some(_), Some(_)) => Probe::NotMine,
+            _ => Probe::Unsure,
+        }
     }
 
-    fn parse(&mut self, _direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
-        Step::Done
+    fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let Some((&[first, second, _, fourth], _)) = input.split_first_chunk::<4>() else {
+            return Step::Violation("ntp: packet without its header");
+        };
+        let mode = first & 7;
+        if input.len() < shortest(mode) {
+            return Step::Violation("ntp: packet without its header");
+        }
+        let last = match mode {
+            MODE_CONTROL => Field { index: OPERATION, value: Value::Number((second & 31).into()) },
+            MODE_PRIVATE => Field { index: OPERATION, value: Value::Number(fourth.into()) },
+            _ => Field { index: STRATUM, value: Value::Number(second.into()) },
+        };
+        let fields = [
+            Field { index: VERSION, value: Value::Number((first >> 3 & 7).into()) },
+            Field { index: MODE, value: Value::Name(mode_name(mode)) },
+            last,
+        ];
+        let kind = match direction {
+            Direction::ToServer => EventKind::Request,
+            Direction::ToClient => EventKind::Response,
+        };
+        sink.event(&Event { kind, fields: &fields });
+        Step::Consumed(input.len())
+    }
+
+    fn gap(&mut self, _direction: Direction, _length: u64) -> bool {
+        true
+    }
+}
+
+fn shortest(mode: u8) -> usize {
+    match mode {
+        MODE_CONTROL => CONTROL_HEADER,
+        MODE_PRIVATE => PRIVATE_HEADER,
+        _ => HEADER,
+    }
+}
+
+fn mode_name(mode: u8) -> &'static str {
+    match mode {
+        1 => "symmetric-active",
+        2 => "symmetric-passive",
+        3 => "client",
+        4 => "server",
+        5 => "broadcast",
+        MODE_CONTROL => "control",
+        MODE_PRIVATE => "private",
+        _ => "reserved",
+    }
+}
+
+fn plausible(packet: &[u8]) -> bool {
+    let Some((&[first, second, third, fourth], _)) = packet.split_first_chunk::<4>() else {
+        return false;
+    };
+    let (version, mode) = (first >> 3 & 7, first & 7);
+    if !(1..=4).contains(&version) || packet.len() < shortest(mode) {
+        return false;
+    }
+    match mode {
+        1..=5 => {
+            // Poll and precision are powers of two in seconds; simple clients leave them zero.
+            let poll = (-8..=17).contains(&third.cast_signed());
+            let precision = (-40..=10).contains(&fourth.cast_signed());
+            second <= 16 && poll && precision && tail_plausible(version, packet.get(HEADER..).unwrap_or_default())
+        }
+        MODE_CONTROL => {
+            let count = match packet.get(10..12) {
+                Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+                _ => return false,
+            };
+            matches!(second & 31, 0..=12 | 31) && count <= 468 && packet.len() >= CONTROL_HEADER + count
+        }
+        MODE_PRIVATE => matches!(third, 0 | 2 | 3) && fourth <= 46,
+        _ => false,
+    }
+}
+
+/// Extension fields (version 4) and the authenticator behind the header.
+fn tail_plausible(version: u8, mut tail: &[u8]) -> bool {
+    loop {
+        match tail.len() {
+            0 | 4 | 20 | 24 => return true,
+            12 if version <= 3 => return true,
+            _ if version < 4 => return false,
+            _ => {}
+        }
+        let length = match tail.get(2..4) {
+            Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+            _ => return false,
+        };
+        if length < 16 || length % 4 != 0 {
+            return false;
+        }
+        let Some(rest) = tail.get(length..) else {
+            return false;
+        };
+        tail = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(first: u8, stratum: u8) -> [u8; 48] {
+        let mut packet = [0; 48];
+        (packet[0], packet[1], packet[2], packet[3]) = (first, stratum, 6, 0xe9);
+        packet
+    }
+
+    fn probe(to_server: &[u8], to_client: &[u8], server_port: u16) -> Probe {
+        Ntp::probe(&ProbeInput { to_server, to_client, from_start: true, server_port, transport: Transport::Udp })
+    }
+
+    #[test]
+    fn elsewhere_the_answer_must_carry_the_question() {
+        let mut question = packet(0x23, 0);
+        let mut answer = packet(0x24, 2);
+        question[40..].copy_from_slice(b"12345678");
+        assert_eq!(probe(&question, &[], 123), Probe::Certain);
+        assert_eq!(probe(&question, &[], 4123), Probe::Unsure);
+        assert_eq!(probe(&question, &answer, 4123), Probe::NotMine);
+        answer[24..32].copy_from_slice(b"12345678");
+        assert_eq!(probe(&question, &answer, 4123), Probe::Certain);
+    }
+
+    #[test]
+    fn implausible_packets_are_not_mine() {
+        assert_eq!(probe(&packet(0x23, 99), &[], 123), Probe::NotMine);
+        assert_eq!(probe(&packet(0x3b, 0), &[], 123), Probe::NotMine);
+        assert_eq!(probe(&packet(0x24, 1), &[], 123), Probe::NotMine);
+        assert_eq!(probe(&packet(0x23, 0)[..47], &[], 123), Probe::NotMine);
+        let mut odd = packet(0x23, 0).to_vec();
+        odd.extend([0; 7]);
+        assert_eq!(probe(&odd, &[], 123), Probe::NotMine);
+        assert_eq!(probe(&[0x16, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], &[], 123), Probe::Certain);
+        assert_eq!(probe(&[0x17, 0, 3, 42, 0, 0, 0, 0], &[], 123), Probe::Certain);
+        assert_eq!(probe(&[0x17, 0, 3, 42, 0, 0, 0, 0], &[], 124), Probe::NotMine);
+    }
+
+    #[test]
+    fn extension_fields_and_authenticators_are_walked() {
+        let mut tail = vec![1, 4, 0, 36];
+        tail.extend([7; 32]);
+        assert!(tail_plausible(4, &tail));
+        tail.extend([1; 20]);
+        assert!(tail_plausible(4, &tail));
+        assert!(!tail_plausible(3, &tail));
+        tail.extend([1; 4]);
+        assert!(tail_plausible(4, &tail));
+        tail.truncate(30);
+        assert!(!tail_plausible(4, &tail));
     }
 }

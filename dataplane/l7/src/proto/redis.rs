@@ -1,25 +1,456 @@
-//! redis: not read yet; nothing is taken for it.
+//! Redis: the commands of a client, and the errors it gets (RESP2 and RESP3).
+//!
+//! Trusts nothing. Arguments beyond the first are skipped by their lengths, so a large value costs
+//! nothing. Violations: bytes that are no command. Memory: two counters and the user's name.
 
+use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+use crate::{
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport, Value,
+};
+
+/// Longest command name that is read; Redis has none above 20.
+const COMMAND_MAX: usize = 32;
+/// How much of the first argument is told.
+const KEY_MAX: usize = 512;
+/// PROTO_INLINE_MAX_SIZE is 64 KiB; what is kept of a line is less.
+const INLINE_MAX: usize = 4_096;
+/// An error or another simple line of the server.
+const LINE_MAX: usize = 4_096;
+/// "*2147483647\r\n" and "$536870912\r\n" fit.
+const LENGTH_LINE_MAX: usize = 24;
+/// proto-max-bulk-len may be raised up to this many bytes in practice.
+const BULK_MAX: u64 = 1 << 40;
+const ARGUMENTS_MAX: u64 = i32::MAX as u64;
+/// Words of a command that are read ahead: command, user or key, password, …
+const WORDS: usize = 5;
+
+const COMMAND: u8 = 0;
+const KEY: u8 = 1;
+const USER: u8 = 2;
+const ERROR: u8 = 3;
+const PROTOCOL: u8 = 4;
 
 /// The parser.
 #[derive(Default)]
-pub struct Redis;
+pub struct Redis {
+    /// Arguments of the command at hand that are still to come.
+    arguments: u64,
+    user: ArrayVec<u8, 64>,
+    /// The client asked to become a replica: what follows from the server is no reply.
+    replicating: bool,
+}
+
+/// The first words of a command.
+struct Command<'a> {
+    words: ArrayVec<&'a [u8], WORDS>,
+}
+
+/// A length prefix: the number, and the bytes it took.
+enum Length {
+    Read { number: i64, used: usize },
+    Partial,
+    Bad,
+}
 
 impl Application for Redis {
     const NAME: &'static str = "redis";
-    const ABOUT: &'static str = "redis";
+    const ABOUT: &'static str = "Redis serialization protocol, versions 2 and 3 (redis.io, protocol specification)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
-    const PORTS: &'static [u16] = &[];
-    const FIELDS: &'static [FieldSpec] = &[];
+    const PORTS: &'static [u16] = &[6379];
+    const FIELDS: &'static [FieldSpec] = &[
+        field("command", true, "Command in upper case (redis.io, commands)"),
+        field("key", true, "First argument, at most 512 bytes: the key of most commands"),
+        field("user", true, "User of the last AUTH or HELLO with a name, whether or not it succeeded"),
+        field("error", false, "Error reply (RESP simple and bulk errors)"),
+        field("protocol", false, "Protocol version asked for with HELLO"),
+    ];
+    const OPENINGS: Openings = Openings {
+        to_server: ByteSet::of(b"*").and_range(b'A', b'Z').and_range(b'a', b'z'),
+        to_client: ByteSet::of(b"+-:$*_#,(!=%~>|"),
+    };
 
-    fn probe(_input: &ProbeInput<'_>) -> Probe {
-        Probe::NotMine
+    fn probe(input: &ProbeInput<'_>) -> Probe {
+        if input.to_server.is_empty() {
+            let silent = input.to_client.is_empty() || !input.from_start;
+            return if silent { Probe::Unsure } else { Probe::NotMine };
+        }
+        // Picked up, the server's bytes may begin within a reply.
+        let reply = if input.from_start { probe_reply(input.to_client) } else { Probe::Unsure };
+        match (probe_command(input.to_server), reply) {
+            (_, Probe::NotMine) => Probe::NotMine,
+            (Inquiry::Array, _) => Probe::Certain,
+            // Words that other line protocols know too: the reply tells.
+            (Inquiry::Inline, Probe::Certain) => Probe::Certain,
+            (Inquiry::Inline | Inquiry::Partial, _) => Probe::Unsure,
+            (Inquiry::Other, _) => Probe::NotMine,
+        }
     }
 
-    fn parse(&mut self, _direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
-        Step::Done
+    fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        match direction {
+            Direction::ToServer => self.client(input, sink),
+            Direction::ToClient => self.server(input, sink),
+        }
+    }
+
+    fn overflow(&mut self, direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
+        match direction {
+            Direction::ToServer => Step::Violation("redis: command head too long"),
+            Direction::ToClient => Step::Done,
+        }
+    }
+}
+
+impl Redis {
+    fn client(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if self.arguments > 0 {
+            return match length(input, b'$') {
+                Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => {
+                    self.arguments -= 1;
+                    Step::Skip(used as u64 + number.unsigned_abs() + 2)
+                }
+                Length::Partial => Step::Incomplete,
+                _ => Step::Violation("redis: argument without a length"),
+            };
+        }
+        match input {
+            [b'*', ..] => self.array(input, sink),
+            _ => self.inline(input, sink),
+        }
+    }
+
+    fn array(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let (count, mut at) = match length(input, b'*') {
+            Length::Read { number, used } if number <= ARGUMENTS_MAX as i64 => (number.max(0).unsigned_abs(), used),
+            Length::Partial => return Step::Incomplete,
+            _ => return Step::Violation("redis: array without a count"),
+        };
+        let mut command = Command { words: ArrayVec::new() };
+        // Words are read ahead while they are short; the rest is skipped by its lengths.
+        let ahead = usize::try_from(count).unwrap_or(WORDS).min(WORDS);
+        for place in 0..ahead {
+            let (size, used) = match length(input.get(at..).unwrap_or_default(), b'$') {
+                Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => (number as usize, used),
+                Length::Partial => return Step::Incomplete,
+                _ => return Step::Violation("redis: argument without a length"),
+            };
+            let start = at + used;
+            if place == 0 && size > COMMAND_MAX {
+                return Step::Violation("redis: command name too long");
+            }
+            let kept = size.min(KEY_MAX);
+            let Some(word) = input.get(start..start + kept) else {
+                return Step::Incomplete;
+            };
+            command.words.push(word);
+            at = start.saturating_add(size).saturating_add(2);
+            if size > KEY_MAX || !command.wants_more() {
+                break;
+            }
+        }
+        self.arguments = count - command.words.len() as u64;
+        if !command.words.is_empty() {
+            self.tell(&command, sink);
+        }
+        Step::Skip(at as u64)
+    }
+
+    fn inline(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let Some(end) = input.iter().take(INLINE_MAX).position(|&byte| byte == b'\n') else {
+            return if input.len() < INLINE_MAX { Step::Incomplete } else { Step::Violation("redis: line too long") };
+        };
+        let line = input.get(..end).unwrap_or_default();
+        let words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty()).take(WORDS);
+        let command = Command { words: words.collect() };
+        // The server would take quotes and escapes off a command's name; no honest client uses them.
+        let honest = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
+        if command.words.first().is_some_and(|word| word.len() > COMMAND_MAX || !word.iter().all(honest)) {
+            return Step::Violation("redis: no command");
+        }
+        if !command.words.is_empty() {
+            self.tell(&command, sink);
+        }
+        Step::Consumed(end + 1)
+    }
+
+    fn tell(&mut self, command: &Command<'_>, sink: &mut dyn EventSink) {
+        let name: ArrayVec<u8, COMMAND_MAX> =
+            command.word(0).iter().take(COMMAND_MAX).map(u8::to_ascii_uppercase).collect();
+        self.replicating |= matches!(name.as_slice(), b"SYNC" | b"PSYNC" | b"MONITOR");
+        let mut protocol: &[u8] = &[];
+        match name.as_slice() {
+            b"AUTH" if command.words.len() > 2 => self.log_in(command.word(1)),
+            b"AUTH" => self.log_in(b"default"),
+            b"HELLO" => {
+                protocol = command.word(1);
+                if command.word(2).eq_ignore_ascii_case(b"AUTH") {
+                    self.log_in(command.word(3));
+                }
+            }
+            _ => {}
+        }
+        // A password is nobody's business.
+        let secret = matches!(name.as_slice(), b"AUTH" | b"HELLO");
+        let key = if secret { &[][..] } else { command.word(1) };
+        let fields = [
+            Field { index: COMMAND, value: Value::Bytes(&name) },
+            Field { index: KEY, value: Value::Bytes(key.get(..KEY_MAX).unwrap_or(key)) },
+            Field { index: USER, value: Value::Bytes(&self.user) },
+            Field { index: PROTOCOL, value: Value::Bytes(protocol) },
+        ];
+        let count = if protocol.is_empty() { 3 } else { 4 };
+        sink.event(&Event { kind: EventKind::Request, fields: fields.get(..count).unwrap_or_default() });
+    }
+
+    fn log_in(&mut self, user: &[u8]) {
+        self.user.clear();
+        // A name that does not fit is left empty: half a name could be somebody else's.
+        if user.len() <= self.user.capacity() {
+            self.user.extend(user.iter().copied());
+        }
+    }
+
+    fn server(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if self.replicating {
+            return Step::Done;
+        }
+        match input.first() {
+            Some(b'$' | b'=' | b'!') => match length(input, input.first().copied().unwrap_or_default()) {
+                // RESP2's nil.
+                Length::Read { number: -1, used } => Step::Consumed(used),
+                Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => {
+                    bulk_reply(input, number.unsigned_abs(), used, sink)
+                }
+                Length::Partial => Step::Incomplete,
+                _ => Step::Done,
+            },
+            // Aggregates: their members follow and are read like replies of their own.
+            Some(b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' | b'*' | b'%' | b'~' | b'>' | b'|') => {
+                let Some(end) = input.iter().take(LINE_MAX).position(|&byte| byte == b'\n') else {
+                    return if input.len() < LINE_MAX { Step::Incomplete } else { Step::Done };
+                };
+                if let Some((b'-', line)) = input.get(..end).and_then(|line| line.split_first()) {
+                    error(line.strip_suffix(b"\r").unwrap_or(line), sink);
+                }
+                Step::Consumed(end + 1)
+            }
+            // Picked up within a reply, or none at all: only errors are lost.
+            _ => Step::Done,
+        }
+    }
+}
+
+fn bulk_reply(input: &[u8], size: u64, used: usize, sink: &mut dyn EventSink) -> Step {
+    if input.first() == Some(&b'!') {
+        let kept = usize::try_from(size).unwrap_or(LINE_MAX).min(LINE_MAX);
+        let Some(message) = input.get(used..used + kept) else {
+            return Step::Incomplete;
+        };
+        error(message, sink);
+    }
+    Step::Skip(used as u64 + size + 2)
+}
+
+impl Command<'_> {
+    fn word(&self, place: usize) -> &[u8] {
+        self.words.get(place).copied().unwrap_or_default()
+    }
+
+    /// Two words say all of most commands; a login needs the user's name.
+    fn wants_more(&self) -> bool {
+        let first = self.word(0);
+        let login = first.eq_ignore_ascii_case(b"AUTH") || first.eq_ignore_ascii_case(b"HELLO");
+        self.words.len() < if login { 4 } else { 2 }
+    }
+}
+
+fn error(message: &[u8], sink: &mut dyn EventSink) {
+    sink.event(&Event { kind: EventKind::Response, fields: &[Field { index: ERROR, value: Value::Bytes(message) }] });
+}
+
+/// Reads `<mark><number>\r\n`.
+fn length(input: &[u8], mark: u8) -> Length {
+    let Some((&first, rest)) = input.split_first() else {
+        return Length::Partial;
+    };
+    if first != mark {
+        return Length::Bad;
+    }
+    let Some(end) = rest.iter().take(LENGTH_LINE_MAX).position(|&byte| byte == b'\r') else {
+        let digits = rest.iter().all(|&byte| byte.is_ascii_digit() || byte == b'-');
+        return if digits && rest.len() < LENGTH_LINE_MAX { Length::Partial } else { Length::Bad };
+    };
+    match rest.get(end + 1) {
+        Some(b'\n') => {}
+        Some(_) => return Length::Bad,
+        None => return Length::Partial,
+    }
+    let number = rest.get(..end).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|text| text.parse().ok());
+    number.map_or(Length::Bad, |number| Length::Read { number, used: end + 3 })
+}
+
+enum Inquiry {
+    Array,
+    Inline,
+    Partial,
+    Other,
+}
+
+fn probe_command(input: &[u8]) -> Inquiry {
+    if input.first() == Some(&b'*') {
+        return probe_array(input);
+    }
+    let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
+        let text = input.len() < 256 && input.iter().all(|&byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\r'));
+        return if text { Inquiry::Partial } else { Inquiry::Other };
+    };
+    let line = input.get(..end).unwrap_or_default();
+    let word = line.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let known = INLINE_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known));
+    if known { Inquiry::Inline } else { Inquiry::Other }
+}
+
+fn probe_array(input: &[u8]) -> Inquiry {
+    let at = match length(input, b'*') {
+        Length::Read { number: 1..=1_048_576, used } => used,
+        Length::Partial => return Inquiry::Partial,
+        _ => return Inquiry::Other,
+    };
+    let rest = input.get(at..).unwrap_or_default();
+    let (size, used) = match length(rest, b'$') {
+        Length::Read { number: number @ 1..=32, used } => (number.unsigned_abs() as usize, used),
+        Length::Partial => return Inquiry::Partial,
+        _ => return Inquiry::Other,
+    };
+    let rest = rest.get(used..).unwrap_or_default();
+    let word = rest.get(..size).unwrap_or(rest);
+    // Modules name theirs "JSON.GET".
+    let plausible = word.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    match rest.get(size..).unwrap_or_default() {
+        _ if !plausible || !word.first().is_none_or(u8::is_ascii_alphabetic) => Inquiry::Other,
+        [b'\r', b'\n', ..] => Inquiry::Array,
+        [] | [b'\r'] => Inquiry::Partial,
+        _ => Inquiry::Other,
+    }
+}
+
+const INLINE_WORDS: &[&[u8]] = &[
+    b"PING", b"AUTH", b"HELLO", b"INFO", b"SET", b"GET", b"DEL", b"SELECT", b"CONFIG", b"KEYS", b"COMMAND", b"CLIENT",
+    b"EXISTS", b"EXPIRE", b"INCR", b"FLUSHALL", b"FLUSHDB", b"SLAVEOF", b"REPLICAOF", b"DBSIZE", b"SAVE", b"BGSAVE",
+    b"ECHO", b"MONITOR", b"EVAL", b"MODULE", b"SCAN", b"TYPE", b"TTL",
+];
+
+fn probe_reply(input: &[u8]) -> Probe {
+    let Some((&first, rest)) = input.split_first() else {
+        return Probe::Unsure;
+    };
+    let whole = rest.windows(2).any(|pair| pair == b"\r\n");
+    match first {
+        b'+' | b'-' => {
+            let line = rest.split(|&byte| byte == b'\r').next().unwrap_or_default();
+            let text = line.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic() || byte >= 0x80);
+            // POP3 and others answer "+OK …" and "-ERR …" too: the first word must be Redis's own.
+            let own = [&b"+PONG\r\n"[..], b"+OK\r\n", b"-NOAUTH ", b"-ERR unknown command", b"-WRONGPASS ", b"-DENIED "];
+            match own.iter().any(|own| input.starts_with(own)) {
+                true => Probe::Certain,
+                false if text => Probe::Unsure,
+                false => Probe::NotMine,
+            }
+        }
+        b':' | b'$' | b'*' | b'%' | b'~' | b'>' | b'=' | b'!' | b'|' => match length(input, first) {
+            Length::Read { .. } => Probe::Certain,
+            Length::Partial => Probe::Unsure,
+            Length::Bad => Probe::NotMine,
+        },
+        b'_' | b'#' | b',' | b'(' if whole || rest.len() < 64 => Probe::Unsure,
+        _ => Probe::NotMine,
+    }
+}
+
+const fn field(name: &'static str, condition: bool, about: &'static str) -> FieldSpec {
+    FieldSpec { name, kind: FieldKind::Text, condition, about }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Told(Vec<String>);
+
+    impl EventSink for Told {
+        fn event(&mut self, event: &Event<'_>) {
+            let values = event.fields.iter().map(|field| match field.value {
+                Value::Bytes(value) => String::from_utf8_lossy(value).into_owned(),
+                value => format!("{value:?}"),
+            });
+            self.0.push(values.collect::<Vec<_>>().join("|"));
+        }
+    }
+
+    fn probe(to_server: &[u8], to_client: &[u8]) -> Probe {
+        let transport = Transport::Tcp;
+        Redis::probe(&ProbeInput { to_server, to_client, from_start: true, server_port: 3306, transport })
+    }
+
+    /// Feeds `stream` in pieces of `cut`, as the engine would.
+    fn tell(direction: Direction, stream: &[u8], cut: usize) -> Vec<String> {
+        let (mut told, mut redis) = (Told(Vec::new()), Redis::default());
+        let (mut at, mut end) = (0, 0);
+        while end < stream.len() {
+            end = (end + cut).min(stream.len());
+            while at < end {
+                match redis.parse(direction, &stream[at..end], &mut told) {
+                    Step::Consumed(used) => at += used,
+                    Step::Skip(used) => at += used as usize,
+                    Step::Incomplete => break,
+                    step => panic!("{step:?} {:?}", told.0),
+                }
+            }
+        }
+        told.0
+    }
+
+    #[test]
+    fn only_well_formed_commands_are_certain() {
+        assert_eq!(probe(b"*1\r\n$4\r\nPING\r\n", b""), Probe::Certain);
+        assert_eq!(probe(b"*2\r\n$3\r\nG", b""), Probe::Unsure);
+        assert_eq!(probe(b"*2\r\n$3\r\nGETX", b""), Probe::NotMine);
+        assert_eq!(probe(b"*2\r\n:3\r\n", b""), Probe::NotMine);
+        assert_eq!(probe(b"PING\r\n", b""), Probe::Unsure);
+        assert_eq!(probe(b"PING\r\n", b"+PONG\r\n"), Probe::Certain);
+        assert_eq!(probe(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n"), Probe::NotMine);
+        assert_eq!(probe(b"", b"+OK POP3 ready\r\n"), Probe::NotMine);
+    }
+
+    #[test]
+    fn commands_are_told_in_any_cut() {
+        let mut stream = b"*3\r\n$3\r\nset\r\n$1\r\nk\r\n$3000\r\n".to_vec();
+        stream.extend([b'x'; 3000]);
+        stream.extend(b"\r\n*1\r\n$4\r\nPING\r\nget k\r\n\r\n*0\r\n");
+        stream.extend(b"*3\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$6\r\nsecret\r\n*2\r\n$3\r\nGET\r\n$1\r\nz\r\n");
+        stream.extend(b"*5\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$1\r\np\r\n");
+        let expected = ["SET|k|", "PING||", "GET|k|", "AUTH||ann", "GET|z|ann", "HELLO||bob|3"];
+        for cut in [1, 2, 7, 100, stream.len()] {
+            assert_eq!(tell(Direction::ToServer, &stream, cut), expected, "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn errors_are_told_and_values_skipped() {
+        let stream = b"+OK\r\n$5\r\n-ERR!\r\n*2\r\n:1\r\n$-1\r\n-WRONGTYPE x\r\n!3\r\nbad\r\n_\r\n%1\r\n+a\r\n#t\r\n";
+        for cut in [1, 3, stream.len()] {
+            assert_eq!(tell(Direction::ToClient, stream, cut), ["WRONGTYPE x", "bad"]);
+        }
+    }
+
+    #[test]
+    fn hidden_names_are_refused() {
+        let mut told = Told(Vec::new());
+        for bytes in [&b"\"FLUSHALL\"\r\n"[..], b"\x16\x03\x01\n", b"*1\r\n:1\r\n", b"*1\r\n$99\r\n"] {
+            assert!(matches!(Redis::default().parse(Direction::ToServer, bytes, &mut told), Step::Violation(_)));
+        }
     }
 }
