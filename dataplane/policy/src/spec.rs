@@ -86,7 +86,8 @@ pub struct IdentitySpec {
 pub struct AddressSpec {
     /// IPv4 mapped into IPv6, host bits zero.
     pub network: u128,
-    /// Prefix length over the 128-bit form: an IPv4 /24 is 120.
+    /// Prefix length over the 128-bit form: an IPv4 /24 is 120. Below 96 only IPv6 addresses are
+    /// meant, also where the network is `::`.
     pub prefix_bits: u8,
     /// Only in this zone, or in every zone.
     pub zone: Option<u32>,
@@ -104,7 +105,7 @@ pub struct NameSpec {
 }
 
 /// A rule: to reach a server · using an application · coming from a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RuleSpec {
     /// Unique; stable while the rule's text and place stay.
     pub id: u32,
@@ -129,7 +130,7 @@ pub struct RuleSpec {
 }
 
 /// Holds when the named field of the request matches at least one pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConditionSpec {
     /// "http.path"; the application is the part before the dot.
     pub field: String,
@@ -138,7 +139,7 @@ pub struct ConditionSpec {
 }
 
 /// How a field is compared. Each is linear in the field's length.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Pattern {
     /// The whole field.
     Exact(String),
@@ -155,7 +156,8 @@ pub enum Pattern {
 pub struct UnknownSpec {
     /// Packets wait this long for the address to become known; 0: not at all.
     pub hold_ms: u32,
-    /// The mode of `unknown` as an end; None: it is not managed.
+    /// The mode of `unknown` as an end, where the other end is not managed; None: it does not judge.
+    /// A managed end judges unknown peers itself, in its own mode.
     pub mode: Option<Mode>,
     /// The default where no rule names `unknown` and the other end does not decide.
     pub action: Action,
