@@ -42,7 +42,8 @@ unsafe impl Sync for Ring {}
 static PAIRS: Mutex<BTreeMap<u16, Weak<RingPair>>> = Mutex::new(BTreeMap::new());
 
 impl RingPort {
-    /// Makes a port of that name with `queues` queues each way; each holds up to `capacity` frames.
+    /// Makes a port with `queues` queues each way; each holds up to `capacity` frames. DPDK calls the port
+    /// `net_ring_` and `name`.
     pub fn new(name: &str, queues: u16, capacity: u32) -> Result<RingPort, DeviceError> {
         let refused = |reason: String, log: Vec<String>| DeviceError::Refused {
             device: name.to_owned(),

@@ -1,0 +1,85 @@
+//! Swaps the MAC addresses of everything received on the first port and sends it out of the second, as
+//! `dpdk-testpmd --forward-mode=macswap` does: what the wrapper itself costs.
+//!
+//! `macswap SECONDS [hugepages] [-- DPDK arguments]`, with two devices among the DPDK arguments:
+//! `macswap 5 -- --vdev=net_pcap0,rx_pcap=x.pcap,infinite_rx=1 --vdev=net_null1,no-rx=1`
+
+use std::env;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use weir_dpdk::{
+    Eal, EalOptions, HugePages, Mbuf, Pool, Port, PortConfig, RxQueue, TxQueue, free_bulk,
+    register_thread,
+};
+
+const BURST: usize = 32;
+const BURSTS_BETWEEN_CLOCK_READS: usize = 4096;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (own, extra) = match arguments.iter().position(|argument| argument == "--") {
+        Some(at) => (&arguments[..at], arguments[at + 1..].to_vec()),
+        None => (&arguments[..], Vec::new()),
+    };
+    let seconds: f64 = own.first().map_or(Ok(5.0), |text| text.parse())?;
+    let huge_pages = if own.iter().any(|argument| argument == "hugepages") {
+        HugePages::Required
+    } else {
+        HugePages::Never
+    };
+    let eal = Eal::start(&EalOptions {
+        huge_pages,
+        extra,
+        ..EalOptions::default()
+    })?;
+    let ports = eal.ports();
+    let [input, output, ..] = &ports[..] else {
+        return Err("two devices are needed, as --vdev or -a after `--`".into());
+    };
+    let pool = Pool::new("macswap", 65_535, 250, 2048, None)?;
+    let config = PortConfig {
+        rx_descriptors: 512,
+        tx_descriptors: 512,
+        ..PortConfig::default()
+    };
+    let (input, _) = Port::start(input.id, &config, &pool)?;
+    let (output, _) = Port::start(output.id, &config, &pool)?;
+    let (Some(mut rx), Some(mut tx)) = (input.rx_queue(0), output.tx_queue(0)) else {
+        return Err("a device has no queue".into());
+    };
+    register_thread()?;
+    let (sent, elapsed) = forward(&mut rx, &mut tx, Duration::from_secs_f64(seconds));
+    println!("{:.3} Mpps", sent as f64 / elapsed.as_secs_f64() / 1e6);
+    Ok(())
+}
+
+fn forward(rx: &mut RxQueue, tx: &mut TxQueue, time: Duration) -> (u64, Duration) {
+    let mut burst: Vec<Mbuf> = Vec::with_capacity(BURST);
+    let mut sent = 0;
+    let start = Instant::now();
+    loop {
+        for _ in 0..BURSTS_BETWEEN_CLOCK_READS {
+            rx.receive(&mut burst, BURST);
+            swap(&mut burst);
+            sent += tx.transmit(&mut burst) as u64;
+            free_bulk(&mut burst);
+        }
+        if start.elapsed() >= time {
+            return (sent, start.elapsed());
+        }
+    }
+}
+
+fn swap(burst: &mut [Mbuf]) {
+    for at in 0..burst.len() {
+        if let Some(next) = burst.get(at + 4) {
+            next.prefetch();
+        }
+        if let Some((to, from)) = burst[at].bytes_mut().split_at_mut_checked(6)
+            && let Some(from) = from.first_chunk_mut::<6>()
+        {
+            to.swap_with_slice(from);
+        }
+    }
+}
