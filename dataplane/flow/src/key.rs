@@ -1,0 +1,107 @@
+//! What makes two packets part of one flow.
+//!
+//! Trusts: a decoded [`Packet`]. Distrusts: nothing else; every packet has a key. Gives no reasons,
+//! keeps no memory.
+
+use weir_wire::Packet;
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
+
+/// The two endpoints, the protocol and the zone of a flow, ordered so that both directions are equal.
+///
+/// Addresses are 128 bits, IPv4 mapped into IPv6, kept as two words so that the key is 48 bytes and
+/// fits into the flow's one cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct FlowKey {
+    low_address: [u64; 2],
+    high_address: [u64; 2],
+    low_port: u16,
+    high_port: u16,
+    zone: u32,
+    protocol: u8,
+}
+
+/// A key, and which way round the packet had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Oriented {
+    /// The key, the same for both directions.
+    pub key: FlowKey,
+    /// True when the packet's source is the key's low endpoint.
+    pub from_low: bool,
+}
+
+impl FlowKey {
+    /// The key of a packet within a zone (what the node makes of port, VLAN or VNI).
+    ///
+    /// ICMP and ICMPv6 messages with an echo identifier carry it as both ports, so that request and
+    /// reply meet; all others between two addresses share one flow whatever their type and code.
+    /// A fragment (one that was not put together) has no ports.
+    pub fn of(packet: &Packet, zone: u32) -> Oriented {
+        let (source_port, destination_port) = match packet.protocol {
+            _ if packet.fragment.is_some() => (0, 0),
+            ICMP | ICMPV6 => (packet.destination_port, packet.destination_port),
+            _ => (packet.source_port, packet.destination_port),
+        };
+        let source = (packet.source, source_port);
+        let destination = (packet.destination, destination_port);
+        let from_low = source <= destination;
+        let (low, high) = if from_low {
+            (source, destination)
+        } else {
+            (destination, source)
+        };
+        let key = FlowKey {
+            low_address: split(low.0),
+            high_address: split(high.0),
+            low_port: low.1,
+            high_port: high.1,
+            zone,
+            protocol: packet.protocol,
+        };
+        Oriented { key, from_low }
+    }
+
+    /// Source address and port, destination address and port of a packet with that orientation.
+    pub fn endpoints(&self, from_low: bool) -> (u128, u16, u128, u16) {
+        let (low, high) = (join(self.low_address), join(self.high_address));
+        if from_low {
+            (low, self.low_port, high, self.high_port)
+        } else {
+            (high, self.high_port, low, self.low_port)
+        }
+    }
+
+    /// IANA protocol number.
+    pub fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// The zone the addresses belong to.
+    pub fn zone(&self) -> u32 {
+        self.zone
+    }
+
+    /// The key as bytes for a keyed hash: every field, no padding.
+    pub(crate) fn bytes(&self) -> [u8; 41] {
+        let mut bytes = [0; 41];
+        bytes[0..8].copy_from_slice(&self.low_address[0].to_ne_bytes());
+        bytes[8..16].copy_from_slice(&self.low_address[1].to_ne_bytes());
+        bytes[16..24].copy_from_slice(&self.high_address[0].to_ne_bytes());
+        bytes[24..32].copy_from_slice(&self.high_address[1].to_ne_bytes());
+        bytes[32..34].copy_from_slice(&self.low_port.to_ne_bytes());
+        bytes[34..36].copy_from_slice(&self.high_port.to_ne_bytes());
+        bytes[36..40].copy_from_slice(&self.zone.to_ne_bytes());
+        bytes[40] = self.protocol;
+        bytes
+    }
+}
+
+fn split(address: u128) -> [u64; 2] {
+    [(address >> 64) as u64, address as u64]
+}
+
+fn join(words: [u64; 2]) -> u128 {
+    (u128::from(words[0]) << 64) | u128::from(words[1])
+}
