@@ -11,7 +11,7 @@ impl Sum {
     /// Adds bytes; an odd last byte counts as if a zero followed.
     #[inline]
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         // Eight bytes at a time as two 32-bit halves: 2^32 of them fit before 64 bits overflow,
         // and without a carry to hand on the compiler keeps several sums side by side.
         let mut words = bytes.chunks_exact(8);
@@ -34,7 +34,7 @@ impl Sum {
     /// Addresses are in the crate's form, IPv4 mapped into IPv6.
     #[inline]
     #[must_use]
-    pub fn add_pseudo_header(
+    pub fn with_pseudo_header(
         self,
         source: u128,
         destination: u128,
@@ -44,10 +44,10 @@ impl Sum {
     ) -> Self {
         // The zeros of a mapped address add nothing, its ffff must go.
         let mask = if is_ipv4 { 0xffff_ffff } else { u128::MAX };
-        self.add(&(source & mask).to_be_bytes())
-            .add(&(destination & mask).to_be_bytes())
-            .add(&(length as u32).to_be_bytes())
-            .add(&[0, protocol])
+        self.with(&(source & mask).to_be_bytes())
+            .with(&(destination & mask).to_be_bytes())
+            .with(&(length as u32).to_be_bytes())
+            .with(&[0, protocol])
     }
 
     /// The folded sum, not complemented: 0xffff over bytes whose checksum is right.
@@ -76,7 +76,7 @@ impl Sum {
 /// The checksum of bytes whose checksum field is zero.
 #[inline]
 pub fn internet(bytes: &[u8]) -> u16 {
-    Sum::default().add(bytes).checksum()
+    Sum::default().with(bytes).checksum()
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
         fn equals_the_slow_sum(bytes in proptest::collection::vec(any::<u8>(), 0..3000), cut in 0usize..1500) {
             prop_assert_eq!(internet(&bytes), slow(&bytes));
             let (head, tail) = bytes.split_at((cut * 2).min(bytes.len() & !1));
-            prop_assert_eq!(Sum::default().add(head).add(tail).checksum(), slow(&bytes));
+            prop_assert_eq!(Sum::default().with(head).with(tail).checksum(), slow(&bytes));
         }
 
         #[test]

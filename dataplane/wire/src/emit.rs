@@ -259,7 +259,7 @@ fn seal_ip(frame: &mut [u8], ip: &IpLayer) {
         return;
     };
     header[10..12].fill(0);
-    let checksum = Sum::default().add(header).checksum();
+    let checksum = Sum::default().with(header).checksum();
     header[10..12].copy_from_slice(&checksum.to_be_bytes());
 }
 
@@ -284,9 +284,9 @@ fn seal_upper(frame: &mut [u8], ip: &IpLayer, protocol: u8, end: usize) {
     upper[place..place + 2].fill(0);
     let mut sum = Sum::default();
     if protocol != protocol::ICMP {
-        sum = sum.add_pseudo_header(ip.source, ip.destination, ip.is_ipv4, protocol, upper.len());
+        sum = sum.with_pseudo_header(ip.source, ip.destination, ip.is_ipv4, protocol, upper.len());
     }
-    let checksum = match sum.add(upper).checksum() {
+    let checksum = match sum.with(upper).checksum() {
         0 if protocol == protocol::UDP => 0xffff,
         checksum => checksum,
     };
@@ -299,7 +299,7 @@ fn seal_gre(frame: &mut [u8], start: usize, end: usize) {
     };
     if crate::gre::has_checksum(packet) && packet.len() >= 8 {
         packet[4..6].fill(0);
-        let checksum = Sum::default().add(packet).checksum();
+        let checksum = Sum::default().with(packet).checksum();
         packet[4..6].copy_from_slice(&checksum.to_be_bytes());
     }
 }

@@ -24,12 +24,12 @@ pub(crate) fn read(scope: &[u8], start: usize, verify_checksum: bool) -> Result<
     let mut upper = start + HEADER_LENGTH;
     let mut source_routed = false;
     if header[0] == 0x45 {
-        if verify_checksum && Sum::default().add(header).fold() != 0xffff {
+        if verify_checksum && Sum::default().with(header).fold() != 0xffff {
             return Err(Reason::Ipv4Checksum);
         }
     } else {
         let header = long_header(scope, start)?;
-        if verify_checksum && Sum::default().add(header).fold() != 0xffff {
+        if verify_checksum && Sum::default().with(header).fold() != 0xffff {
             return Err(Reason::Ipv4Checksum);
         }
         source_routed = read_options(&header[HEADER_LENGTH..])?;
@@ -39,30 +39,34 @@ pub(crate) fn read(scope: &[u8], start: usize, verify_checksum: bool) -> Result<
     if end < upper || end > scope.len() {
         return Err(Reason::Ipv4Malformed);
     }
-    let mut network = Network {
+    // Only the rare ways below touch memory; the straight one stays in registers.
+    let flags_and_offset = be16(header, 6);
+    let mut upper_protocol = header[9];
+    let mut fragment = None;
+    let mut plain = true;
+    if flags_and_offset & 0x3fff != 0 {
+        let read = read_fragment(be16(header, 4), flags_and_offset, end - upper)?;
+        if read.offset == 0 {
+            check_first_fragment(&scope[..end], upper, upper_protocol)?;
+        }
+        fragment = Some(read);
+    } else if upper_protocol == protocol::AH {
+        (upper_protocol, upper) = skip_authentication(&scope[..end], upper)?;
+        plain = false;
+    }
+    Ok(Network {
         is_ipv4: true,
         source: MAPPED | u128::from(be32(header, 12)),
         destination: MAPPED | u128::from(be32(header, 16)),
         hop_limit: header[8],
-        protocol: header[9],
-        fragment: None,
+        protocol: upper_protocol,
+        fragment,
         source_routed,
         start,
         upper,
         end,
-        plain: true,
-    };
-    if be16(header, 6) & 0x3fff != 0 {
-        network.fragment = Some(read_fragment(
-            &scope[..end],
-            &network,
-            be16(header, 4),
-            be16(header, 6),
-        )?);
-    } else if network.protocol == protocol::AH {
-        skip_authentication(&scope[..end], &mut network)?;
-    }
-    Ok(network)
+        plain,
+    })
 }
 
 /// The header with its options.
@@ -103,29 +107,25 @@ fn read_options(mut options: &[u8]) -> Result<bool, Reason> {
 }
 
 #[cold]
-fn read_fragment(scope: &[u8], network: &Network, id: u16, field: u16) -> Result<Fragment, Reason> {
+fn read_fragment(id: u16, field: u16, length: usize) -> Result<Fragment, Reason> {
     let fragment = Fragment {
         id: u32::from(id),
         offset: (field & 0x1fff) << 3,
         more: field & 0x2000 != 0,
     };
-    check_fragment(fragment, network.end - network.upper)?;
-    if fragment.offset == 0 {
-        check_first_fragment(scope, network.upper, network.protocol)?;
-    }
+    check_fragment(fragment, length)?;
     Ok(fragment)
 }
 
 /// Behind the authentication header stands the upper layer, as in IPv6: hosts that use it read on.
 #[cold]
-fn skip_authentication(scope: &[u8], network: &mut Network) -> Result<(), Reason> {
-    network.plain = false;
+fn skip_authentication(scope: &[u8], mut offset: usize) -> Result<(u8, usize), Reason> {
     for _ in 0..AUTHENTICATION_MAX {
-        (network.protocol, network.upper) =
-            authentication(scope, network.upper).ok_or(Reason::Ipv4Malformed)?;
-        if network.protocol != protocol::AH {
-            return Ok(());
+        let (carried, behind) = authentication(scope, offset).ok_or(Reason::Ipv4Malformed)?;
+        if carried != protocol::AH {
+            return Ok((carried, behind));
         }
+        offset = behind;
     }
     Err(Reason::Ipv4Malformed)
 }

@@ -24,26 +24,48 @@ pub(crate) fn read(scope: &[u8], start: usize) -> Result<Network, Reason> {
     if header[0] >> 4 != 6 || end > scope.len() {
         return Err(Reason::Ipv6Malformed);
     }
-    let mut network = Network {
-        is_ipv4: false,
-        source: be128(header, 8),
-        destination: be128(header, 24),
-        hop_limit: header[7],
-        protocol: header[6],
-        fragment: None,
-        source_routed: false,
-        start,
-        upper,
-        end,
-        plain: true,
-    };
-    if is_mapped(network.source) || is_mapped(network.destination) {
+    let (source, destination) = (be128(header, 8), be128(header, 24));
+    if is_mapped(source) || is_mapped(destination) {
         return Err(Reason::Ipv6Mapped);
     }
-    if is_extension(network.protocol) {
-        read_extensions(&scope[..end], &mut network)?;
+    let plain = !is_extension(header[6]);
+    let chain = match plain {
+        true => Chain::of(header[6], upper),
+        false => read_extensions(&scope[..end], header[6], upper)?,
+    };
+    Ok(Network {
+        is_ipv4: false,
+        source,
+        destination,
+        hop_limit: header[7],
+        protocol: chain.protocol,
+        fragment: chain.fragment,
+        source_routed: chain.source_routed,
+        start,
+        upper: chain.upper,
+        end,
+        plain,
+    })
+}
+
+/// Where the chain of extension headers leads; see [`Network`].
+struct Chain {
+    protocol: u8,
+    fragment: Option<Fragment>,
+    source_routed: bool,
+    upper: usize,
+}
+
+impl Chain {
+    #[inline(always)]
+    fn of(protocol: u8, upper: usize) -> Self {
+        Self {
+            protocol,
+            fragment: None,
+            source_routed: false,
+            upper,
+        }
     }
-    Ok(network)
 }
 
 #[inline(always)]
@@ -68,32 +90,30 @@ fn is_extension(next: u8) -> bool {
 
 /// Walks the chain to the upper-layer header, or to a fragment's payload.
 #[cold]
-fn read_extensions(scope: &[u8], network: &mut Network) -> Result<(), Reason> {
-    network.plain = false;
-    let mut next = network.protocol;
-    let mut offset = network.upper;
+fn read_extensions(scope: &[u8], mut next: u8, mut offset: usize) -> Result<Chain, Reason> {
+    let mut chain = Chain::of(next, offset);
     for position in 0..=EXTENSIONS_MAX {
         // Within a first fragment the chain must be whole, too (RFC 7112).
-        let truncated = if network.fragment.is_some() {
+        let truncated = if chain.fragment.is_some() {
             Reason::FragmentTiny
         } else {
             Reason::Ipv6Extension
         };
         let (following, behind) = match next {
-            _ if !is_extension(next) => return reached(scope, network, next, offset),
+            _ if !is_extension(next) => return reached(scope, chain, next, offset),
             protocol::HOP_BY_HOP if position > 0 => return Err(Reason::Ipv6Extension),
             protocol::AH => authentication(scope, offset).ok_or(truncated)?,
             protocol::FRAGMENT => {
                 let head: &[u8; 8] = at(scope, offset).ok_or(truncated)?;
-                if network.fragment.is_some() {
+                if chain.fragment.is_some() {
                     return Err(Reason::Ipv6Extension);
                 }
                 if let Some(fragment) = read_fragment(head, scope.len() - offset - 8)? {
-                    network.fragment = Some(fragment);
-                    network.protocol = head[0];
-                    network.upper = offset + 8;
+                    chain.fragment = Some(fragment);
+                    chain.protocol = head[0];
+                    chain.upper = offset + 8;
                     if fragment.offset > 0 {
-                        return Ok(());
+                        return Ok(chain);
                     }
                 }
                 (head[0], offset + 8)
@@ -105,13 +125,13 @@ fn read_extensions(scope: &[u8], network: &mut Network) -> Result<(), Reason> {
                     return Err(truncated);
                 }
                 if next == protocol::ROUTING {
-                    network.source_routed |= head[3] > 0;
+                    chain.source_routed |= head[3] > 0;
                 }
                 // A control message of these protocols ends the chain: it is itself the upper layer.
                 if head[0] == protocol::NO_NEXT
                     && matches!(next, protocol::MOBILITY | protocol::HIP | protocol::SHIM6)
                 {
-                    return reached(scope, network, next, offset);
+                    return reached(scope, chain, next, offset);
                 }
                 (head[0], behind)
             }
@@ -122,13 +142,14 @@ fn read_extensions(scope: &[u8], network: &mut Network) -> Result<(), Reason> {
 }
 
 /// The upper-layer header was reached.
-fn reached(scope: &[u8], network: &mut Network, upper: u8, offset: usize) -> Result<(), Reason> {
-    if network.fragment.is_some() {
-        return check_first_fragment(scope, offset, upper);
+fn reached(scope: &[u8], mut chain: Chain, upper: u8, offset: usize) -> Result<Chain, Reason> {
+    if chain.fragment.is_some() {
+        check_first_fragment(scope, offset, upper)?;
+        return Ok(chain);
     }
-    network.protocol = upper;
-    network.upper = offset;
-    Ok(())
+    chain.protocol = upper;
+    chain.upper = offset;
+    Ok(chain)
 }
 
 /// The Fragment header; `None` for one that holds the whole datagram (RFC 6946).

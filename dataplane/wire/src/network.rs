@@ -30,7 +30,7 @@ const DATAGRAM_LENGTH_MAX: usize = 65_535;
 
 /// Whether a fragment of this length can be part of any datagram.
 pub(crate) fn check_fragment(fragment: Fragment, length: usize) -> Result<(), Reason> {
-    if length == 0 || (fragment.more && length % 8 != 0) {
+    if length == 0 || (fragment.more && !length.is_multiple_of(8)) {
         return Err(Reason::FragmentMalformed);
     }
     if usize::from(fragment.offset) + length > DATAGRAM_LENGTH_MAX {

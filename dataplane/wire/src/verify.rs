@@ -25,7 +25,7 @@ pub fn transport_checksum_ok(frame: &[u8], packet: &Packet) -> bool {
     };
     match packet.protocol {
         protocol::TCP | protocol::ICMPV6 => {}
-        protocol::ICMP => return Sum::default().add(upper).fold() == 0xffff,
+        protocol::ICMP => return Sum::default().with(upper).fold() == 0xffff,
         protocol::UDP => {
             let Some(header) = at::<8>(upper, 0) else {
                 return false;
@@ -38,14 +38,14 @@ pub fn transport_checksum_ok(frame: &[u8], packet: &Packet) -> bool {
         _ => return true,
     }
     Sum::default()
-        .add_pseudo_header(
+        .with_pseudo_header(
             packet.source,
             packet.destination,
             packet.is_ipv4,
             packet.protocol,
             upper.len(),
         )
-        .add(upper)
+        .with(upper)
         .fold()
         == 0xffff
 }
@@ -80,14 +80,14 @@ fn layers_ok(frame: &[u8], layers: &[Layer]) -> bool {
             };
             upper[6..8] == [0, 0]
                 || Sum::default()
-                    .add_pseudo_header(
+                    .with_pseudo_header(
                         ip.source,
                         ip.destination,
                         ip.is_ipv4,
                         protocol::UDP,
                         upper.len(),
                     )
-                    .add(upper)
+                    .with(upper)
                     .fold()
                     == 0xffff
         }
@@ -95,7 +95,7 @@ fn layers_ok(frame: &[u8], layers: &[Layer]) -> bool {
             let Some(upper) = frame.get(start..end) else {
                 return false;
             };
-            !gre::has_checksum(upper) || Sum::default().add(upper).fold() == 0xffff
+            !gre::has_checksum(upper) || Sum::default().with(upper).fold() == 0xffff
         }
     })
 }
