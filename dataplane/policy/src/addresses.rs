@@ -31,12 +31,18 @@ struct Length {
 
 impl AddressTable {
     pub(crate) fn new(addresses: &[AddressSpec]) -> Self {
-        let mut lengths: Vec<u8> = addresses.iter().map(|address| address.prefix_bits).collect();
+        let mut lengths: Vec<u8> = addresses
+            .iter()
+            .map(|address| address.prefix_bits)
+            .collect();
         lengths.sort_unstable_by(|a, b| b.cmp(a));
         lengths.dedup();
         let mut lengths: Vec<Length> = lengths.into_iter().map(Length::new).collect();
         for address in addresses {
-            if let Some(length) = lengths.iter_mut().find(|length| length.prefix_bits == address.prefix_bits) {
+            if let Some(length) = lengths
+                .iter_mut()
+                .find(|length| length.prefix_bits == address.prefix_bits)
+            {
                 length.insert(address);
             }
         }
@@ -44,7 +50,11 @@ impl AddressTable {
     }
 
     pub(crate) fn find(&self, zone: u32, address: u128) -> Option<u32> {
-        let least_bits = if is_ipv4(address) { IPV4_PREFIX_BITS } else { 0 };
+        let least_bits = if is_ipv4(address) {
+            IPV4_PREFIX_BITS
+        } else {
+            0
+        };
         self.lengths
             .iter()
             .take_while(|length| length.prefix_bits >= least_bits)
@@ -54,7 +64,11 @@ impl AddressTable {
 
 impl Length {
     fn new(prefix_bits: u8) -> Self {
-        Self { prefix_bits, zoned: HashMap::default(), anywhere: HashMap::default() }
+        Self {
+            prefix_bits,
+            zoned: HashMap::default(),
+            anywhere: HashMap::default(),
+        }
     }
 
     fn insert(&mut self, address: &AddressSpec) {
@@ -67,13 +81,18 @@ impl Length {
     fn find(&self, zone: u32, address: u128) -> Option<u32> {
         let network = address & mask(self.prefix_bits);
         // Most policies bind nothing to a zone; an empty table answers without hashing.
-        self.zoned.get(&(network, zone)).or_else(|| self.anywhere.get(&network)).copied()
+        self.zoned
+            .get(&(network, zone))
+            .or_else(|| self.anywhere.get(&network))
+            .copied()
     }
 }
 
 /// The network bits of a prefix over the 128-bit form.
 pub(crate) fn mask(prefix_bits: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(prefix_bits.min(128))).unwrap_or(0)
+    u128::MAX
+        .checked_shl(128 - u32::from(prefix_bits.min(128)))
+        .unwrap_or(0)
 }
 
 fn is_ipv4(address: u128) -> bool {
@@ -86,7 +105,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry(network: u128, prefix_bits: u8, zone: Option<u32>, identity: u32) -> AddressSpec {
-        AddressSpec { network: network & mask(prefix_bits), prefix_bits, zone, identity }
+        AddressSpec {
+            network: network & mask(prefix_bits),
+            prefix_bits,
+            zone,
+            identity,
+        }
     }
 
     fn address(text: &str) -> u128 {
@@ -116,18 +140,35 @@ mod tests {
         assert_eq!(table.find(0, address("10.9.9.9")), Some(1));
         assert_eq!(table.find(0, address("10.1.2.3")), Some(2));
         assert_eq!(table.find(7, address("10.1.2.3")), Some(3));
-        assert_eq!(table.find(7, address("10.1.0.9")), Some(4), "a longer prefix wins over a zone");
+        assert_eq!(
+            table.find(7, address("10.1.0.9")),
+            Some(4),
+            "a longer prefix wins over a zone"
+        );
         assert_eq!(table.find(0, address("2001:db8::1")), Some(5));
-        assert_eq!(table.find(0, address("192.0.2.1")), None, "::/0 is not IPv4");
+        assert_eq!(
+            table.find(0, address("192.0.2.1")),
+            None,
+            "::/0 is not IPv4"
+        );
     }
 
     fn any_entries() -> impl Strategy<Value = Vec<AddressSpec>> {
-        let one = (0u128..32, any::<bool>(), 88u8..=128, proptest::option::of(0u32..2), 1u32..9).prop_map(
-            |(low, ipv4, prefix_bits, zone, identity)| {
-                let base = if ipv4 { 0xffff_0000_0000 } else { 0xfffe_0000_0000 };
+        let one = (
+            0u128..32,
+            any::<bool>(),
+            88u8..=128,
+            proptest::option::of(0u32..2),
+            1u32..9,
+        )
+            .prop_map(|(low, ipv4, prefix_bits, zone, identity)| {
+                let base = if ipv4 {
+                    0xffff_0000_0000
+                } else {
+                    0xfffe_0000_0000
+                };
                 entry(base | low << (low % 30), prefix_bits, zone, identity)
-            },
-        );
+            });
         proptest::collection::vec(one, 0..24).prop_map(|mut entries| {
             entries.sort();
             entries.dedup_by_key(|entry| (entry.network, entry.prefix_bits, entry.zone));

@@ -2,7 +2,7 @@
 //! the crate's documentation; the sums are in [`crate::weigh`].
 
 use weir_l7::AppSet;
-use weir_wire::{protocol, Reason};
+use weir_wire::{Reason, protocol};
 
 use crate::rules::Rule;
 use crate::spec::{Action, DenyStyle, End, Mode, UNKNOWN_IDENTITY};
@@ -68,8 +68,16 @@ impl Snapshot {
 
         // Quarantine: no answer, whatever the mode.
         if let Some(quarantined) = self.quarantined(question) {
-            let denial = self.deny(bench.mode, protocol, Decider::Quarantine(quarantined), Certainty::Final);
-            return Decision { wire_action: WireAction::Drop, ..denial };
+            let denial = self.deny(
+                bench.mode,
+                protocol,
+                Decider::Quarantine(quarantined),
+                Certainty::Final,
+            );
+            return Decision {
+                wire_action: WireAction::Drop,
+                ..denial
+            };
         }
 
         // Explicit deny, explicit allow, default: of the ends that judge.
@@ -77,7 +85,9 @@ impl Snapshot {
         for judge in bench.judges.into_iter().flatten() {
             heard.next_judge(judge);
             for index in self.index.concerning(judge.end, judge.identity, judge.peer) {
-                let Some(rule) = self.rules.get(index as usize) else { continue };
+                let Some(rule) = self.rules.get(index as usize) else {
+                    continue;
+                };
                 let outcome = compare(rule, question, heard.possible());
                 watch.considered(index, judge.end, outcome);
                 heard.take(index, rule, outcome);
@@ -85,19 +95,33 @@ impl Snapshot {
         }
         match heard.verdict(question.application) {
             Verdict::Allow(decider, certainty) => allow(bench.mode, decider, certainty),
-            Verdict::Deny(decider, certainty) => self.deny(bench.mode, protocol, decider, certainty),
+            Verdict::Deny(decider, certainty) => {
+                self.deny(bench.mode, protocol, decider, certainty)
+            }
         }
     }
 
     /// The question with ends that the snapshot knows: others are unknown.
     pub(crate) fn with_known_ends<'a>(&self, question: &Question<'a>) -> Question<'a> {
-        let known = |id| self.identity(id).map_or(UNKNOWN_IDENTITY, |identity| identity.id);
-        Question { client: known(question.client), server: known(question.server), ..*question }
+        let known = |id| {
+            self.identity(id)
+                .map_or(UNKNOWN_IDENTITY, |identity| identity.id)
+        };
+        Question {
+            client: known(question.client),
+            server: known(question.server),
+            ..*question
+        }
     }
 
     pub(crate) fn quarantined(&self, question: &Question<'_>) -> Option<u32> {
-        let quarantined = |&id: &u32| self.identity(id).is_some_and(|identity| identity.quarantined);
-        [question.server, question.client].into_iter().find(quarantined)
+        let quarantined = |&id: &u32| {
+            self.identity(id)
+                .is_some_and(|identity| identity.quarantined)
+        };
+        [question.server, question.client]
+            .into_iter()
+            .find(quarantined)
     }
 
     /// Who judges this connection: the managed ends; without one, unknown ends if they have a mode.
@@ -107,10 +131,17 @@ impl Snapshot {
             (End::Client, question.client, question.server),
         ];
         let managed = |id| self.identity(id).filter(|identity| identity.managed);
-        let modes = ends.iter().filter_map(|&(_, identity, _)| Some(managed(identity)?.mode));
+        let modes = ends
+            .iter()
+            .filter_map(|&(_, identity, _)| Some(managed(identity)?.mode));
         if let Some(mode) = modes.min() {
             let judges = ends.map(|(end, identity, peer)| {
-                managed(identity).map(|_| Judge { end, identity, peer, default: Standing::Managed })
+                managed(identity).map(|_| Judge {
+                    end,
+                    identity,
+                    peer,
+                    default: Standing::Managed,
+                })
             });
             return Bench { judges, mode };
         }
@@ -120,18 +151,34 @@ impl Snapshot {
             Some(mode) if is_unknown(question.server) || is_unknown(question.client) => {
                 let default = Standing::Unknown(unknown.action);
                 let judges = ends.map(|(end, identity, peer)| {
-                    is_unknown(identity).then_some(Judge { end, identity, peer, default })
+                    is_unknown(identity).then_some(Judge {
+                        end,
+                        identity,
+                        peer,
+                        default,
+                    })
                 });
                 Bench { judges, mode }
             }
-            _ => Bench { judges: [None; 2], mode: Mode::Discover },
+            _ => Bench {
+                judges: [None; 2],
+                mode: Mode::Discover,
+            },
         }
     }
 
-    fn deny(&self, mode: Mode, protocol: Option<u8>, decider: Decider, certainty: Certainty) -> Decision {
+    fn deny(
+        &self,
+        mode: Mode,
+        protocol: Option<u8>,
+        decider: Decider,
+        certainty: Certainty,
+    ) -> Decision {
         let wire_action = match (mode, self.spec().deny_style) {
             (Mode::Discover | Mode::Monitor, _) => WireAction::Forward,
-            (Mode::Protect, DenyStyle::Reset) if protocol == Some(protocol::TCP) => WireAction::Reset,
+            (Mode::Protect, DenyStyle::Reset) if protocol == Some(protocol::TCP) => {
+                WireAction::Reset
+            }
             (Mode::Protect, _) => WireAction::Drop,
         };
         let reason = match decider {
@@ -141,13 +188,27 @@ impl Snapshot {
             Decider::Unknown => Reason::UnknownIdentity,
             Decider::Link => Reason::LinkDenied,
         };
-        Decision { rule_action: Action::Deny, mode, wire_action, decider, certainty, reason: Some(reason) }
+        Decision {
+            rule_action: Action::Deny,
+            mode,
+            wire_action,
+            decider,
+            certainty,
+            reason: Some(reason),
+        }
     }
 }
 
 fn allow(mode: Mode, decider: Decider, certainty: Certainty) -> Decision {
     let wire_action = WireAction::Forward;
-    Decision { rule_action: Action::Allow, mode, wire_action, decider, certainty, reason: None }
+    Decision {
+        rule_action: Action::Allow,
+        mode,
+        wire_action,
+        decider,
+        certainty,
+        reason: None,
+    }
 }
 
 /// What becomes of a rule that concerns the pair.
@@ -165,7 +226,9 @@ fn compare(rule: &Rule, question: &Question<'_>, possible: AppSet) -> Outcome {
         return Outcome::Applies;
     }
     match (question.application, question.request) {
-        (Application::Known(_), Some(request)) => rule.unmet(request).map_or(Outcome::Applies, Outcome::Condition),
+        (Application::Known(_), Some(request)) => rule
+            .unmet(request)
+            .map_or(Outcome::Applies, Outcome::Condition),
         _ => Outcome::Waits,
     }
 }

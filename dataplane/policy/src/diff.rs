@@ -6,8 +6,8 @@
 
 use std::collections::HashSet;
 
-use crate::spec::{Action, ConditionSpec, IdentitySpec, Mode, RuleSpec};
 use crate::Snapshot;
+use crate::spec::{Action, ConditionSpec, IdentitySpec, Mode, RuleSpec};
 
 /// What happened to a rule or a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,12 +54,20 @@ impl Snapshot {
 
     fn named_rules(&self) -> Vec<Named<'_>> {
         let names = |identities: &[u32]| {
-            let mut names: Vec<&str> = identities.iter().map(|&id| self.identity_name(id)).collect();
+            let mut names: Vec<&str> = identities
+                .iter()
+                .map(|&id| self.identity_name(id))
+                .collect();
             names.sort_unstable();
             names.dedup();
             names
         };
-        let without_numbers = |rule: &RuleSpec| RuleSpec { id: 0, clients: vec![], servers: vec![], ..rule.clone() };
+        let without_numbers = |rule: &RuleSpec| RuleSpec {
+            id: 0,
+            clients: vec![],
+            servers: vec![],
+            ..rule.clone()
+        };
         let rules = self.spec().rules.iter();
         rules
             .map(|rule| Named {
@@ -73,17 +81,30 @@ impl Snapshot {
     fn altered_identities(&self, next: &Snapshot) -> Vec<PolicyChange> {
         let mut changes = Vec::new();
         let mut seen = HashSet::new();
-        for after in next.spec().identities.iter().filter(|identity| seen.insert(&identity.name)) {
-            let before = self.identity_by_name(&after.name).and_then(|id| self.identity(id));
+        for after in next
+            .spec()
+            .identities
+            .iter()
+            .filter(|identity| seen.insert(&identity.name))
+        {
+            let before = self
+                .identity_by_name(&after.name)
+                .and_then(|id| self.identity(id));
             let Some(before) = before else { continue };
             let reach = |identity: &IdentitySpec| identity.managed.then_some(identity.mode);
             if reach(before) != reach(after) {
                 let (old, new) = (mode_name(reach(before)), mode_name(reach(after)));
-                changes.push(altered(format!("mode of {}: {old} to {new}", after.name), reach(after) < reach(before)));
+                changes.push(altered(
+                    format!("mode of {}: {old} to {new}", after.name),
+                    reach(after) < reach(before),
+                ));
             }
             if before.quarantined != after.quarantined {
                 let what = if after.quarantined { "begins" } else { "ends" };
-                changes.push(altered(format!("quarantine of {} {what}", after.name), before.quarantined));
+                changes.push(altered(
+                    format!("quarantine of {} {what}", after.name),
+                    before.quarantined,
+                ));
             }
         }
         changes
@@ -94,14 +115,23 @@ impl Snapshot {
         let (before, after) = (&self.spec().unknown, &next.spec().unknown);
         if (before.mode, before.action) != (after.mode, after.action) {
             let text = |mode, action| format!("{} {}", mode_name(mode), action_name(action));
-            let (old, new) = (text(before.mode, before.action), text(after.mode, after.action));
+            let (old, new) = (
+                text(before.mode, before.action),
+                text(after.mode, after.action),
+            );
             let weakens = after.mode < before.mode || after.action < before.action;
-            changes.push(altered(format!("unknown addresses: {old} to {new}"), weakens));
+            changes.push(altered(
+                format!("unknown addresses: {old} to {new}"),
+                weakens,
+            ));
         }
         let (before, after) = (&self.spec().link, &next.spec().link);
         if before.mode != after.mode {
             let (old, new) = (mode_name(Some(before.mode)), mode_name(Some(after.mode)));
-            changes.push(altered(format!("frames that are not IP: {old} to {new}"), after.mode < before.mode));
+            changes.push(altered(
+                format!("frames that are not IP: {old} to {new}"),
+                after.mode < before.mode,
+            ));
         }
         for (list, other, change) in [
             (&before.ether_types, &after.ether_types, Change::Removed),
@@ -119,12 +149,21 @@ impl Snapshot {
 }
 
 fn altered(rule: String, weakens: bool) -> PolicyChange {
-    PolicyChange { change: Change::Altered, rule, weakens }
+    PolicyChange {
+        change: Change::Altered,
+        rule,
+        weakens,
+    }
 }
 
 /// The rules of `list` that `other` does not have. One whose action is `opening` weakens, unless
 /// another rule does the same.
-fn missing(list: &[Named<'_>], other: &[Named<'_>], change: Change, opening: Action) -> Vec<PolicyChange> {
+fn missing(
+    list: &[Named<'_>],
+    other: &[Named<'_>],
+    change: Change,
+    opening: Action,
+) -> Vec<PolicyChange> {
     let others: HashSet<&Named<'_>> = other.iter().collect();
     let missing = list.iter().filter(|rule| !others.contains(rule));
     missing
@@ -147,7 +186,11 @@ impl Named<'_> {
             && includes(&wide.applications, &rule.applications)
             && includes(&wide.protocols, &rule.protocols)
             && includes_ports(&wide.ports, &rule.ports)
-            && wide.conditions.iter().all(|condition| rule.conditions.iter().any(|other| implies(other, condition)))
+            && wide.conditions.iter().all(|condition| {
+                rule.conditions
+                    .iter()
+                    .any(|other| implies(other, condition))
+            })
     }
 }
 
@@ -157,12 +200,17 @@ fn includes<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {
 }
 
 fn includes_ports(wide: &[(u16, u16)], narrow: &[(u16, u16)]) -> bool {
-    let within = |&(first, last): &(u16, u16)| wide.iter().any(|&(from, to)| from <= first && last <= to);
+    let within =
+        |&(first, last): &(u16, u16)| wide.iter().any(|&(from, to)| from <= first && last <= to);
     wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(within))
 }
 
 fn implies(narrow: &ConditionSpec, wide: &ConditionSpec) -> bool {
-    narrow.field == wide.field && narrow.patterns.iter().all(|pattern| wide.patterns.contains(pattern))
+    narrow.field == wide.field
+        && narrow
+            .patterns
+            .iter()
+            .all(|pattern| wide.patterns.contains(pattern))
 }
 
 fn mode_name(mode: Option<Mode>) -> &'static str {
@@ -184,7 +232,7 @@ fn action_name(action: Action) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Pattern, SnapshotSpec};
+    use crate::spec::{End, Pattern, SnapshotSpec};
 
     fn rule(id: u32, name: &str, action: Action, ports: &[(u16, u16)]) -> RuleSpec {
         RuleSpec {
@@ -202,13 +250,27 @@ mod tests {
     }
 
     fn snapshot(mode: Mode, quarantined: bool, rules: Vec<RuleSpec>) -> Snapshot {
-        let identity =
-            IdentitySpec { id: 1, name: "shop/a".into(), labels: vec![], managed: true, mode, quarantined };
-        Snapshot::build(SnapshotSpec { identities: vec![identity], rules, ..Default::default() }).unwrap()
+        let identity = IdentitySpec {
+            id: 1,
+            name: "shop/a".into(),
+            labels: vec![],
+            managed: true,
+            mode,
+            quarantined,
+        };
+        Snapshot::build(SnapshotSpec {
+            identities: vec![identity],
+            rules,
+            ..Default::default()
+        })
+        .unwrap()
     }
 
     fn told(changes: &[PolicyChange]) -> Vec<(Change, &str, bool)> {
-        changes.iter().map(|change| (change.change, change.rule.as_str(), change.weakens)).collect()
+        changes
+            .iter()
+            .map(|change| (change.change, change.rule.as_str(), change.weakens))
+            .collect()
     }
 
     #[test]
@@ -220,13 +282,30 @@ mod tests {
 
     #[test]
     fn narrowing_does_not_weaken_and_widening_does() {
-        let wide = snapshot(Mode::Protect, false, vec![rule(1, "a", Action::Allow, &[(80, 90)])]);
-        let narrow = snapshot(Mode::Protect, false, vec![rule(1, "a", Action::Allow, &[(81, 82)])]);
-        assert_eq!(told(&wide.diff(&narrow)), [(Change::Removed, "a", false), (Change::Added, "a", false)]);
-        assert_eq!(told(&narrow.diff(&wide)), [(Change::Removed, "a", false), (Change::Added, "a", true)]);
+        let wide = snapshot(
+            Mode::Protect,
+            false,
+            vec![rule(1, "a", Action::Allow, &[(80, 90)])],
+        );
+        let narrow = snapshot(
+            Mode::Protect,
+            false,
+            vec![rule(1, "a", Action::Allow, &[(81, 82)])],
+        );
+        assert_eq!(
+            told(&wide.diff(&narrow)),
+            [(Change::Removed, "a", false), (Change::Added, "a", false)]
+        );
+        assert_eq!(
+            told(&narrow.diff(&wide)),
+            [(Change::Removed, "a", false), (Change::Added, "a", true)]
+        );
         let mut conditional = rule(1, "a", Action::Allow, &[(80, 90)]);
         let patterns = vec![Pattern::Prefix("/api/".into())];
-        conditional.conditions = vec![ConditionSpec { field: "http.path".into(), patterns }];
+        conditional.conditions = vec![ConditionSpec {
+            field: "http.path".into(),
+            patterns,
+        }];
         let conditional = snapshot(Mode::Protect, false, vec![conditional]);
         assert!(!wide.diff(&conditional)[1].weakens);
         assert!(conditional.diff(&wide)[1].weakens);

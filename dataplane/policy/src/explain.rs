@@ -59,17 +59,29 @@ impl Snapshot {
             decider: self.rule_name(decision.decider).into_owned(),
             steps,
             nearest,
-            nearest_sentence: nearest.map_or(String::new(), |nearest| self.nearest_sentence(&nearest, question)),
+            nearest_sentence: nearest.map_or(String::new(), |nearest| {
+                self.nearest_sentence(&nearest, question)
+            }),
             decision,
         }
     }
 
     fn quarantine_step(&self, question: &Question<'_>) -> ExplainStep {
         let (matched, because) = match self.quarantined(question) {
-            Some(id) => (true, format!("{} is quarantined: nothing from or to it passes", self.identity_name(id))),
+            Some(id) => (
+                true,
+                format!(
+                    "{} is quarantined: nothing from or to it passes",
+                    self.identity_name(id)
+                ),
+            ),
             None => (false, "neither end is quarantined".to_string()),
         };
-        ExplainStep { rule: "quarantine".into(), matched, because }
+        ExplainStep {
+            rule: "quarantine".into(),
+            matched,
+            because,
+        }
     }
 
     /// What decided where no rule did, or why a rule's word is not the last.
@@ -87,12 +99,18 @@ impl Snapshot {
             Decider::Unmanaged => "neither end is managed: nothing is judged".to_string(),
             Decider::Rule(_) if decision.rule_action == Action::Allow => match decision.certainty {
                 Certainty::Final => return None,
-                Certainty::NeedsApplication => "allowed until the application is known, then decided again".into(),
+                Certainty::NeedsApplication => {
+                    "allowed until the application is known, then decided again".into()
+                }
                 Certainty::PerRequest => "decided again for each request".into(),
             },
             Decider::Rule(_) | Decider::Quarantine(_) | Decider::Link => return None,
         };
-        Some(ExplainStep { rule: self.rule_name(decision.decider).into_owned(), matched: true, because })
+        Some(ExplainStep {
+            rule: self.rule_name(decision.decider).into_owned(),
+            matched: true,
+            because,
+        })
     }
 }
 
@@ -111,10 +129,21 @@ fn rule_step(rule: &RuleSpec, end: End, outcome: Outcome, question: &Question<'_
         Outcome::Application => application_sentence(rule, question.application),
         Outcome::Condition(number) => condition_sentence(rule, number, question),
         Outcome::Waits => {
-            let fields: Vec<_> = rule.conditions.iter().map(|condition| condition.field.as_str()).collect();
-            format!("it {verb} this at the {end}'s end depending on {} of each request", fields.join(", "))
+            let fields: Vec<_> = rule
+                .conditions
+                .iter()
+                .map(|condition| condition.field.as_str())
+                .collect();
+            format!(
+                "it {verb} this at the {end}'s end depending on {} of each request",
+                fields.join(", ")
+            )
         }
         Outcome::Applies => format!("it {verb} this at the {end}'s end"),
     };
-    ExplainStep { rule: rule.name.clone(), matched: outcome == Outcome::Applies, because }
+    ExplainStep {
+        rule: rule.name.clone(),
+        matched: outcome == Outcome::Applies,
+        because,
+    }
 }

@@ -26,7 +26,9 @@ impl NameTable {
         for name in names {
             match name.pattern.strip_prefix("*.") {
                 Some(parent) => table.below.insert(parent.as_bytes().into(), name.identity),
-                None => table.exact.insert(name.pattern.as_bytes().into(), name.identity),
+                None => table
+                    .exact
+                    .insert(name.pattern.as_bytes().into(), name.identity),
             };
         }
         table
@@ -45,8 +47,16 @@ impl NameTable {
         if self.below.is_empty() {
             return None;
         }
-        let parents = lower.iter().enumerate().skip(1).filter(|&(_, &byte)| byte == b'.').map(|(dot, _)| dot + 1);
-        parents.filter_map(|start| lower.get(start..)).find_map(|parent| self.below.get(parent)).copied()
+        let parents = lower
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|&(_, &byte)| byte == b'.')
+            .map(|(dot, _)| dot + 1);
+        parents
+            .filter_map(|start| lower.get(start..))
+            .find_map(|parent| self.below.get(parent))
+            .copied()
     }
 }
 
@@ -62,7 +72,10 @@ pub(crate) fn problem(pattern: &str) -> Option<&'static str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Some("is not in lower case");
     }
-    if name.split('.').any(|label| label.is_empty() || label.len() > 63) {
+    if name
+        .split('.')
+        .any(|label| label.is_empty() || label.len() > 63)
+    {
         return Some("has an empty label, one longer than 63 bytes, or a final dot");
     }
     None
@@ -76,7 +89,10 @@ mod tests {
         let names: Vec<NameSpec> = patterns
             .iter()
             .zip(1..)
-            .map(|(&pattern, identity)| NameSpec { pattern: pattern.into(), identity })
+            .map(|(&pattern, identity)| NameSpec {
+                pattern: pattern.into(),
+                identity,
+            })
             .collect();
         NameTable::new(&names)
     }

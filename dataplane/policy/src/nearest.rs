@@ -37,10 +37,16 @@ impl Difference {
     /// the port. None where only the subject agrees: such a rule is not near.
     fn agreement(self) -> Option<u32> {
         let port = !self.port && !self.protocol;
-        let [peer, application, port, condition] =
-            [!self.peer, !self.application, port, self.condition.is_none()].map(u32::from);
+        let [peer, application, port, condition] = [
+            !self.peer,
+            !self.application,
+            port,
+            self.condition.is_none(),
+        ]
+        .map(u32::from);
         let count = peer + application + port + condition;
-        (peer + application + port > 0).then_some(count * 16 + peer * 8 + application * 4 + port * 2 + condition)
+        (peer + application + port > 0)
+            .then_some(count * 16 + peer * 8 + application * 4 + port * 2 + condition)
     }
 }
 
@@ -49,18 +55,30 @@ impl Snapshot {
     /// decision, and none where no rule of that end agrees in peer, application or port. Costs as
     /// much as that end has rules: ask once for a flow, not for a packet.
     pub fn nearest(&self, question: &Question<'_>, decision: &Decision) -> Option<Nearest> {
-        let Decider::Default(identity) = decision.decider else { return None };
+        let Decider::Default(identity) = decision.decider else {
+            return None;
+        };
         let question = &self.with_known_ends(question);
         let mut best: Option<(u32, Nearest)> = None;
         let judges = self.bench(question).judges.into_iter().flatten();
         for judge in judges.filter(|judge| judge.identity == identity) {
             for index in self.index.binding(judge.end, judge.identity) {
-                let Some(difference) = self.difference(index, judge.peer, question) else { continue };
+                let Some(difference) = self.difference(index, judge.peer, question) else {
+                    continue;
+                };
                 // A rule that differs in nothing allows it at its own end; the other one lacks.
-                let near = difference.agreement().filter(|_| difference != Difference::default());
+                let near = difference
+                    .agreement()
+                    .filter(|_| difference != Difference::default());
                 let Some(agreement) = near else { continue };
                 if best.is_none_or(|(best, _)| agreement > best) {
-                    best = Some((agreement, Nearest { rule: index, difference }));
+                    best = Some((
+                        agreement,
+                        Nearest {
+                            rule: index,
+                            difference,
+                        },
+                    ));
                 }
             }
         }
@@ -69,19 +87,28 @@ impl Snapshot {
 
     /// "allowlist shop/photo-db ingress[0] comes nearest: it is for mysql, not redis".
     pub fn nearest_sentence(&self, nearest: &Nearest, question: &Question<'_>) -> String {
-        let Some(rule) = self.spec().rules.get(nearest.rule as usize) else { return String::new() };
+        let Some(rule) = self.spec().rules.get(nearest.rule as usize) else {
+            return String::new();
+        };
         let differences = self.differences(rule, nearest.difference, question);
         format!("{} comes nearest: {}", rule.name, differences.join("; "))
     }
 
     /// None for a rule that denies.
     fn difference(&self, index: u32, peer: u32, question: &Question<'_>) -> Option<Difference> {
-        let rule = self.rules.get(index as usize).filter(|rule| rule.action == Action::Allow)?;
+        let rule = self
+            .rules
+            .get(index as usize)
+            .filter(|rule| rule.action == Action::Allow)?;
         let peers = peers_of(self.spec().rules.get(index as usize)?);
-        let application = !rule.applications.intersects(question.application.possible());
+        let application = !rule
+            .applications
+            .intersects(question.application.possible());
         let condition = match question.request {
             _ if application && !rule.conditions.is_empty() => Some(0),
-            Some(request) if matches!(question.application, Application::Known(_)) => rule.unmet(request),
+            Some(request) if matches!(question.application, Application::Known(_)) => {
+                rule.unmet(request)
+            }
             _ => None,
         };
         Some(Difference {
@@ -93,7 +120,12 @@ impl Snapshot {
         })
     }
 
-    fn differences(&self, rule: &RuleSpec, difference: Difference, question: &Question<'_>) -> Vec<String> {
+    fn differences(
+        &self,
+        rule: &RuleSpec,
+        difference: Difference,
+        question: &Question<'_>,
+    ) -> Vec<String> {
         let mut sentences = Vec::new();
         if difference.peer {
             let (word, peer) = match rule.end {
@@ -101,7 +133,10 @@ impl Snapshot {
                 End::Client => ("servers", question.server),
             };
             let named = self.identity_names(peers_of(rule));
-            sentences.push(format!("its {word} are {named}, not {}", self.identity_name(peer)));
+            sentences.push(format!(
+                "its {word} are {named}, not {}",
+                self.identity_name(peer)
+            ));
         }
         if difference.application {
             sentences.push(application_sentence(rule, question.application));
@@ -149,12 +184,18 @@ pub(crate) fn application_sentence(rule: &RuleSpec, application: Application) ->
             format!("any of {} (still being recognised)", names.join(", "))
         }
     };
-    format!("it is for {}, not {found}", some_of(&rule.applications, String::clone))
+    format!(
+        "it is for {}, not {found}",
+        some_of(&rule.applications, String::clone)
+    )
 }
 
 pub(crate) fn protocol_sentence(rule: &RuleSpec, protocol: u8) -> String {
     let named = some_of(&rule.protocols, |&number| protocol_name(number));
-    format!("it is for protocol {named}, not {}", protocol_name(protocol))
+    format!(
+        "it is for protocol {named}, not {}",
+        protocol_name(protocol)
+    )
 }
 
 fn protocol_name(number: u8) -> String {
@@ -177,13 +218,31 @@ pub(crate) fn port_sentence(rule: &RuleSpec, port: u16) -> String {
     format!("it is for port {named}, not {port}")
 }
 
-pub(crate) fn condition_sentence(rule: &RuleSpec, number: usize, question: &Question<'_>) -> String {
-    let Some(condition) = rule.conditions.get(number) else { return String::new() };
+pub(crate) fn condition_sentence(
+    rule: &RuleSpec,
+    number: usize,
+    question: &Question<'_>,
+) -> String {
+    let Some(condition) = rule.conditions.get(number) else {
+        return String::new();
+    };
     let index = registry::field(&condition.field).map(|field| field.index);
-    let fields = question.request.unwrap_or_default().iter().filter(|field| Some(field.index) == index);
+    let fields = question
+        .request
+        .unwrap_or_default()
+        .iter()
+        .filter(|field| Some(field.index) == index);
     let found: Vec<String> = fields
         .map(|field| with_text(field.value, |text| format!("\"{}\"", text.escape_ascii())))
         .collect();
-    let found = if found.is_empty() { "absent".to_string() } else { found.join(", ") };
-    format!("{} is {found}, the rule has {}", condition.field, describe(&condition.patterns))
+    let found = if found.is_empty() {
+        "absent".to_string()
+    } else {
+        found.join(", ")
+    };
+    format!(
+        "{} is {found}, the rule has {}",
+        condition.field,
+        describe(&condition.patterns)
+    )
 }

@@ -31,11 +31,16 @@ impl PatternSet {
             }
         }
         exact.sort_unstable();
-        Self { exact: exact.into(), others: others.into() }
+        Self {
+            exact: exact.into(),
+            others: others.into(),
+        }
     }
 
     pub(crate) fn matches(&self, text: &[u8]) -> bool {
-        self.exact.binary_search_by(|name| name.as_ref().cmp(text)).is_ok()
+        self.exact
+            .binary_search_by(|name| name.as_ref().cmp(text))
+            .is_ok()
             || self.others.iter().any(|pattern| match pattern {
                 Other::Prefix(start) => text.starts_with(start),
                 Other::Suffix(end) => text.ends_with(end),
@@ -101,9 +106,13 @@ mod tests {
         match (glob.split_first(), text.split_first()) {
             (None, None) => true,
             (None, Some(_)) => false,
-            (Some((b'*', rest)), _) => (0..=text.len()).any(|skip| glob_oracle(rest, &text[skip..])),
+            (Some((b'*', rest)), _) => {
+                (0..=text.len()).any(|skip| glob_oracle(rest, &text[skip..]))
+            }
             (Some((b'?', rest)), Some((_, text))) => glob_oracle(rest, text),
-            (Some((wanted, rest)), Some((found, text))) => wanted == found && glob_oracle(rest, text),
+            (Some((wanted, rest)), Some((found, text))) => {
+                wanted == found && glob_oracle(rest, text)
+            }
             (Some(_), None) => false,
         }
     }
@@ -116,7 +125,15 @@ mod tests {
             Pattern::Suffix(".png".into()),
             Pattern::Glob("*.example.*".into()),
         ]);
-        for text in ["SELECT", "/api/", "/api/x", "a.png", ".png", "www.example.com", ".example."] {
+        for text in [
+            "SELECT",
+            "/api/",
+            "/api/x",
+            "a.png",
+            ".png",
+            "www.example.com",
+            ".example.",
+        ] {
             assert!(set.matches(text.as_bytes()), "{text}");
         }
         for text in ["", "select", "SELECT ", "/apix", "a.pngx", "example.com"] {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
-use weir_l7::{registry, AppSet, Field};
+use weir_l7::{AppSet, Field, registry};
 
 use crate::pattern::PatternSet;
 use crate::spec::{Action, ConditionSpec, End, RuleSpec};
@@ -34,13 +34,20 @@ pub(crate) struct Condition {
 impl Rule {
     /// `spec` has been validated: every name in it is known.
     pub(crate) fn new(spec: &RuleSpec) -> Self {
-        let mut protocols = if spec.protocols.is_empty() { [u128::MAX; 2] } else { [0; 2] };
+        let mut protocols = if spec.protocols.is_empty() {
+            [u128::MAX; 2]
+        } else {
+            [0; 2]
+        };
         for &protocol in &spec.protocols {
             protocols[usize::from(protocol >> 7)] |= 1 << (protocol & 127);
         }
         let applications = match spec.applications.as_slice() {
             [] => AppSet::ALL,
-            names => names.iter().filter_map(|name| registry::by_name(name)).collect(),
+            names => names
+                .iter()
+                .filter_map(|name| registry::by_name(name))
+                .collect(),
         };
         Self {
             action: spec.action,
@@ -56,19 +63,28 @@ impl Rule {
     }
 
     pub(crate) fn has_port(&self, port: u16) -> bool {
-        self.ports.is_empty() || self.ports.iter().any(|&(first, last)| (first..=last).contains(&port))
+        self.ports.is_empty()
+            || self
+                .ports
+                .iter()
+                .any(|&(first, last)| (first..=last).contains(&port))
     }
 
     /// Index of the first condition that the request does not meet.
     pub(crate) fn unmet(&self, request: &[Field<'_>]) -> Option<usize> {
-        self.conditions.iter().position(|condition| !condition.holds(self.action, request))
+        self.conditions
+            .iter()
+            .position(|condition| !condition.holds(self.action, request))
     }
 }
 
 impl Condition {
     fn new(spec: &ConditionSpec) -> Option<Self> {
         let field = registry::field(&spec.field)?.index;
-        Some(Self { field, patterns: PatternSet::new(&spec.patterns) })
+        Some(Self {
+            field,
+            patterns: PatternSet::new(&spec.patterns),
+        })
     }
 
     /// Of a field that occurs several times an allow wants all to match and a deny any.
@@ -103,7 +119,12 @@ impl RuleIndex {
     /// How many (subject, peer) pairs the rules name in all: what the index costs.
     pub(crate) fn pairs_of(rules: &[RuleSpec]) -> usize {
         rules.iter().fold(0, |sum, rule| {
-            sum.saturating_add(rule.clients.len().max(1).saturating_mul(rule.servers.len().max(1)))
+            sum.saturating_add(
+                rule.clients
+                    .len()
+                    .max(1)
+                    .saturating_mul(rule.servers.len().max(1)),
+            )
         })
     }
 
@@ -130,7 +151,12 @@ impl RuleIndex {
 
     /// The rules that bind `subject` at `end` and name `peer`, or anybody for either; ascending,
     /// each once.
-    pub(crate) fn concerning(&self, end: End, subject: u32, peer: u32) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn concerning(
+        &self,
+        end: End,
+        subject: u32,
+        peer: u32,
+    ) -> impl Iterator<Item = u32> + '_ {
         let lists = match end {
             End::Server => &self.server_pairs,
             End::Client => &self.client_pairs,
@@ -154,7 +180,11 @@ impl RuleIndex {
 }
 
 fn or_any(identities: &[u32]) -> &[u32] {
-    if identities.is_empty() { &[ANY] } else { identities }
+    if identities.is_empty() {
+        &[ANY]
+    } else {
+        identities
+    }
 }
 
 #[derive(Debug)]
@@ -183,7 +213,11 @@ impl<const N: usize> Iterator for Merged<'_, N> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
-        let next = self.0.iter_mut().filter(|list| !list.is_empty()).min_by_key(|list| list[0])?;
+        let next = self
+            .0
+            .iter_mut()
+            .filter(|list| !list.is_empty())
+            .min_by_key(|list| list[0])?;
         let (&first, rest) = next.split_first()?;
         *next = rest;
         Some(first)

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+use crate::Decider;
 use crate::addresses::AddressTable;
 use crate::names::NameTable;
 use crate::rules::{Rule, RuleIndex};
 use crate::spec::{IdentitySpec, SnapshotSpec, UNKNOWN_IDENTITY};
-use crate::validate::{validate, BuildError};
-use crate::Decider;
+use crate::validate::{BuildError, validate};
 
 /// What [`UNKNOWN_IDENTITY`] is called.
 const UNKNOWN_NAME: &str = "unknown";
@@ -34,7 +34,10 @@ impl Snapshot {
     pub fn build(spec: SnapshotSpec) -> Result<Self, BuildError> {
         validate(&spec)?;
         Ok(Self {
-            identities: (0..).zip(&spec.identities).map(|(place, identity)| (identity.id, place)).collect(),
+            identities: (0..)
+                .zip(&spec.identities)
+                .map(|(place, identity)| (identity.id, place))
+                .collect(),
             addresses: AddressTable::new(&spec.addresses),
             names: NameTable::new(&spec.names),
             rules: spec.rules.iter().map(Rule::new).collect(),
@@ -56,17 +59,22 @@ impl Snapshot {
     /// Whom an address belongs to: the longest prefix, at equal length the one bound to the zone;
     /// [`UNKNOWN_IDENTITY`] where there is none. An IPv4 address is not in an IPv6 network.
     pub fn identity_of(&self, zone: u32, address: u128) -> u32 {
-        self.addresses.find(zone, address).unwrap_or(UNKNOWN_IDENTITY)
+        self.addresses
+            .find(zone, address)
+            .unwrap_or(UNKNOWN_IDENTITY)
     }
 
     /// The name of an identity; "unknown" for one that the snapshot does not have.
     pub fn identity_name(&self, id: u32) -> &str {
-        self.identity(id).map_or(UNKNOWN_NAME, |identity| &identity.name)
+        self.identity(id)
+            .map_or(UNKNOWN_NAME, |identity| &identity.name)
     }
 
     /// An identity; none for [`UNKNOWN_IDENTITY`].
     pub fn identity(&self, id: u32) -> Option<&IdentitySpec> {
-        self.spec.identities.get(*self.identities.get(&id)? as usize)
+        self.spec
+            .identities
+            .get(*self.identities.get(&id)? as usize)
     }
 
     /// The identity of that name, the lowest where several share it; "unknown" has one.
@@ -74,7 +82,11 @@ impl Snapshot {
         if name == UNKNOWN_NAME {
             return Some(UNKNOWN_IDENTITY);
         }
-        self.spec.identities.iter().find(|identity| identity.name == name).map(|identity| identity.id)
+        self.spec
+            .identities
+            .iter()
+            .find(|identity| identity.name == name)
+            .map(|identity| identity.id)
     }
 
     /// The identity whose addresses DNS answers for `domain` teach.
@@ -90,7 +102,9 @@ impl Snapshot {
                 None => Cow::Owned(format!("rule {index} of another policy version")),
             },
             Decider::Default(id) => Cow::Owned(format!("default of {}", self.identity_name(id))),
-            Decider::Quarantine(id) => Cow::Owned(format!("quarantine of {}", self.identity_name(id))),
+            Decider::Quarantine(id) => {
+                Cow::Owned(format!("quarantine of {}", self.identity_name(id)))
+            }
             Decider::Unknown => Cow::Borrowed("settings for unknown addresses"),
             Decider::Unmanaged => Cow::Borrowed("neither end is managed"),
             Decider::Link => Cow::Borrowed("settings for frames that are not IP"),

@@ -165,7 +165,11 @@ pub struct UnknownSpec {
 
 impl Default for UnknownSpec {
     fn default() -> Self {
-        Self { hold_ms: 0, mode: None, action: Action::Allow }
+        Self {
+            hold_ms: 0,
+            mode: None,
+            action: Action::Allow,
+        }
     }
 }
 
@@ -180,6 +184,9 @@ pub struct LinkSpec {
 
 impl Default for LinkSpec {
     fn default() -> Self {
-        Self { mode: Mode::Discover, ether_types: Vec::new() }
+        Self {
+            mode: Mode::Discover,
+            ether_types: Vec::new(),
+        }
     }
 }

@@ -22,7 +22,10 @@ impl Write for Scratch {
 
 /// Calls `judge` with the text of `value`.
 pub(crate) fn with_text<R>(value: Value<'_>, judge: impl FnOnce(&[u8]) -> R) -> R {
-    let mut scratch = Scratch { bytes: [0; 64], used: 0 };
+    let mut scratch = Scratch {
+        bytes: [0; 64],
+        used: 0,
+    };
     // Writing cannot fail: both kinds fit the scratch.
     let _ = match value {
         Value::Bytes(bytes) => return judge(bytes),
@@ -43,8 +46,13 @@ mod tests {
         assert_eq!(text(Value::Bytes(b"/api")), "/api");
         assert_eq!(text(Value::Name("SELECT")), "SELECT");
         assert_eq!(text(Value::Number(u64::MAX)), u64::MAX.to_string());
-        let longest = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".parse::<std::net::IpAddr>().unwrap();
+        let longest = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"
+            .parse::<std::net::IpAddr>()
+            .unwrap();
         assert_eq!(text(Value::Address(longest)), longest.to_string());
-        assert_eq!(text(Value::Address("10.0.0.1".parse().unwrap())), "10.0.0.1");
+        assert_eq!(
+            text(Value::Address("10.0.0.1".parse().unwrap())),
+            "10.0.0.1"
+        );
     }
 }

@@ -28,8 +28,16 @@ pub struct BuildError {
 }
 
 impl BuildError {
-    fn new(item: impl Into<String>, problem: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self { item: item.into(), problem: problem.into(), next_step: next_step.into() }
+    fn new(
+        item: impl Into<String>,
+        problem: impl Into<String>,
+        next_step: impl Into<String>,
+    ) -> Self {
+        Self {
+            item: item.into(),
+            problem: problem.into(),
+            next_step: next_step.into(),
+        }
     }
 }
 
@@ -39,9 +47,16 @@ pub(crate) fn validate(spec: &SnapshotSpec) -> Checked {
     let known = identities(spec)?;
     addresses(spec, &known)?;
     domain_names(spec, &known)?;
-    sorted("the list of rules", spec.rules.iter().map(|rule| rule.id), |id| format!("id {id}"))?;
+    sorted(
+        "the list of rules",
+        spec.rules.iter().map(|rule| rule.id),
+        |id| format!("id {id}"),
+    )?;
     for rule in &spec.rules {
-        check_rule(rule, &known).map_err(|error| BuildError { item: title(rule), ..error })?;
+        check_rule(rule, &known).map_err(|error| BuildError {
+            item: title(rule),
+            ..error
+        })?;
     }
     let pairs = RuleIndex::pairs_of(&spec.rules);
     if pairs > PAIRS_MAX {
@@ -58,7 +73,11 @@ pub(crate) fn validate(spec: &SnapshotSpec) -> Checked {
             "give a mode: protect to block, monitor to report",
         ));
     }
-    sorted("the EtherTypes of the link settings", spec.link.ether_types.iter(), |kind| format!("0x{kind:04x}"))
+    sorted(
+        "the EtherTypes of the link settings",
+        spec.link.ether_types.iter(),
+        |kind| format!("0x{kind:04x}"),
+    )
 }
 
 fn title(rule: &RuleSpec) -> String {
@@ -66,7 +85,11 @@ fn title(rule: &RuleSpec) -> String {
 }
 
 /// Canonical lists make equal policy have equal bytes: refused, not repaired.
-fn sorted<K: Ord>(item: &str, keys: impl Iterator<Item = K>, name: impl Fn(&K) -> String) -> Checked {
+fn sorted<K: Ord>(
+    item: &str,
+    keys: impl Iterator<Item = K>,
+    name: impl Fn(&K) -> String,
+) -> Checked {
     let mut before: Option<K> = None;
     for key in keys {
         match before.as_ref().map(|before| before.cmp(&key)) {
@@ -76,7 +99,11 @@ fn sorted<K: Ord>(item: &str, keys: impl Iterator<Item = K>, name: impl Fn(&K) -
             }
             Some(std::cmp::Ordering::Greater) => {
                 let problem = format!("is not sorted: {} comes too late", name(&key));
-                return Err(BuildError::new(item, problem, "compile the snapshot in canonical order"));
+                return Err(BuildError::new(
+                    item,
+                    problem,
+                    "compile the snapshot in canonical order",
+                ));
             }
             _ => before = Some(key),
         }
@@ -85,15 +112,27 @@ fn sorted<K: Ord>(item: &str, keys: impl Iterator<Item = K>, name: impl Fn(&K) -
 }
 
 fn identities(spec: &SnapshotSpec) -> Result<HashSet<u32>, BuildError> {
-    sorted("the list of identities", spec.identities.iter().map(|one| one.id), |id| format!("id {id}"))?;
+    sorted(
+        "the list of identities",
+        spec.identities.iter().map(|one| one.id),
+        |id| format!("id {id}"),
+    )?;
     let mut known = HashSet::from([UNKNOWN_IDENTITY]);
     for identity in &spec.identities {
         let item = || format!("identity {} ({})", identity.id, identity.name);
         if identity.id == UNKNOWN_IDENTITY || identity.id == u32::MAX {
-            return Err(BuildError::new(item(), "the number is reserved", "number identities from 1"));
+            return Err(BuildError::new(
+                item(),
+                "the number is reserved",
+                "number identities from 1",
+            ));
         }
         if identity.name.is_empty() {
-            return Err(BuildError::new(item(), "has no name", "name it namespace/workload"));
+            return Err(BuildError::new(
+                item(),
+                "has no name",
+                "name it namespace/workload",
+            ));
         }
         let labels = identity.labels.iter().map(|(key, _)| key);
         sorted(&item(), labels, |key| format!("label {key}"))?;
@@ -107,21 +146,41 @@ fn known_identity(item: &str, identity: u32, known: &HashSet<u32>) -> Checked {
         return Ok(());
     }
     let problem = format!("names identity {identity}, which the snapshot does not have");
-    Err(BuildError::new(item, problem, "add the identity or leave the entry out"))
+    Err(BuildError::new(
+        item,
+        problem,
+        "add the identity or leave the entry out",
+    ))
 }
 
 fn addresses(spec: &SnapshotSpec, known: &HashSet<u32>) -> Checked {
-    let describe = |network: u128, prefix_bits: u8| format!("address {}", network_text(network, prefix_bits));
-    let keys = spec.addresses.iter().map(|entry| (entry.network, entry.prefix_bits, entry.zone));
-    sorted("the list of addresses", keys, |&(network, prefix_bits, _)| describe(network, prefix_bits))?;
+    let describe =
+        |network: u128, prefix_bits: u8| format!("address {}", network_text(network, prefix_bits));
+    let keys = spec
+        .addresses
+        .iter()
+        .map(|entry| (entry.network, entry.prefix_bits, entry.zone));
+    sorted(
+        "the list of addresses",
+        keys,
+        |&(network, prefix_bits, _)| describe(network, prefix_bits),
+    )?;
     for entry in &spec.addresses {
         let item = describe(entry.network, entry.prefix_bits);
         if entry.prefix_bits > 128 {
             let problem = "has a prefix longer than 128 bits";
-            return Err(BuildError::new(item, problem, "count the prefix over the 128-bit form"));
+            return Err(BuildError::new(
+                item,
+                problem,
+                "count the prefix over the 128-bit form",
+            ));
         }
         if entry.network & !mask(entry.prefix_bits) != 0 {
-            return Err(BuildError::new(item, "has host bits set", "clear the bits behind the prefix"));
+            return Err(BuildError::new(
+                item,
+                "has host bits set",
+                "clear the bits behind the prefix",
+            ));
         }
         known_identity(&item, entry.identity, known)?;
         if entry.identity == UNKNOWN_IDENTITY {
@@ -135,12 +194,20 @@ fn addresses(spec: &SnapshotSpec, known: &HashSet<u32>) -> Checked {
 /// A network as people write it; the prefix of an IPv4 network counts 32 bits.
 fn network_text(network: u128, prefix_bits: u8) -> String {
     let address = weir_wire::to_ip_address(network);
-    let bits = if address.is_ipv4() { prefix_bits.saturating_sub(96) } else { prefix_bits };
+    let bits = if address.is_ipv4() {
+        prefix_bits.saturating_sub(96)
+    } else {
+        prefix_bits
+    };
     format!("{address}/{bits}")
 }
 
 fn domain_names(spec: &SnapshotSpec, known: &HashSet<u32>) -> Checked {
-    sorted("the list of names", spec.names.iter().map(|name| &name.pattern), |name| format!("\"{name}\""))?;
+    sorted(
+        "the list of names",
+        spec.names.iter().map(|name| &name.pattern),
+        |name| format!("\"{name}\""),
+    )?;
     for name in &spec.names {
         let item = format!("name \"{}\"", name.pattern);
         if let Some(problem) = names::problem(&name.pattern) {
@@ -158,13 +225,23 @@ fn check_rule(rule: &RuleSpec, known: &HashSet<u32>) -> Checked {
     }
     sorted("", rule.clients.iter(), |id| format!("client {id}"))?;
     sorted("", rule.servers.iter(), |id| format!("server {id}"))?;
-    sorted("", rule.applications.iter(), |name| format!("application {name}"))?;
-    sorted("", rule.protocols.iter(), |number| format!("protocol {number}"))?;
-    sorted("", rule.ports.iter(), |(first, last)| format!("ports {first}-{last}"))?;
+    sorted("", rule.applications.iter(), |name| {
+        format!("application {name}")
+    })?;
+    sorted("", rule.protocols.iter(), |number| {
+        format!("protocol {number}")
+    })?;
+    sorted("", rule.ports.iter(), |(first, last)| {
+        format!("ports {first}-{last}")
+    })?;
     for name in &rule.applications {
         if registry::by_name(name).is_none() {
             let problem = format!("names the application {name}, which this node does not know");
-            return Err(BuildError::new("", problem, format!("use one of: {}", application_names())));
+            return Err(BuildError::new(
+                "",
+                problem,
+                format!("use one of: {}", application_names()),
+            ));
         }
     }
     for &(first, last) in &rule.ports {
@@ -173,34 +250,52 @@ fn check_rule(rule: &RuleSpec, known: &HashSet<u32>) -> Checked {
             return Err(BuildError::new("", problem, "write the lower port first"));
         }
     }
-    rule.conditions.iter().try_for_each(|condition| check_condition(rule, condition))
+    rule.conditions
+        .iter()
+        .try_for_each(|condition| check_condition(rule, condition))
 }
 
 fn check_condition(rule: &RuleSpec, condition: &ConditionSpec) -> Checked {
     let refuse = |problem: String, next_step: &str| Err(BuildError::new("", problem, next_step));
     let field = &condition.field;
     let Some(resolved) = registry::field(field) else {
-        return refuse(format!("has a condition on {field}, which is no field of any application"), &field_names(field));
+        return refuse(
+            format!("has a condition on {field}, which is no field of any application"),
+            &field_names(field),
+        );
     };
     if !resolved.spec().is_some_and(|spec| spec.condition) {
-        return refuse(format!("has a condition on {field}, which not every request carries"), &field_names(field));
+        return refuse(
+            format!("has a condition on {field}, which not every request carries"),
+            &field_names(field),
+        );
     }
     let application = registry::name(resolved.app);
     match rule.applications.as_slice() {
         [only] if only == application => {}
         _ if rule.applications.iter().any(|name| name == application) => {
-            let problem = format!("has a condition on {field} beside applications that have no such field");
+            let problem =
+                format!("has a condition on {field} beside applications that have no such field");
             return refuse(problem, &format!("give {application} a rule of its own"));
         }
         _ => {
             let problem = format!("has a condition on {field} but is not for {application}");
-            return refuse(problem, &format!("list {application} as the rule's only application"));
+            return refuse(
+                problem,
+                &format!("list {application} as the rule's only application"),
+            );
         }
     }
     if condition.patterns.is_empty() {
-        return refuse(format!("has a condition on {field} without a pattern"), "give at least one pattern");
+        return refuse(
+            format!("has a condition on {field} without a pattern"),
+            "give at least one pattern",
+        );
     }
-    let too_long = condition.patterns.iter().any(|pattern| pattern_bytes(pattern) > PATTERN_BYTES_MAX);
+    let too_long = condition
+        .patterns
+        .iter()
+        .any(|pattern| pattern_bytes(pattern) > PATTERN_BYTES_MAX);
     if too_long {
         let problem = format!("has a pattern for {field} longer than {PATTERN_BYTES_MAX} bytes");
         return refuse(problem, "shorten it: a prefix serves as well");
@@ -209,23 +304,34 @@ fn check_condition(rule: &RuleSpec, condition: &ConditionSpec) -> Checked {
 }
 
 fn pattern_bytes(pattern: &Pattern) -> usize {
-    let (Pattern::Exact(text) | Pattern::Prefix(text) | Pattern::Suffix(text) | Pattern::Glob(text)) = pattern;
+    let (Pattern::Exact(text)
+    | Pattern::Prefix(text)
+    | Pattern::Suffix(text)
+    | Pattern::Glob(text)) = pattern;
     text.len()
 }
 
 fn application_names() -> String {
-    let names: Vec<_> = registry::applications().iter().map(|row| row.name).collect();
+    let names: Vec<_> = registry::applications()
+        .iter()
+        .map(|row| row.name)
+        .collect();
     format!("{}, unknown", names.join(", "))
 }
 
 /// The fields that a condition may name, of the application that `field` seems to mean.
 fn field_names(field: &str) -> String {
     let application = field.split('.').next().unwrap_or_default();
-    let rows = registry::applications().iter().filter(|row| {
-        row.name == application || registry::by_name(application).is_none()
-    });
+    let rows = registry::applications()
+        .iter()
+        .filter(|row| row.name == application || registry::by_name(application).is_none());
     let names: Vec<String> = rows
-        .flat_map(|row| row.fields.iter().filter(|spec| spec.condition).map(|spec| format!("{}.{}", row.name, spec.name)))
+        .flat_map(|row| {
+            row.fields
+                .iter()
+                .filter(|spec| spec.condition)
+                .map(|spec| format!("{}.{}", row.name, spec.name))
+        })
         .collect();
     match names.is_empty() {
         true => format!("{application} has no field for conditions: leave the condition out"),

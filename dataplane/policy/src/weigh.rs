@@ -71,7 +71,11 @@ struct Grants {
 
 impl Heard {
     pub(crate) fn new(possible: AppSet) -> Self {
-        Self { possible, denials: Denials::default(), grants: [None, None] }
+        Self {
+            possible,
+            denials: Denials::default(),
+            grants: [None, None],
+        }
     }
 
     pub(crate) fn possible(&self) -> AppSet {
@@ -109,9 +113,20 @@ impl Heard {
         let not_denied = without(self.possible, self.denials.always);
         let open = ends().fold(not_denied, |open, end| open.intersection(end.ever()));
         if open.is_empty() {
-            let explicit = self.denials.always_by.or(self.denials.request_by).map(Decider::Rule);
-            let lacking = || ends().find(|end| end.ever() != self.possible).unwrap_or(first);
-            return Verdict::Deny(explicit.unwrap_or_else(|| lacking().default_decider()), Certainty::Final);
+            let explicit = self
+                .denials
+                .always_by
+                .or(self.denials.request_by)
+                .map(Decider::Rule);
+            let lacking = || {
+                ends()
+                    .find(|end| end.ever() != self.possible)
+                    .unwrap_or(first)
+            };
+            return Verdict::Deny(
+                explicit.unwrap_or_else(|| lacking().default_decider()),
+                Certainty::Final,
+            );
         }
         // This request is denied.
         if let Some(rule) = self.denials.request_by {
@@ -122,11 +137,15 @@ impl Heard {
         }
         // It is allowed: for good, for this request, or until the application is known.
         let never_denied = without(not_denied, self.denials.sometimes);
-        let settled = ends().fold(never_denied, |settled, end| settled.intersection(end.always)) == self.possible;
+        let settled = ends().fold(never_denied, |settled, end| {
+            settled.intersection(end.always)
+        }) == self.possible;
         let certainty = match application {
             Application::Known(_) if settled => Certainty::Final,
             Application::Known(_) => Certainty::PerRequest,
-            Application::Candidates(_) if settled && first.speaks_with_one_voice(self.possible) => Certainty::Final,
+            Application::Candidates(_) if settled && first.speaks_with_one_voice(self.possible) => {
+                Certainty::Final
+            }
             Application::Candidates(_) => Certainty::NeedsApplication,
         };
         Verdict::Allow(first.decider(), certainty)
@@ -144,7 +163,9 @@ impl Denials {
                 self.sometimes = self.sometimes.union(applications);
                 self.request_by = lowest(self.request_by, index);
             }
-            Outcome::Waits | Outcome::Condition(_) => self.sometimes = self.sometimes.union(applications),
+            Outcome::Waits | Outcome::Condition(_) => {
+                self.sometimes = self.sometimes.union(applications)
+            }
             Outcome::Protocol | Outcome::Port | Outcome::Application => {}
         }
     }
@@ -157,7 +178,14 @@ impl Grants {
             Standing::Unknown(Action::Deny) | Standing::Managed => AppSet::EMPTY,
         };
         let none = AppSet::EMPTY;
-        Self { judge, always, always_by: None, sometimes: none, now: none, now_by: None }
+        Self {
+            judge,
+            always,
+            always_by: None,
+            sometimes: none,
+            now: none,
+            now_by: None,
+        }
     }
 
     fn take(&mut self, index: u32, applications: AppSet, conditional: bool, outcome: Outcome) {
@@ -200,7 +228,8 @@ impl Grants {
 
     /// Whether the same rule allows every candidate.
     fn speaks_with_one_voice(&self, possible: AppSet) -> bool {
-        self.always_by.is_none_or(|(_, applications)| applications == possible)
+        self.always_by
+            .is_none_or(|(_, applications)| applications == possible)
     }
 }
 

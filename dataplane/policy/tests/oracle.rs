@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use weir_l7::{registry, AppId, AppSet, Field, Value};
+use weir_l7::{AppId, AppSet, Field, Value, registry};
 use weir_policy::spec::*;
 use weir_policy::{Application, Certainty, Decider, Question, Snapshot};
 
@@ -15,20 +15,39 @@ fn oracle(spec: &SnapshotSpec, question: &Question<'_>) -> Answer {
     let identity = |id: u32| spec.identities.iter().find(|identity| identity.id == id);
     let managed = |id: u32| identity(id).is_some_and(|identity| identity.managed);
     // The server's end is asked first.
-    let ends = [(End::Server, question.server), (End::Client, question.client)];
-    let mut judges: Vec<(End, u32, bool)> =
-        ends.iter().filter(|end| managed(end.1)).map(|&(end, id)| (end, id, false)).collect();
-    let mut mode = judges.iter().map(|judge| identity(judge.1).unwrap().mode).min().unwrap_or(Mode::Discover);
+    let ends = [
+        (End::Server, question.server),
+        (End::Client, question.client),
+    ];
+    let mut judges: Vec<(End, u32, bool)> = ends
+        .iter()
+        .filter(|end| managed(end.1))
+        .map(|&(end, id)| (end, id, false))
+        .collect();
+    let mut mode = judges
+        .iter()
+        .map(|judge| identity(judge.1).unwrap().mode)
+        .min()
+        .unwrap_or(Mode::Discover);
     if judges.is_empty() {
         let unknown = ends.iter().filter(|end| identity(end.1).is_none());
         if let Some(given) = spec.unknown.mode {
             judges = unknown.map(|&(end, id)| (end, id, true)).collect();
-            mode = if judges.is_empty() { Mode::Discover } else { given };
+            mode = if judges.is_empty() {
+                Mode::Discover
+            } else {
+                given
+            };
         }
     }
     for (_, id) in ends {
         if identity(id).is_some_and(|identity| identity.quarantined) {
-            return (Action::Deny, mode, Decider::Quarantine(id), Certainty::Final);
+            return (
+                Action::Deny,
+                mode,
+                Decider::Quarantine(id),
+                Certainty::Final,
+            );
         }
     }
     if judges.is_empty() {
@@ -36,7 +55,9 @@ fn oracle(spec: &SnapshotSpec, question: &Question<'_>) -> Answer {
     }
     let (action, decider, certainty) = match question.application {
         Application::Known(app) => known(spec, question, &judges, app),
-        Application::Candidates(set) => candidates(spec, question, &judges, set.with(AppId::UNKNOWN)),
+        Application::Candidates(set) => {
+            candidates(spec, question, &judges, set.with(AppId::UNKNOWN))
+        }
     };
     (action, mode, decider, certainty)
 }
@@ -55,34 +76,63 @@ fn rules_for<'a>(
             && (rule.clients.is_empty() || rule.clients.contains(&client))
             && (rule.servers.is_empty() || rule.servers.contains(&server))
             && (rule.protocols.is_empty() || rule.protocols.contains(&protocol))
-            && (rule.ports.is_empty() || rule.ports.iter().any(|ports| ports.0 <= port && port <= ports.1))
-            && (rule.applications.is_empty() || rule.applications.iter().any(|name| name == registry::name(app)))
+            && (rule.ports.is_empty()
+                || rule
+                    .ports
+                    .iter()
+                    .any(|ports| ports.0 <= port && port <= ports.1))
+            && (rule.applications.is_empty()
+                || rule
+                    .applications
+                    .iter()
+                    .any(|name| name == registry::name(app)))
     })
 }
 
-fn known(spec: &SnapshotSpec, question: &Question<'_>, judges: &[(End, u32, bool)], app: AppId) -> (Action, Decider, Certainty) {
+fn known(
+    spec: &SnapshotSpec,
+    question: &Question<'_>,
+    judges: &[(End, u32, bool)],
+    app: AppId,
+) -> (Action, Decider, Certainty) {
     let bites = |rule: &RuleSpec| question.request.is_some_and(|request| holds(rule, request));
     let may = |rule: &RuleSpec| question.request.is_none_or(|request| holds(rule, request));
-    let default = |&(_, id, unknown): &(End, u32, bool)| if unknown { Decider::Unknown } else { Decider::Default(id) };
-    let default_allows = |judge: &(End, u32, bool)| judge.2 && spec.unknown.action == Action::Allow;
-    let of = |action: Action| {
-        move |(_, rule): &(u32, &RuleSpec)| rule.action == action
+    let default = |&(_, id, unknown): &(End, u32, bool)| {
+        if unknown {
+            Decider::Unknown
+        } else {
+            Decider::Default(id)
+        }
     };
-    let denies: Vec<(u32, &RuleSpec)> =
-        judges.iter().flat_map(|judge| rules_for(spec, question, judge.0, app)).filter(of(Action::Deny)).collect();
+    let default_allows = |judge: &(End, u32, bool)| judge.2 && spec.unknown.action == Action::Allow;
+    let of = |action: Action| move |(_, rule): &(u32, &RuleSpec)| rule.action == action;
+    let denies: Vec<(u32, &RuleSpec)> = judges
+        .iter()
+        .flat_map(|judge| rules_for(spec, question, judge.0, app))
+        .filter(of(Action::Deny))
+        .collect();
     let first = |rules: &[(u32, &RuleSpec)], fits: &dyn Fn(&RuleSpec) -> bool| {
-        rules.iter().filter(|(_, rule)| fits(rule)).map(|(index, _)| *index).min()
+        rules
+            .iter()
+            .filter(|(_, rule)| fits(rule))
+            .map(|(index, _)| *index)
+            .min()
     };
     let plain = |rule: &RuleSpec| rule.conditions.is_empty();
     let hopeless = judges.iter().any(|judge| {
-        !default_allows(judge) && !rules_for(spec, question, judge.0, app).any(|rule| of(Action::Allow)(&rule))
+        !default_allows(judge)
+            && !rules_for(spec, question, judge.0, app).any(|rule| of(Action::Allow)(&rule))
     });
     // Explicit deny.
     if let Some(rule) = first(&denies, &plain) {
         return (Action::Deny, Decider::Rule(rule), Certainty::Final);
     }
     if let Some(rule) = first(&denies, &|rule| !plain(rule) && bites(rule)) {
-        let certainty = if hopeless { Certainty::Final } else { Certainty::PerRequest };
+        let certainty = if hopeless {
+            Certainty::Final
+        } else {
+            Certainty::PerRequest
+        };
         return (Action::Deny, Decider::Rule(rule), certainty);
     }
     // Explicit allow, or the default.
@@ -90,7 +140,9 @@ fn known(spec: &SnapshotSpec, question: &Question<'_>, judges: &[(End, u32, bool
     let mut deciders = Vec::new();
     let mut lacking: Option<(Decider, bool)> = None;
     for judge in judges {
-        let allows: Vec<_> = rules_for(spec, question, judge.0, app).filter(of(Action::Allow)).collect();
+        let allows: Vec<_> = rules_for(spec, question, judge.0, app)
+            .filter(of(Action::Allow))
+            .collect();
         if let Some(rule) = first(&allows, &plain) {
             deciders.push(Decider::Rule(rule));
         } else if default_allows(judge) {
@@ -108,28 +160,66 @@ fn known(spec: &SnapshotSpec, question: &Question<'_>, judges: &[(End, u32, bool
         }
     }
     match lacking {
-        Some((decider, _)) => {
-            (Action::Deny, decider, if hopeless { Certainty::Final } else { Certainty::PerRequest })
-        }
-        None => (Action::Allow, deciders[0], if depends { Certainty::PerRequest } else { Certainty::Final }),
+        Some((decider, _)) => (
+            Action::Deny,
+            decider,
+            if hopeless {
+                Certainty::Final
+            } else {
+                Certainty::PerRequest
+            },
+        ),
+        None => (
+            Action::Allow,
+            deciders[0],
+            if depends {
+                Certainty::PerRequest
+            } else {
+                Certainty::Final
+            },
+        ),
     }
 }
 
-fn candidates(spec: &SnapshotSpec, question: &Question<'_>, judges: &[(End, u32, bool)], set: AppSet) -> (Action, Decider, Certainty) {
-    let question = &Question { request: None, ..*question };
-    let answers: Vec<_> = set.iter().map(|app| known(spec, question, judges, app)).collect();
+fn candidates(
+    spec: &SnapshotSpec,
+    question: &Question<'_>,
+    judges: &[(End, u32, bool)],
+    set: AppSet,
+) -> (Action, Decider, Certainty) {
+    let question = &Question {
+        request: None,
+        ..*question
+    };
+    let answers: Vec<_> = set
+        .iter()
+        .map(|app| known(spec, question, judges, app))
+        .collect();
     if answers.iter().all(|answer| answer.0 == Action::Deny) {
         // An explicit deny of any candidate names it; else the first end that lacks one for any.
         let rule = answers.iter().filter_map(|answer| match answer.1 {
             Decider::Rule(rule) => Some(rule),
             _ => None,
         });
-        let defaults = judges.iter().map(|&(_, id, unknown)| if unknown { Decider::Unknown } else { Decider::Default(id) });
+        let defaults = judges.iter().map(|&(_, id, unknown)| {
+            if unknown {
+                Decider::Unknown
+            } else {
+                Decider::Default(id)
+            }
+        });
         let decider = rule.min().map(Decider::Rule);
-        let decider = decider.or_else(|| defaults.into_iter().find(|default| answers.iter().any(|answer| answer.1 == *default)));
+        let decider = decider.or_else(|| {
+            defaults
+                .into_iter()
+                .find(|default| answers.iter().any(|answer| answer.1 == *default))
+        });
         return (Action::Deny, decider.unwrap(), Certainty::Final);
     }
-    if answers.iter().all(|answer| *answer == answers[0] && answer.2 == Certainty::Final) {
+    if answers
+        .iter()
+        .all(|answer| *answer == answers[0] && answer.2 == Certainty::Final)
+    {
         return answers[0];
     }
     // Provisional: the server's (else the client's) first rule without conditions for a candidate.
@@ -145,24 +235,35 @@ fn candidates(spec: &SnapshotSpec, question: &Question<'_>, judges: &[(End, u32,
             })
     };
     let default_allows = judge.2 && spec.unknown.action == Action::Allow;
-    let decider = allows(true).or_else(|| if default_allows { Some(Decider::Unknown) } else { allows(false) });
+    let decider = allows(true).or_else(|| {
+        if default_allows {
+            Some(Decider::Unknown)
+        } else {
+            allows(false)
+        }
+    });
     (Action::Allow, decider.unwrap(), Certainty::NeedsApplication)
 }
 
 fn holds(rule: &RuleSpec, request: &[Field<'_>]) -> bool {
     rule.conditions.iter().all(|condition| {
         let index = registry::field(&condition.field).unwrap().index;
-        let mut texts: Vec<String> =
-            request.iter().filter(|field| field.index == index).map(|field| text(field.value)).collect();
+        let mut texts: Vec<String> = request
+            .iter()
+            .filter(|field| field.index == index)
+            .map(|field| text(field.value))
+            .collect();
         if texts.is_empty() {
             texts.push(String::new());
         }
-        let matches = |text: &String| condition.patterns.iter().any(|pattern| match pattern {
-            Pattern::Exact(whole) => text == whole,
-            Pattern::Prefix(start) => text.starts_with(start),
-            Pattern::Suffix(end) => text.ends_with(end),
-            Pattern::Glob(glob) => glob_matches(glob.as_bytes(), text.as_bytes()),
-        });
+        let matches = |text: &String| {
+            condition.patterns.iter().any(|pattern| match pattern {
+                Pattern::Exact(whole) => text == whole,
+                Pattern::Prefix(start) => text.starts_with(start),
+                Pattern::Suffix(end) => text.ends_with(end),
+                Pattern::Glob(glob) => glob_matches(glob.as_bytes(), text.as_bytes()),
+            })
+        };
         match rule.action {
             Action::Allow => texts.iter().all(matches),
             Action::Deny => texts.iter().any(matches),
@@ -174,7 +275,9 @@ fn glob_matches(glob: &[u8], text: &[u8]) -> bool {
     match (glob.split_first(), text.split_first()) {
         (None, rest) => rest.is_none(),
         (Some((b'*', rest)), _) => (0..=text.len()).any(|skip| glob_matches(rest, &text[skip..])),
-        (Some((wanted, glob)), Some((found, text))) => (*wanted == b'?' || wanted == found) && glob_matches(glob, text),
+        (Some((wanted, glob)), Some((found, text))) => {
+            (*wanted == b'?' || wanted == found) && glob_matches(glob, text)
+        }
         (Some(_), None) => false,
     }
 }
@@ -194,7 +297,11 @@ const APPLICATIONS: [&str; 5] = ["unknown", "http", "tls", "mysql", "redis"];
 const PATHS: [&str; 5] = ["", "/", "/api/v1", "/api/v2", "10"];
 
 fn any_mode() -> impl Strategy<Value = Mode> {
-    prop_oneof![Just(Mode::Discover), Just(Mode::Monitor), Just(Mode::Protect)]
+    prop_oneof![
+        Just(Mode::Discover),
+        Just(Mode::Monitor),
+        Just(Mode::Protect)
+    ]
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
@@ -202,12 +309,25 @@ fn any_action() -> impl Strategy<Value = Action> {
 }
 
 fn any_identity(id: u32) -> impl Strategy<Value = IdentitySpec> {
-    (prop::bool::weighted(0.7), any_mode(), prop::bool::weighted(0.05)).prop_map(move |(managed, mode, quarantined)| {
-        IdentitySpec { id, name: format!("shop/w{id}"), labels: vec![], managed, mode, quarantined }
-    })
+    (
+        prop::bool::weighted(0.7),
+        any_mode(),
+        prop::bool::weighted(0.05),
+    )
+        .prop_map(move |(managed, mode, quarantined)| IdentitySpec {
+            id,
+            name: format!("shop/w{id}"),
+            labels: vec![],
+            managed,
+            mode,
+            quarantined,
+        })
 }
 
-fn some_of<T: Clone + Ord + std::fmt::Debug + 'static>(values: Vec<T>, most: usize) -> impl Strategy<Value = Vec<T>> {
+fn some_of<T: Clone + Ord + std::fmt::Debug + 'static>(
+    values: Vec<T>,
+    most: usize,
+) -> impl Strategy<Value = Vec<T>> {
     prop::sample::subsequence(values, 0..=most).prop_map(|mut chosen| {
         chosen.sort();
         chosen
@@ -224,8 +344,14 @@ fn any_pattern() -> impl Strategy<Value = Pattern> {
 }
 
 fn any_condition() -> impl Strategy<Value = ConditionSpec> {
-    (prop::sample::select(vec!["http.path", "http.method"]), prop::collection::vec(any_pattern(), 1..3))
-        .prop_map(|(field, patterns)| ConditionSpec { field: field.into(), patterns })
+    (
+        prop::sample::select(vec!["http.path", "http.method"]),
+        prop::collection::vec(any_pattern(), 1..3),
+    )
+        .prop_map(|(field, patterns)| ConditionSpec {
+            field: field.into(),
+            patterns,
+        })
 }
 
 fn any_rule() -> impl Strategy<Value = RuleSpec> {
@@ -256,18 +382,37 @@ fn any_rule() -> impl Strategy<Value = RuleSpec> {
 fn any_spec() -> impl Strategy<Value = SnapshotSpec> {
     let identities = (1..=5).map(any_identity).collect::<Vec<_>>();
     let unknown = (prop::option::of(any_mode()), any_action());
-    (identities, prop::collection::vec(any_rule(), 0..40), unknown).prop_map(|(identities, mut rules, (mode, action))| {
-        for (id, rule) in (1..).zip(&mut rules) {
-            rule.id = id;
-            rule.name = format!("rule {id}");
-        }
-        let action = if mode.is_none() { Action::Allow } else { action };
-        SnapshotSpec { identities, rules, unknown: UnknownSpec { hold_ms: 0, mode, action }, ..Default::default() }
-    })
+    (
+        identities,
+        prop::collection::vec(any_rule(), 0..40),
+        unknown,
+    )
+        .prop_map(|(identities, mut rules, (mode, action))| {
+            for (id, rule) in (1..).zip(&mut rules) {
+                rule.id = id;
+                rule.name = format!("rule {id}");
+            }
+            let action = if mode.is_none() {
+                Action::Allow
+            } else {
+                action
+            };
+            SnapshotSpec {
+                identities,
+                rules,
+                unknown: UnknownSpec {
+                    hold_ms: 0,
+                    mode,
+                    action,
+                },
+                ..Default::default()
+            }
+        })
 }
 
 fn any_application() -> impl Strategy<Value = Application> {
-    let app = prop::sample::select(&APPLICATIONS[..]).prop_map(|name| registry::by_name(name).unwrap());
+    let app =
+        prop::sample::select(&APPLICATIONS[..]).prop_map(|name| registry::by_name(name).unwrap());
     prop_oneof![
         2 => app.clone().prop_map(Application::Known),
         1 => prop::collection::vec(app, 0..4).prop_map(|apps| Application::Candidates(apps.into_iter().collect())),
@@ -279,18 +424,35 @@ type Ask = (u32, u32, u8, u16, Application, Option<Vec<(bool, u8)>>);
 
 fn any_question() -> impl Strategy<Value = Ask> {
     let fields = prop::option::of(prop::collection::vec((any::<bool>(), 0u8..6), 0..4));
-    (0u32..=6, 0u32..=6, prop::sample::select(vec![6u8, 17, 132]), prop::sample::select(vec![80u16, 3306]), any_application(), fields)
+    (
+        0u32..=6,
+        0u32..=6,
+        prop::sample::select(vec![6u8, 17, 132]),
+        prop::sample::select(vec![80u16, 3306]),
+        any_application(),
+        fields,
+    )
 }
 
 fn request(fields: &[(bool, u8)]) -> Vec<Field<'static>> {
-    let index = |path: bool| registry::field(if path { "http.path" } else { "http.method" }).unwrap().index;
+    let index = |path: bool| {
+        registry::field(if path { "http.path" } else { "http.method" })
+            .unwrap()
+            .index
+    };
     let value = |choice: u8| match choice {
         5 => Value::Address(IpAddr::from([10, 0, 0, 1])),
         4 => Value::Number(10),
         0 => Value::Name("/api/v1"),
         other => Value::Bytes(PATHS[usize::from(other)].as_bytes()),
     };
-    fields.iter().map(|&(path, choice)| Field { index: index(path), value: value(choice) }).collect()
+    fields
+        .iter()
+        .map(|&(path, choice)| Field {
+            index: index(path),
+            value: value(choice),
+        })
+        .collect()
 }
 
 proptest! {
