@@ -3,7 +3,8 @@
 //! The sum is taken over words in the machine's byte order and turned only at the end, which the
 //! one's-complement sum allows.
 
-/// A running one's-complement sum. Every part but the last must be of even length.
+/// A running one's-complement sum. Every part but the last must be of even length; together they
+/// may be 16 GiB long.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
@@ -27,7 +28,7 @@ impl Sum {
         last[..rest.len()].copy_from_slice(rest);
         let last = u64::from_ne_bytes(last);
         sum += (last & 0xffff_ffff) + (last >> 32);
-        self.plus(sum)
+        Self(self.0 + sum)
     }
 
     /// Adds the pseudo-header of an upper-layer packet (RFC 9293, 3.1 and RFC 8200, 8.1).
@@ -64,12 +65,6 @@ impl Sum {
     #[inline]
     pub fn checksum(self) -> u16 {
         !self.fold()
-    }
-
-    #[inline]
-    fn plus(self, sum: u64) -> Self {
-        let (sum, carry) = self.0.overflowing_add(sum);
-        Self(sum + u64::from(carry))
     }
 }
 

@@ -196,3 +196,20 @@ fn extension_headers_are_left_out_of_a_reset() {
     assert!(transport_checksum_ok(&out[..length], &reset));
     assert_eq!((reset.source, reset.tcp.sequence), (packet.destination, 9));
 }
+
+#[test]
+fn a_frame_that_is_not_the_packets_is_left_alone() {
+    let mut frame = ethernet(&[], 0x0800, &ipv4(6, &tcp(1, 2, 3, 4, 16, b"x")));
+    let packet = decode(&frame, &options()).unwrap();
+    for (place, damage) in [(29, 1), (33, 1), (12, 0xff)] {
+        frame[place] ^= damage;
+        let before = frame.clone();
+        assert_eq!(
+            tcp_reset(&frame, &packet, Toward::Source, &mut [0; 512]),
+            None
+        );
+        refresh_checksums(&mut frame, &packet);
+        assert_eq!(frame, before);
+        frame[place] ^= damage;
+    }
+}

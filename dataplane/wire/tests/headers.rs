@@ -328,7 +328,7 @@ fn fragments_of_ipv4() {
         Reason::FragmentTiny
     );
     let mut long = first.clone();
-    long[12] = 0xf0;
+    long[12] = 0x90;
     assert_eq!(fragment(0x2000, &long).unwrap_err(), Reason::FragmentTiny);
     assert_eq!(
         fragment(0x2001, b"tail").unwrap_err(),
@@ -552,6 +552,9 @@ fn a_datagram_opens_its_tunnel() {
         decode_datagram(&datagram, Segment::None, 2, &options).unwrap_err(),
         Reason::TunnelTooDeep
     );
+    datagram[20 + 8 + 8 + 14 + 10] ^= 1;
+    let inner_damaged = decode_datagram(&datagram, Segment::None, 0, &options);
+    assert_eq!(inner_damaged.unwrap_err(), Reason::Ipv4Checksum);
     let plain = decode_datagram(&inner[14..], Segment::Vlan(3), 2, &options).unwrap();
     assert_eq!(
         (plain.tunnels, plain.segment, plain.ether_type),
