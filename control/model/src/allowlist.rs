@@ -193,7 +193,11 @@ struct RawPeer {
     namespace: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cidr: Option<Network>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "filled"
+    )]
     except: Vec<Network>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     domain: Option<DomainPattern>,
@@ -225,11 +229,17 @@ impl TryFrom<RawSelector> for Selector {
     fn try_from(raw: RawSelector) -> Result<Self, String> {
         match (raw.workload, raw.match_labels, raw.namespace) {
             (Some(name), None, None) => Ok(Selector::Name(name)),
-            (None, Some(match_labels), namespace) => Ok(Selector::Labels { match_labels, namespace }),
-            (Some(name), None, Some(namespace)) => {
-                Err(format!("write the namespace into the name: workload: {namespace}/{}", name.name()))
+            (None, Some(match_labels), namespace) => Ok(Selector::Labels {
+                match_labels,
+                namespace,
+            }),
+            (Some(name), None, Some(namespace)) => Err(format!(
+                "write the namespace into the name: workload: {namespace}/{}",
+                name.name()
+            )),
+            (Some(_), Some(_), _) => {
+                Err("give either workload or matchLabels, not both".to_owned())
             }
-            (Some(_), Some(_), _) => Err("give either workload or matchLabels, not both".to_owned()),
             (None, None, _) => Err("selects nothing; give workload or matchLabels".to_owned()),
         }
     }
@@ -238,10 +248,19 @@ impl TryFrom<RawSelector> for Selector {
 impl From<Selector> for RawSelector {
     fn from(selector: Selector) -> Self {
         match selector {
-            Selector::Name(name) => Self { workload: Some(name), match_labels: None, namespace: None },
-            Selector::Labels { match_labels, namespace } => {
-                Self { workload: None, match_labels: Some(match_labels), namespace }
-            }
+            Selector::Name(name) => Self {
+                workload: Some(name),
+                match_labels: None,
+                namespace: None,
+            },
+            Selector::Labels {
+                match_labels,
+                namespace,
+            } => Self {
+                workload: None,
+                match_labels: Some(match_labels),
+                namespace,
+            },
         }
     }
 }
@@ -265,23 +284,34 @@ impl TryFrom<RawPeer> for Peer {
         if given.len() != 1 {
             return Err(format!(
                 "a peer is exactly one of workload, matchLabels, cidr, domain, service, unknown, any; here {}",
-                if given.is_empty() { "is none".to_owned() } else { format!("are {}", given.join(" and ")) }
+                if given.is_empty() {
+                    "is none".to_owned()
+                } else {
+                    format!("are {}", given.join(" and "))
+                }
             ));
         }
         if raw.cidr.is_none() && !raw.except.is_empty() {
             return Err("except goes with cidr only".to_owned());
         }
         if raw.workload.is_none() && raw.match_labels.is_none() && raw.namespace.is_some() {
-            return Err("namespace goes with matchLabels only; a name is written namespace/name".to_owned());
+            return Err(
+                "namespace goes with matchLabels only; a name is written namespace/name".to_owned(),
+            );
         }
         if raw.unknown == Some(false) || raw.any == Some(false) {
-            return Err("only true can be written here; leave the peer out instead of false".to_owned());
+            return Err(
+                "only true can be written here; leave the peer out instead of false".to_owned(),
+            );
         }
         if let Some(cidr) = raw.cidr {
             if let Some(outside) = raw.except.iter().find(|except| !cidr.contains(except)) {
                 return Err(format!("except {outside} does not lie within {cidr}"));
             }
-            return Ok(Peer::Network { cidr, except: raw.except });
+            return Ok(Peer::Network {
+                cidr,
+                except: raw.except,
+            });
         }
         if let Some(domain) = raw.domain {
             return Ok(Peer::Domain(domain));
@@ -295,8 +325,18 @@ impl TryFrom<RawPeer> for Peer {
         if raw.any.is_some() {
             return Ok(Peer::Any);
         }
-        let RawPeer { workload, match_labels, namespace, .. } = raw;
-        Selector::try_from(RawSelector { workload, match_labels, namespace }).map(Peer::Workload)
+        let RawPeer {
+            workload,
+            match_labels,
+            namespace,
+            ..
+        } = raw;
+        Selector::try_from(RawSelector {
+            workload,
+            match_labels,
+            namespace,
+        })
+        .map(Peer::Workload)
     }
 }
 
@@ -327,11 +367,25 @@ impl TryFrom<RawCondition> for Condition {
     type Error = String;
 
     fn try_from(raw: RawCondition) -> Result<Self, String> {
-        let RawCondition { field, exact, prefix, suffix, glob } = raw;
+        let RawCondition {
+            field,
+            exact,
+            prefix,
+            suffix,
+            glob,
+        } = raw;
         if exact.is_empty() && prefix.is_empty() && suffix.is_empty() && glob.is_empty() {
-            return Err(format!("compares {field} with nothing; give in, prefix, suffix or glob"));
+            return Err(format!(
+                "compares {field} with nothing; give in, prefix, suffix or glob"
+            ));
         }
-        Ok(Self { field, exact, prefix, suffix, glob })
+        Ok(Self {
+            field,
+            exact,
+            prefix,
+            suffix,
+            glob,
+        })
     }
 }
 
@@ -348,32 +402,81 @@ macro_rules! written_rule {
             struct Written {
                 #[serde(deserialize_with = "filled")]
                 $peers: Vec<Peer>,
-                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                #[serde(
+                    default,
+                    skip_serializing_if = "Vec::is_empty",
+                    deserialize_with = "filled"
+                )]
                 applications: Vec<String>,
-                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                #[serde(
+                    default,
+                    skip_serializing_if = "Vec::is_empty",
+                    deserialize_with = "filled"
+                )]
                 ports: Vec<PortRange>,
-                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                #[serde(
+                    default,
+                    skip_serializing_if = "Vec::is_empty",
+                    deserialize_with = "filled"
+                )]
                 protocols: Vec<Protocol>,
                 #[serde(default, skip_serializing_if = "Action::is_allow")]
                 action: Action,
-                #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "filled")]
+                #[serde(
+                    default,
+                    skip_serializing_if = "Vec::is_empty",
+                    deserialize_with = "filled"
+                )]
                 when: Vec<Condition>,
             }
 
-            pub(super) fn serialize<S: Serializer>(rules: &[Rule], serializer: S) -> Result<S::Ok, S::Error> {
+            pub(super) fn serialize<S: Serializer>(
+                rules: &[Rule],
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
                 serializer.collect_seq(rules.iter().cloned().map(|rule| {
-                    let Rule { peers, applications, ports, protocols, action, when } = rule;
-                    Written { $peers: peers, applications, ports, protocols, action, when }
+                    let Rule {
+                        peers,
+                        applications,
+                        ports,
+                        protocols,
+                        action,
+                        when,
+                    } = rule;
+                    Written {
+                        $peers: peers,
+                        applications,
+                        ports,
+                        protocols,
+                        action,
+                        when,
+                    }
                 }))
             }
 
-            pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Vec<Rule>, D::Error> {
                 let written = Vec::<Written>::deserialize(deserializer)?;
                 Ok(written
                     .into_iter()
                     .map(|rule| {
-                        let Written { $peers: peers, applications, ports, protocols, action, when } = rule;
-                        Rule { peers, applications, ports, protocols, action, when }
+                        let Written {
+                            $peers: peers,
+                            applications,
+                            ports,
+                            protocols,
+                            action,
+                            when,
+                        } = rule;
+                        Rule {
+                            peers,
+                            applications,
+                            ports,
+                            protocols,
+                            action,
+                            when,
+                        }
                     })
                     .collect())
             }

@@ -57,7 +57,10 @@ pub struct Metadata {
     #[serde(deserialize_with = "name::deserialize_name")]
     pub name: String,
     /// `default` where none is written.
-    #[serde(default = "default_namespace", deserialize_with = "name::deserialize_name")]
+    #[serde(
+        default = "default_namespace",
+        deserialize_with = "name::deserialize_name"
+    )]
     pub namespace: String,
     /// What selectors match.
     #[serde(
@@ -73,8 +76,13 @@ pub struct Metadata {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 5] =
-        [Kind::Workload, Kind::Service, Kind::Allowlist, Kind::Mode, Kind::Settings];
+    pub const ALL: [Kind; 5] = [
+        Kind::Workload,
+        Kind::Service,
+        Kind::Allowlist,
+        Kind::Mode,
+        Kind::Settings,
+    ];
 
     /// As written in `kind:`.
     pub const fn name(self) -> &'static str {

@@ -33,14 +33,20 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
         "is empty"
     } else if name.len() > 63 {
         "is longer than 63 characters"
-    } else if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+    } else if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    {
         "has characters other than a-z, 0-9 and -"
     } else if name.starts_with('-') || name.ends_with('-') {
         "begins or ends with a hyphen"
     } else {
         return Ok(());
     };
-    Err(NameError(format!("{:?} cannot be a name: it {wrong}", Shortened(name))))
+    Err(NameError(format!(
+        "{:?} cannot be a name: it {wrong}",
+        Shortened(name)
+    )))
 }
 
 impl Reference {
@@ -48,7 +54,10 @@ impl Reference {
     pub fn new(namespace: &str, name: &str) -> Result<Self, NameError> {
         check_name(namespace)?;
         check_name(name)?;
-        Ok(Self { namespace: Some(namespace.to_owned()), name: name.to_owned() })
+        Ok(Self {
+            namespace: Some(namespace.to_owned()),
+            name: name.to_owned(),
+        })
     }
 
     /// The namespace, where written.
@@ -63,7 +72,11 @@ impl Reference {
 
     /// "shop/photo-db": the full name, seen from a document in `namespace`.
     pub fn resolve(&self, namespace: &str) -> String {
-        format!("{}/{}", self.namespace.as_deref().unwrap_or(namespace), self.name)
+        format!(
+            "{}/{}",
+            self.namespace.as_deref().unwrap_or(namespace),
+            self.name
+        )
     }
 }
 
@@ -75,7 +88,10 @@ impl FromStr for Reference {
             Some((namespace, name)) => Self::new(namespace, name),
             None => {
                 check_name(text)?;
-                Ok(Self { namespace: None, name: text.to_owned() })
+                Ok(Self {
+                    namespace: None,
+                    name: text.to_owned(),
+                })
             }
         }
     }
@@ -115,8 +131,14 @@ impl DomainPattern {
         if self == other {
             return true;
         }
-        let Some(suffix) = self.0.strip_prefix('*') else { return false };
-        other.0.strip_prefix('*').unwrap_or(&other.0).ends_with(suffix)
+        let Some(suffix) = self.0.strip_prefix('*') else {
+            return false;
+        };
+        other
+            .0
+            .strip_prefix('*')
+            .unwrap_or(&other.0)
+            .ends_with(suffix)
     }
 }
 
@@ -125,7 +147,10 @@ impl FromStr for DomainPattern {
 
     fn from_str(text: &str) -> Result<Self, NameError> {
         let refuse = |wrong: &str| {
-            Err(NameError(format!("{:?} cannot be a domain name: {wrong}", Shortened(text))))
+            Err(NameError(format!(
+                "{:?} cannot be a domain name: {wrong}",
+                Shortened(text)
+            )))
         };
         let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let name = lower.strip_prefix("*.").unwrap_or(&lower);
@@ -145,7 +170,10 @@ impl FromStr for DomainPattern {
             if label.is_empty() || label.len() > 63 {
                 return refuse("each part between dots has 1 to 63 characters");
             }
-            if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
+            if !label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            {
                 return refuse("it has characters other than a-z, 0-9, - and _");
             }
         }
@@ -186,7 +214,9 @@ impl fmt::Debug for Shortened<'_> {
     }
 }
 
-pub(crate) fn deserialize_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn deserialize_name<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
     let name = String::deserialize(deserializer)?;
     check_name(&name).map_err(D::Error::custom)?;
     Ok(name)
@@ -216,10 +246,16 @@ pub(crate) fn deserialize_optional_labels<'de, D: Deserializer<'de>>(
 
 /// The syntax of Kubernetes labels: "app.kubernetes.io/name" and values of at most 63 characters.
 fn check_label(key: &str, value: &str) -> Result<(), NameError> {
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let plain = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
     let (prefix, name) = key.split_once('/').unwrap_or(("", key));
     if name.is_empty() || name.len() > 63 || prefix.len() > 253 || !plain(name) || !plain(prefix) {
-        return Err(NameError(format!("{:?} cannot be the key of a label", Shortened(key))));
+        return Err(NameError(format!(
+            "{:?} cannot be the key of a label",
+            Shortened(key)
+        )));
     }
     if value.len() > 63 || !plain(value) {
         return Err(NameError(format!(
@@ -239,10 +275,27 @@ mod tests {
         for good in ["a", "photo-db", "0", &"x".repeat(63)] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a-", "A", "a.b", "a/b", "ä", " a", "a\n", &"x".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "A",
+            "a.b",
+            "a/b",
+            "ä",
+            " a",
+            "a\n",
+            &"x".repeat(64),
+        ] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
-        assert!(check_name(&"X".repeat(1 << 20)).unwrap_err().to_string().len() < 200);
+        assert!(
+            check_name(&"X".repeat(1 << 20))
+                .unwrap_err()
+                .to_string()
+                .len()
+                < 200
+        );
     }
 
     #[test]
@@ -266,7 +319,19 @@ mod tests {
         assert!(!wide.contains(&parse("example.com")));
         assert!(!wide.contains(&parse("badexample.com")));
         assert!(!parse("a.b.example.com").contains(&wide));
-        for bad in ["", "*", "*.", "a..b", "a.*.b", "a*.b", "bücher.de", "10.0.0.1", "a b", "::1", "http://x"] {
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "a..b",
+            "a.*.b",
+            "a*.b",
+            "bücher.de",
+            "10.0.0.1",
+            "a b",
+            "::1",
+            "http://x",
+        ] {
             assert!(bad.parse::<DomainPattern>().is_err(), "{bad}");
         }
     }

@@ -18,7 +18,10 @@ pub fn parse_documents(file_name: &str, text: &str) -> (Vec<Located<Document>>, 
     let mut documents = Vec::new();
     let mut problems = Vec::new();
     for tree in trees {
-        let mut reader = Reader { file: file_name, problems: &mut problems };
+        let mut reader = Reader {
+            file: file_name,
+            problems: &mut problems,
+        };
         if let Some(document) = reader.document(&tree) {
             let located = Located::new(document, file_name, tree);
             let before = problems.len();
@@ -29,7 +32,11 @@ pub fn parse_documents(file_name: &str, text: &str) -> (Vec<Located<Document>>, 
         }
         if problems.len() >= PROBLEMS_MAX {
             problems.truncate(PROBLEMS_MAX);
-            problems.push(Problem::of_file(file_name, "there are more mistakes", "correct these first"));
+            problems.push(Problem::of_file(
+                file_name,
+                "there are more mistakes",
+                "correct these first",
+            ));
             return (documents, problems);
         }
     }
@@ -64,7 +71,10 @@ impl Reader<'_> {
         };
         const FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
         let before = self.problems.len();
-        for entry in entries.iter().filter(|entry| !FIELDS.contains(&entry.key.as_str())) {
+        for entry in entries
+            .iter()
+            .filter(|entry| !FIELDS.contains(&entry.key.as_str()))
+        {
             let next_step = match did_you_mean(&entry.key, FIELDS) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("known here: {}", FIELDS.join(", ")),
@@ -88,15 +98,30 @@ impl Reader<'_> {
     }
 
     /// A word of the envelope.
-    fn word<'n>(&mut self, tree: &'n Node, field: &str, next_step: &str) -> Option<(&'n str, (u32, u32))> {
+    fn word<'n>(
+        &mut self,
+        tree: &'n Node,
+        field: &str,
+        next_step: &str,
+    ) -> Option<(&'n str, (u32, u32))> {
         let Some(entry) = tree.entry(field) else {
-            self.problem((tree.line, tree.column), field, "is missing".to_owned(), next_step.to_owned());
+            self.problem(
+                (tree.line, tree.column),
+                field,
+                "is missing".to_owned(),
+                next_step.to_owned(),
+            );
             return None;
         };
         match &entry.node.value {
             Value::Scalar { text, .. } => Some((text, (entry.line, entry.column))),
             _ => {
-                self.problem((entry.line, entry.column), field, "expected a word".to_owned(), next_step.to_owned());
+                self.problem(
+                    (entry.line, entry.column),
+                    field,
+                    "expected a word".to_owned(),
+                    next_step.to_owned(),
+                );
                 None
             }
         }
@@ -104,9 +129,14 @@ impl Reader<'_> {
 
     fn api_version(&mut self, tree: &Node) {
         let next_step = format!("write apiVersion: {API_VERSION}");
-        let Some((version, place)) = self.word(tree, "apiVersion", &next_step) else { return };
+        let Some((version, place)) = self.word(tree, "apiVersion", &next_step) else {
+            return;
+        };
         if version != API_VERSION {
-            let message = format!("this version of Weir does not read {:?}", Shortened(version));
+            let message = format!(
+                "this version of Weir does not read {:?}",
+                Shortened(version)
+            );
             self.problem(place, "apiVersion", message, next_step);
         }
     }
@@ -121,7 +151,12 @@ impl Reader<'_> {
                 Some(near) => format!("did you mean {near}?"),
                 None => known,
             };
-            self.problem(place, "kind", format!("unknown kind {:?}", Shortened(word)), next_step);
+            self.problem(
+                place,
+                "kind",
+                format!("unknown kind {:?}", Shortened(word)),
+                next_step,
+            );
         }
         found
     }
@@ -130,20 +165,38 @@ impl Reader<'_> {
     fn resource<S: DeserializeOwned>(&mut self, tree: &Node) -> Option<Resource<S>> {
         let metadata = self.part(tree, "metadata");
         let spec = self.part(tree, "spec");
-        Some(Resource { metadata: metadata?, spec: spec? })
+        Some(Resource {
+            metadata: metadata?,
+            spec: spec?,
+        })
     }
 
     fn part<T: DeserializeOwned>(&mut self, tree: &Node, field: &str) -> Option<T> {
         let Some(entry) = tree.entry(field) else {
-            self.problem((tree.line, tree.column), field, "is missing".to_owned(), "write it".to_owned());
+            self.problem(
+                (tree.line, tree.column),
+                field,
+                "is missing".to_owned(),
+                "write it".to_owned(),
+            );
             return None;
         };
         match yaml::read(&entry.node) {
             Ok(part) => Some(part),
             Err(error) => {
                 let path = error.path(field);
-                let ReadError { message, next_step, place, .. } = error;
-                self.problem(place.unwrap_or((entry.line, entry.column)), &path, message, next_step);
+                let ReadError {
+                    message,
+                    next_step,
+                    place,
+                    ..
+                } = error;
+                self.problem(
+                    place.unwrap_or((entry.line, entry.column)),
+                    &path,
+                    message,
+                    next_step,
+                );
                 None
             }
         }
@@ -171,7 +224,12 @@ fn check_mode(located: &Located<Document>, document: &ModeDocument, problems: &m
 
 fn check_allowlist(located: &Located<Document>, document: &Allowlist, problems: &mut Vec<Problem>) {
     for (index, rule) in document.spec.ingress.iter().enumerate() {
-        for (peer, _) in rule.peers.iter().enumerate().filter(|(_, peer)| matches!(peer, Peer::Domain(_))) {
+        for (peer, _) in rule
+            .peers
+            .iter()
+            .enumerate()
+            .filter(|(_, peer)| matches!(peer, Peer::Domain(_)))
+        {
             problems.push(located.problem(
                 &format!("spec.ingress[{index}].from[{peer}].domain"),
                 "a domain cannot be told from the addresses of those who connect",
@@ -179,10 +237,14 @@ fn check_allowlist(located: &Located<Document>, document: &Allowlist, problems: 
             ));
         }
     }
-    let directions = [("ingress", &document.spec.ingress), ("egress", &document.spec.egress)];
+    let directions = [
+        ("ingress", &document.spec.ingress),
+        ("egress", &document.spec.egress),
+    ];
     for (direction, rules) in directions {
         for (index, rule) in rules.iter().enumerate() {
-            let portless = !rule.protocols.is_empty() && !rule.protocols.iter().any(|protocol| protocol.has_ports());
+            let portless = !rule.protocols.is_empty()
+                && !rule.protocols.iter().any(|protocol| protocol.has_ports());
             if portless && !rule.ports.is_empty() {
                 problems.push(located.problem(
                     &format!("spec.{direction}[{index}].ports"),

@@ -69,12 +69,22 @@ impl std::error::Error for Problem {}
 
 impl<T> Located<T> {
     pub(crate) fn new(value: T, file: &str, tree: Node) -> Self {
-        Self { value, file: file.to_owned(), line: tree.line, tree: Some(Arc::new(tree)) }
+        Self {
+            value,
+            file: file.to_owned(),
+            line: tree.line,
+            tree: Some(Arc::new(tree)),
+        }
     }
 
     /// A document that was not read from text: `origin` stands for the file in messages.
     pub fn unplaced(value: T, origin: &str) -> Self {
-        Self { value, file: origin.to_owned(), line: 0, tree: None }
+        Self {
+            value,
+            file: origin.to_owned(),
+            line: 0,
+            tree: None,
+        }
     }
 
     /// Line and column of a field ("spec.ingress[0].from[1]"), or of the nearest thing around it
@@ -106,7 +116,11 @@ impl<T> Located<T> {
 
     /// "shop.yaml:12": for naming this document in a message about another.
     pub fn place(&self) -> String {
-        if self.line > 0 { format!("{}:{}", self.file, self.line) } else { self.file.clone() }
+        if self.line > 0 {
+            format!("{}:{}", self.file, self.line)
+        } else {
+            self.file.clone()
+        }
     }
 }
 

@@ -141,14 +141,19 @@ impl PortRange {
     /// From the first to the last port, both included.
     pub fn new(first: u16, last: u16) -> Result<Self, ScalarError> {
         if first > last {
-            return Err(ScalarError(format!("ports {first}-{last} run backwards; write {last}-{first}")));
+            return Err(ScalarError(format!(
+                "ports {first}-{last} run backwards; write {last}-{first}"
+            )));
         }
         Ok(Self { first, last })
     }
 
     /// One port.
     pub const fn single(port: u16) -> Self {
-        Self { first: port, last: port }
+        Self {
+            first: port,
+            last: port,
+        }
     }
 
     /// The first port.
@@ -168,7 +173,9 @@ impl FromStr for PortRange {
     fn from_str(text: &str) -> Result<Self, ScalarError> {
         let port = |text: &str| {
             let digits = text.trim();
-            (digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse::<u16>().ok()).flatten()
+            (digits.bytes().all(|byte| byte.is_ascii_digit()))
+                .then(|| digits.parse::<u16>().ok())
+                .flatten()
         };
         let range = match text.split_once('-') {
             Some((first, last)) => port(first).zip(port(last)),
@@ -197,7 +204,10 @@ impl fmt::Display for PortRange {
 impl Protocol {
     /// Its name, where it has one.
     pub fn name(self) -> Option<&'static str> {
-        PROTOCOLS.iter().find(|(_, number)| *number == self.0).map(|(name, _)| *name)
+        PROTOCOLS
+            .iter()
+            .find(|(_, number)| *number == self.0)
+            .map(|(name, _)| *name)
     }
 
     /// Whether its packets carry ports.
@@ -210,15 +220,23 @@ impl FromStr for Protocol {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
-        if let Some((_, number)) = PROTOCOLS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+        if let Some((_, number)) = PROTOCOLS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        {
             return Ok(Self(*number));
         }
         if let Ok(number) = text.parse::<u8>() {
             return Ok(Self(number));
         }
-        let hint = did_you_mean(text, PROTOCOLS.iter().map(|(name, _)| *name))
-            .map_or_else(|| "write its IANA number (0-255)".to_owned(), |name| format!("did you mean {name}?"));
-        Err(ScalarError(format!("{:?} is no IP protocol that has a name here; {hint}", Shortened(text))))
+        let hint = did_you_mean(text, PROTOCOLS.iter().map(|(name, _)| *name)).map_or_else(
+            || "write its IANA number (0-255)".to_owned(),
+            |name| format!("did you mean {name}?"),
+        );
+        Err(ScalarError(format!(
+            "{:?} is no IP protocol that has a name here; {hint}",
+            Shortened(text)
+        )))
     }
 }
 
@@ -236,11 +254,13 @@ impl EtherType {
     /// governed as links.
     fn new(number: u64) -> Result<Self, ScalarError> {
         match u16::try_from(number) {
-            Ok(0x0800 | 0x86dd) => {
-                Err(ScalarError(format!("EtherType {number:#06x} is IP, which allowlists govern; leave it out")))
-            }
+            Ok(0x0800 | 0x86dd) => Err(ScalarError(format!(
+                "EtherType {number:#06x} is IP, which allowlists govern; leave it out"
+            ))),
             Ok(number) if number >= 0x0600 => Ok(Self(number)),
-            _ => Err(ScalarError(format!("{number} is no EtherType; those are 0x0600 to 0xffff"))),
+            _ => Err(ScalarError(format!(
+                "{number} is no EtherType; those are 0x0600 to 0xffff"
+            ))),
         }
     }
 }
@@ -255,7 +275,10 @@ impl FromStr for EtherType {
         };
         match number {
             Ok(number) => Self::new(number),
-            Err(_) => Err(ScalarError(format!("{:?} is no EtherType; write it like 0x88cc", Shortened(text)))),
+            Err(_) => Err(ScalarError(format!(
+                "{:?} is no EtherType; write it like 0x88cc",
+                Shortened(text)
+            ))),
         }
     }
 }
@@ -302,26 +325,36 @@ macro_rules! text_or_number {
     };
 }
 
-text_or_number!(PortRange, "a port or a range of ports", |range, serializer| {
-    if range.first == range.last {
-        serializer.serialize_u16(range.first)
-    } else {
-        serializer.collect_str(range)
+text_or_number!(
+    PortRange,
+    "a port or a range of ports",
+    |range, serializer| {
+        if range.first == range.last {
+            serializer.serialize_u16(range.first)
+        } else {
+            serializer.collect_str(range)
+        }
     }
-});
-text_or_number!(Protocol, "the name or number of an IP protocol", |protocol, serializer| {
-    match protocol.name() {
-        Some(name) => serializer.serialize_str(name),
-        None => serializer.serialize_u8(protocol.0),
+);
+text_or_number!(
+    Protocol,
+    "the name or number of an IP protocol",
+    |protocol, serializer| {
+        match protocol.name() {
+            Some(name) => serializer.serialize_str(name),
+            None => serializer.serialize_u8(protocol.0),
+        }
     }
-});
+);
 text_or_number!(EtherType, "an EtherType", |ether_type, serializer| {
     serializer.collect_str(ether_type)
 });
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -357,13 +390,24 @@ mod tests {
 
     #[test]
     fn ports_protocols_and_ether_types() {
-        assert_eq!("8000-8100".parse::<PortRange>().unwrap().to_string(), "8000-8100");
-        for bad in ["", "-", "1-", "-1", "70000", "9-8", "1-2-3", "+1", "http", "0x50"] {
+        assert_eq!(
+            "8000-8100".parse::<PortRange>().unwrap().to_string(),
+            "8000-8100"
+        );
+        for bad in [
+            "", "-", "1-", "-1", "70000", "9-8", "1-2-3", "+1", "http", "0x50",
+        ] {
             assert!(bad.parse::<PortRange>().is_err(), "{bad}");
         }
         assert_eq!("TCP".parse::<Protocol>().unwrap(), Protocol(6));
         assert_eq!("253".parse::<Protocol>().unwrap(), Protocol(253));
-        assert!("tpc".parse::<Protocol>().unwrap_err().to_string().contains("tcp"));
+        assert!(
+            "tpc"
+                .parse::<Protocol>()
+                .unwrap_err()
+                .to_string()
+                .contains("tcp")
+        );
         assert!("256".parse::<Protocol>().is_err());
         assert_eq!("0x88cc".parse::<EtherType>().unwrap().to_string(), "0x88cc");
         assert_eq!("35020".parse::<EtherType>().unwrap(), EtherType(0x88cc));

@@ -1,7 +1,10 @@
 //! "Did you mean": the known word that is nearest to an unknown one.
 
 /// The candidate nearest to `word`, if one is near enough to be a slip of the hand.
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // Comparing takes time in the product of the lengths; no name is longer than this.
     const WORD_CHARS_MAX: usize = 256;
     if word.chars().count() > WORD_CHARS_MAX {
@@ -12,7 +15,12 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     candidates
         .into_iter()
         .filter(|candidate| *candidate != word)
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)

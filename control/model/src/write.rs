@@ -18,7 +18,11 @@ pub fn to_yaml(document: &Document) -> String {
 
 /// Writes several documents into one text, separated by `---`.
 pub fn to_yaml_stream<'a>(documents: impl IntoIterator<Item = &'a Document>) -> String {
-    documents.into_iter().map(to_yaml).collect::<Vec<_>>().join("---\n")
+    documents
+        .into_iter()
+        .map(to_yaml)
+        .collect::<Vec<_>>()
+        .join("---\n")
 }
 
 #[derive(Serialize)]
@@ -37,5 +41,6 @@ fn write<S: Serialize>(document: &Document, resource: &Resource<S>) -> String {
         metadata: &resource.metadata,
         spec: &resource.spec,
     };
-    serde_yaml_ng::to_string(&written).expect("text, numbers, lists and maps with text keys can always be written")
+    serde_yaml_ng::to_string(&written)
+        .expect("text, numbers, lists and maps with text keys can always be written")
 }

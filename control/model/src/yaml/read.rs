@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeSeed, Deserialize, Deserializer, Expected, Unexpected, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Expected, Unexpected, Visitor};
 
 use super::tree::{Entry, Node, Value};
 use crate::did_you_mean;
@@ -27,7 +27,12 @@ pub(crate) fn read<'de, T: Deserialize<'de>>(node: &'de Node) -> Result<T, ReadE
 
 impl ReadError {
     fn new(message: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self { message: message.into(), next_step: next_step.into(), segments: Vec::new(), place: None }
+        Self {
+            message: message.into(),
+            next_step: next_step.into(),
+            segments: Vec::new(),
+            place: None,
+        }
     }
 
     fn at(mut self, line: u32, column: u32) -> Self {
@@ -72,7 +77,10 @@ impl de::Error for ReadError {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {}", describe(found)), "")
+        Self::new(
+            format!("expected {expected}, found {}", describe(found)),
+            "",
+        )
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -80,11 +88,17 @@ impl de::Error for ReadError {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown value {:?}", Shortened(variant)), hint(variant, expected))
+        Self::new(
+            format!("unknown value {:?}", Shortened(variant)),
+            hint(variant, expected),
+        )
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("unknown field {:?}", Shortened(field)), hint(field, expected))
+        Self::new(
+            format!("unknown field {:?}", Shortened(field)),
+            hint(field, expected),
+        )
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -132,7 +146,10 @@ impl<'de> Reader<'de> {
     fn text(&self, expected: &dyn Expected) -> Result<&'de str, ReadError> {
         match &self.node.value {
             Value::Scalar { text, .. } if !self.node.is_null() => Ok(text),
-            Value::Scalar { .. } => Err(ReadError::new("has no value", "write one, or remove the field")),
+            Value::Scalar { .. } => Err(ReadError::new(
+                "has no value",
+                "write one, or remove the field",
+            )),
             _ => Err(de::Error::invalid_type(self.found(), expected)),
         }
     }
@@ -188,8 +205,12 @@ impl<'de> Deserializer<'de> for Reader<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match (self.text(&"true or false")?, &self.node.value) {
-            ("true" | "True" | "TRUE", Value::Scalar { plain: true, .. }) => visitor.visit_bool(true),
-            ("false" | "False" | "FALSE", Value::Scalar { plain: true, .. }) => visitor.visit_bool(false),
+            ("true" | "True" | "TRUE", Value::Scalar { plain: true, .. }) => {
+                visitor.visit_bool(true)
+            }
+            ("false" | "False" | "FALSE", Value::Scalar { plain: true, .. }) => {
+                visitor.visit_bool(false)
+            }
             _ => Err(de::Error::invalid_type(self.found(), &"true or false")),
         }
     }
@@ -242,11 +263,19 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         Err(de::Error::invalid_type(self.found(), &"nothing"))
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -260,7 +289,11 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, ReadError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, ReadError> {
         self.deserialize_seq(visitor)
     }
 
@@ -276,7 +309,10 @@ impl<'de> Deserializer<'de> for Reader<'de> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match &self.node.value {
             Value::Mapping(entries) => visitor.visit_map(Entries { entries, index: 0 }),
-            _ => Err(ReadError::new(format!("expected fields, found {}", describe(self.found())), "")),
+            _ => Err(ReadError::new(
+                format!("expected fields, found {}", describe(self.found())),
+                "",
+            )),
         }
     }
 
@@ -315,13 +351,22 @@ struct Items<'de> {
 impl<'de> de::SeqAccess<'de> for Items<'de> {
     type Error = ReadError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, ReadError> {
-        let Some(node) = self.items.get(self.index) else { return Ok(None) };
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        let Some(node) = self.items.get(self.index) else {
+            return Ok(None);
+        };
         let index = self.index;
         self.index += 1;
         seed.deserialize(Reader { node })
             .map(Some)
-            .map_err(|error| error.at(node.line, node.column).within(format!("[{index}]")))
+            .map_err(|error| {
+                error
+                    .at(node.line, node.column)
+                    .within(format!("[{index}]"))
+            })
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -337,11 +382,20 @@ struct Entries<'de> {
 impl<'de> de::MapAccess<'de> for Entries<'de> {
     type Error = ReadError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, ReadError> {
-        let Some(entry) = self.entries.get(self.index) else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, ReadError> {
+        let Some(entry) = self.entries.get(self.index) else {
+            return Ok(None);
+        };
         seed.deserialize(StrDeserializer::new(&entry.key))
             .map(Some)
-            .map_err(|error: ReadError| error.at(entry.line, entry.column).within(segment(&entry.key)))
+            .map_err(|error: ReadError| {
+                error
+                    .at(entry.line, entry.column)
+                    .within(segment(&entry.key))
+            })
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, ReadError> {
@@ -350,8 +404,11 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
         };
         self.index += 1;
         let node = &entry.node;
-        seed.deserialize(Reader { node })
-            .map_err(|error| error.at(entry.line, entry.column).within(segment(&entry.key)))
+        seed.deserialize(Reader { node }).map_err(|error| {
+            error
+                .at(entry.line, entry.column)
+                .within(segment(&entry.key))
+        })
     }
 }
 

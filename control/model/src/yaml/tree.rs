@@ -21,7 +21,10 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
     /// Text; `plain` when it was written without quotes and may stand for a number or nothing.
-    Scalar { text: String, plain: bool },
+    Scalar {
+        text: String,
+        plain: bool,
+    },
     Sequence(Vec<Node>),
     Mapping(Vec<Entry>),
 }
@@ -39,8 +42,18 @@ pub(crate) struct Entry {
 /// follows can be trusted, so reading stops there.
 pub(crate) fn parse(file: &str, text: &str) -> (Vec<Node>, Option<Problem>) {
     if text.len() > FILE_BYTES_MAX {
-        let message = format!("the file has {} bytes, more than the {FILE_BYTES_MAX} that are read", text.len());
-        return (Vec::new(), Some(Problem::of_file(file, message, "split it into several files")));
+        let message = format!(
+            "the file has {} bytes, more than the {FILE_BYTES_MAX} that are read",
+            text.len()
+        );
+        return (
+            Vec::new(),
+            Some(Problem::of_file(
+                file,
+                message,
+                "split it into several files",
+            )),
+        );
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder {
@@ -63,7 +76,9 @@ impl Node {
     /// Whether nothing was written: an empty value, `~` or `null`.
     pub(crate) fn is_null(&self) -> bool {
         match &self.value {
-            Value::Scalar { text, plain: true } => matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"),
+            Value::Scalar { text, plain: true } => {
+                matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
+            }
             _ => false,
         }
     }
@@ -82,12 +97,14 @@ impl Node {
         let mut node = self;
         for segment in path.split(['.', '[']).filter(|segment| !segment.is_empty()) {
             let found = match (&node.value, segment.strip_suffix(']')) {
-                (Value::Sequence(items), Some(index)) => {
-                    index.parse::<usize>().ok().and_then(|index| items.get(index)).map(|item| ((item.line, item.column), item))
-                }
-                (Value::Mapping(_), None) => {
-                    node.entry(segment).map(|entry| ((entry.line, entry.column), &entry.node))
-                }
+                (Value::Sequence(items), Some(index)) => index
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|index| items.get(index))
+                    .map(|item| ((item.line, item.column), item)),
+                (Value::Mapping(_), None) => node
+                    .entry(segment)
+                    .map(|entry| ((entry.line, entry.column), &entry.node)),
                 _ => None,
             };
             let Some((at, next)) = found else { break };
@@ -109,7 +126,11 @@ impl Node {
         1 + match &self.value {
             Value::Scalar { .. } => 0,
             Value::Sequence(items) => items.iter().map(Node::depth).max().unwrap_or(0),
-            Value::Mapping(entries) => entries.iter().map(|entry| entry.node.depth()).max().unwrap_or(0),
+            Value::Mapping(entries) => entries
+                .iter()
+                .map(|entry| entry.node.depth())
+                .max()
+                .unwrap_or(0),
         }
     }
 }
@@ -130,7 +151,12 @@ struct Mistake {
 impl Mistake {
     fn new(span: &Span, message: impl Into<String>, next_step: &'static str) -> Self {
         let (line, column) = place(span);
-        Self { line, column, message: message.into(), next_step }
+        Self {
+            line,
+            column,
+            message: message.into(),
+            next_step,
+        }
     }
 
     fn into_problem(self, file: &str) -> Problem {
@@ -147,7 +173,10 @@ impl Mistake {
 
 fn place(span: &Span) -> (u32, u32) {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    (count(span.start.line()).max(1), count(span.start.col()).saturating_add(1))
+    (
+        count(span.start.line()).max(1),
+        count(span.start.col()).saturating_add(1),
+    )
 }
 
 impl<'a> Builder<'a> {
@@ -158,7 +187,11 @@ impl<'a> Builder<'a> {
             Some(Err(error)) => {
                 let mark = *error.marker();
                 let message = format!("this is not YAML: {}", error.info());
-                Err(Mistake::new(&Span::empty(mark), message, "correct the indentation, quotes or brackets here"))
+                Err(Mistake::new(
+                    &Span::empty(mark),
+                    message,
+                    "correct the indentation, quotes or brackets here",
+                ))
             }
         }
     }
@@ -167,7 +200,10 @@ impl<'a> Builder<'a> {
         while let Some((event, span)) = self.next()? {
             match event {
                 Event::StreamEnd => return Ok(None),
-                Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Event::Nothing
+                | Event::StreamStart
+                | Event::DocumentStart(_)
+                | Event::DocumentEnd => {
                     self.anchors.clear();
                 }
                 other => return self.node(other, &span, 1).map(Some),
@@ -180,7 +216,11 @@ impl<'a> Builder<'a> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > NODES_MAX {
             let message = format!("the file holds more than {NODES_MAX} values, aliases expanded");
-            return Err(Mistake::new(span, message, "split it, and write repeated parts out instead of using aliases"));
+            return Err(Mistake::new(
+                span,
+                message,
+                "split it, and write repeated parts out instead of using aliases",
+            ));
         }
         Ok(())
     }
@@ -189,23 +229,49 @@ impl<'a> Builder<'a> {
         let (line, column) = place(span);
         if depth > DEPTH_MAX {
             let message = format!("values are nested deeper than {DEPTH_MAX} levels");
-            return Err(Mistake::new(span, message, "no document of Weir is; look for a stray bracket"));
+            return Err(Mistake::new(
+                span,
+                message,
+                "no document of Weir is; look for a stray bracket",
+            ));
         }
         self.count(1, span)?;
         let (value, anchor) = match event {
-            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
-                return Err(Mistake::new(span, "a YAML tag (!…) is not used here", "remove it"));
+            Event::Scalar(_, _, _, Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => {
+                return Err(Mistake::new(
+                    span,
+                    "a YAML tag (!…) is not used here",
+                    "remove it",
+                ));
             }
             Event::Scalar(text, style, anchor, None) => {
                 let plain = style == ScalarStyle::Plain;
-                (Value::Scalar { text: text.into_owned(), plain }, anchor)
+                (
+                    Value::Scalar {
+                        text: text.into_owned(),
+                        plain,
+                    },
+                    anchor,
+                )
             }
             Event::SequenceStart(anchor, None) => (self.sequence(span, depth)?, anchor),
             Event::MappingStart(anchor, None) => (self.mapping(span, depth)?, anchor),
             Event::Alias(anchor) => return self.alias(anchor, span, depth),
-            _ => return Err(Mistake::new(span, "this is not YAML: a value is missing", "write one")),
+            _ => {
+                return Err(Mistake::new(
+                    span,
+                    "this is not YAML: a value is missing",
+                    "write one",
+                ));
+            }
         };
-        let node = Node { line, column, value };
+        let node = Node {
+            line,
+            column,
+            value,
+        };
         if anchor > 0 {
             self.count(node.size(), span)?;
             self.anchors.insert(anchor, node.clone());
@@ -217,12 +283,20 @@ impl<'a> Builder<'a> {
     /// aliases of aliases cannot grow beyond them.
     fn alias(&mut self, anchor: usize, span: &Span, depth: usize) -> Result<Node, Mistake> {
         let Some(anchored) = self.anchors.get(&anchor) else {
-            return Err(Mistake::new(span, "this alias names nothing written before it", "write the value out"));
+            return Err(Mistake::new(
+                span,
+                "this alias names nothing written before it",
+                "write the value out",
+            ));
         };
         let size = anchored.size();
         if depth + anchored.depth() > DEPTH_MAX + 1 {
             let message = format!("values are nested deeper than {DEPTH_MAX} levels");
-            return Err(Mistake::new(span, message, "write the value out instead of using an alias"));
+            return Err(Mistake::new(
+                span,
+                message,
+                "write the value out instead of using an alias",
+            ));
         }
         let mut node = anchored.clone();
         self.count(size, span)?;
@@ -249,20 +323,38 @@ impl<'a> Builder<'a> {
                 Some((Event::MappingEnd, _)) => return Ok(Value::Mapping(entries)),
                 Some((Event::Scalar(text, _, _, None), span)) => (text.into_owned(), span),
                 Some((_, span)) => {
-                    return Err(Mistake::new(&span, "the name of a field must be plain text", "write it out"));
+                    return Err(Mistake::new(
+                        &span,
+                        "the name of a field must be plain text",
+                        "write it out",
+                    ));
                 }
-                None => return Err(Mistake::new(start, "these fields do not end", "close the bracket")),
+                None => {
+                    return Err(Mistake::new(
+                        start,
+                        "these fields do not end",
+                        "close the bracket",
+                    ));
+                }
             };
             let (line, column) = place(&span);
             if let Some(first) = lines.insert(key.clone(), line) {
-                let message = format!("{:?} is given twice, first in line {first}", crate::name::Shortened(&key));
+                let message = format!(
+                    "{:?} is given twice, first in line {first}",
+                    crate::name::Shortened(&key)
+                );
                 return Err(Mistake::new(&span, message, "keep one of them"));
             }
             let Some((event, span)) = self.next()? else {
                 return Err(Mistake::new(&span, "this field has no value", "write one"));
             };
             let node = self.node(event, &span, depth + 1)?;
-            entries.push(Entry { key, line, column, node });
+            entries.push(Entry {
+                key,
+                line,
+                column,
+                node,
+            });
         }
     }
 }
