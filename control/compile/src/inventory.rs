@@ -1,0 +1,364 @@
+//! The identities: workloads, the networks and domain names that rules name, and whose an address is.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map};
+
+use ipnet::IpNet;
+use weir_model::{
+    Allowlist, Document, DomainPattern, Located, Network, Peer, Reference, Selector, Service,
+    Workload, did_you_mean,
+};
+use weir_policy::spec::{AddressSpec, IdentitySpec, Mode, NameSpec};
+
+use crate::modes::Modes;
+use crate::{Assignments, Documents, Report};
+
+/// Everything that has an identity.
+pub(crate) struct Inventory<'a> {
+    /// By full name.
+    pub(crate) workloads: BTreeMap<String, Member<'a>>,
+    /// By full name: the workload that answers.
+    services: BTreeMap<String, String>,
+    pub(crate) networks: BTreeMap<Network, u32>,
+    pub(crate) domains: BTreeMap<DomainPattern, u32>,
+    /// Whose an address is, by network and zone: services' too.
+    owners: BTreeMap<(Network, Option<u32>), Owner<'a>>,
+}
+
+/// A workload and its number.
+pub(crate) struct Member<'a> {
+    pub(crate) id: u32,
+    pub(crate) workload: &'a Workload,
+}
+
+#[derive(Clone)]
+struct Owner<'a> {
+    workload: String,
+    located: &'a Located<Document>,
+}
+
+impl<'a> Inventory<'a> {
+    /// Takes stock of all documents and numbers what it finds.
+    pub(crate) fn take(
+        documents: &Documents<'a>,
+        assignments: &mut Assignments,
+        report: &mut Report,
+    ) -> Self {
+        let mut inventory = Self {
+            workloads: BTreeMap::new(),
+            services: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            domains: BTreeMap::new(),
+            owners: BTreeMap::new(),
+        };
+        // Workloads sort before services, so a service finds the workload that it names.
+        for located in &documents.sorted {
+            match &located.value {
+                Document::Workload(workload) => inventory.workload(located, workload, report),
+                Document::Allowlist(allowlist) => inventory.named(allowlist),
+                Document::Service(_) | Document::Mode(_) | Document::Settings(_) => {}
+            }
+        }
+        for located in &documents.sorted {
+            if let Document::Service(service) = &located.value {
+                inventory.service(located, service, report);
+            }
+        }
+        inventory.number(assignments);
+        inventory
+    }
+
+    fn workload(
+        &mut self,
+        located: &'a Located<Document>,
+        workload: &'a Workload,
+        report: &mut Report,
+    ) {
+        let name = workload.metadata.full_name();
+        self.own(
+            located,
+            &name,
+            &workload.spec.addresses,
+            workload.spec.zone,
+            report,
+        );
+        self.workloads.insert(name, Member { id: 0, workload });
+    }
+
+    fn service(
+        &mut self,
+        located: &'a Located<Document>,
+        service: &'a Service,
+        report: &mut Report,
+    ) {
+        let workload = service.spec.workload.resolve(&service.metadata.namespace);
+        if !self.workloads.contains_key(&workload) {
+            let next_step = self.near(&workload);
+            let message = format!(
+                "names workload {workload}, which does not exist; its addresses belong to nobody"
+            );
+            report
+                .warnings
+                .push(located.problem("spec.workload", message, next_step));
+            return;
+        }
+        self.own(
+            located,
+            &workload,
+            &service.spec.addresses,
+            service.spec.zone,
+            report,
+        );
+        self.services.insert(service.metadata.full_name(), workload);
+    }
+
+    /// Two that claim one address: whose it is could only be guessed.
+    fn own(
+        &mut self,
+        located: &'a Located<Document>,
+        workload: &str,
+        addresses: &[Network],
+        zone: Option<u32>,
+        report: &mut Report,
+    ) {
+        for (index, network) in addresses.iter().enumerate() {
+            match self.owners.entry((*network, zone)) {
+                btree_map::Entry::Vacant(entry) => {
+                    entry.insert(Owner {
+                        workload: workload.to_owned(),
+                        located,
+                    });
+                }
+                btree_map::Entry::Occupied(entry) if entry.get().workload != workload => {
+                    let first = entry.get().located;
+                    let place = match zone {
+                        Some(zone) => format!("{network} in zone {zone}"),
+                        None => network.to_string(),
+                    };
+                    report.problems.push(located.problem(
+                        &format!("spec.addresses[{index}]"),
+                        format!(
+                            "{place} belongs to {} already ({})",
+                            first.value.title(),
+                            first.place()
+                        ),
+                        "give it to one of the two, or tell them apart by zone",
+                    ));
+                }
+                btree_map::Entry::Occupied(_) => {}
+            }
+        }
+    }
+
+    /// The networks and domains that an allowlist names.
+    fn named(&mut self, allowlist: &Allowlist) {
+        for rule in allowlist.spec.ingress.iter().chain(&allowlist.spec.egress) {
+            for peer in &rule.peers {
+                match peer {
+                    Peer::Network { cidr, except } => {
+                        self.networks.insert(*cidr, 0);
+                        self.networks
+                            .extend(except.iter().map(|network| (*network, 0)));
+                    }
+                    Peer::Domain(domain) => {
+                        self.domains.insert(domain.clone(), 0);
+                    }
+                    Peer::Workload(_) | Peer::Service(_) | Peer::Unknown | Peer::Any => {}
+                }
+            }
+        }
+    }
+
+    fn number(&mut self, assignments: &mut Assignments) {
+        let names: BTreeSet<String> = self
+            .workloads
+            .keys()
+            .cloned()
+            .chain(self.networks.keys().map(bracketed))
+            .chain(self.domains.keys().map(bracketed))
+            .collect();
+        assignments.assign(&names);
+        let id = |name: &str| {
+            assignments
+                .id(name)
+                .unwrap_or(weir_policy::spec::UNKNOWN_IDENTITY)
+        };
+        for (name, member) in &mut self.workloads {
+            member.id = id(name);
+        }
+        for (network, number) in &mut self.networks {
+            *number = id(&bracketed(network));
+        }
+        for (domain, number) in &mut self.domains {
+            *number = id(&bracketed(domain));
+        }
+    }
+
+    /// The numbers of the workloads that a selector of a document in `namespace` selects.
+    pub(crate) fn select(&self, selector: &Selector, namespace: &str) -> BTreeSet<u32> {
+        match selector {
+            Selector::Name(name) => self
+                .workloads
+                .get(&name.resolve(namespace))
+                .map(|member| member.id)
+                .into_iter()
+                .collect(),
+            Selector::Labels {
+                match_labels,
+                namespace: other,
+            } => {
+                let wanted = other.as_deref().unwrap_or(namespace);
+                self.workloads
+                    .values()
+                    .filter(|member| member.workload.metadata.namespace == wanted)
+                    .filter(|member| {
+                        let labels = &member.workload.metadata.labels;
+                        match_labels
+                            .iter()
+                            .all(|(key, value)| labels.get(key) == Some(value))
+                    })
+                    .map(|member| member.id)
+                    .collect()
+            }
+        }
+    }
+
+    /// The number of the workload that answers for a service.
+    pub(crate) fn serving(&self, service: &Reference, namespace: &str) -> Option<u32> {
+        let workload = self.services.get(&service.resolve(namespace))?;
+        self.workloads.get(workload).map(|member| member.id)
+    }
+
+    /// What to do about a selector that selects nothing.
+    pub(crate) fn advice(&self, selector: &Selector, namespace: &str) -> String {
+        match selector {
+            Selector::Name(name) => self.near(&name.resolve(namespace)),
+            Selector::Labels { .. } => {
+                "compare it with the labels and namespaces of the workloads".to_owned()
+            }
+        }
+    }
+
+    /// What to do about a service that does not exist.
+    pub(crate) fn service_advice(&self, service: &Reference, namespace: &str) -> String {
+        match did_you_mean(
+            &service.resolve(namespace),
+            self.services.keys().map(String::as_str),
+        ) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "add the service or correct the name".to_owned(),
+        }
+    }
+
+    fn near(&self, workload: &str) -> String {
+        match did_you_mean(workload, self.workloads.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "add the workload or correct the name".to_owned(),
+        }
+    }
+
+    /// Sorted by number.
+    pub(crate) fn identities(&self, modes: &Modes) -> Vec<IdentitySpec> {
+        let workloads = self.workloads.iter().map(|(name, member)| IdentitySpec {
+            id: member.id,
+            name: name.clone(),
+            labels: member
+                .workload
+                .metadata
+                .labels
+                .clone()
+                .into_iter()
+                .collect(),
+            managed: true,
+            mode: modes.mode(member.id),
+            quarantined: modes.quarantined(member.id),
+        });
+        let unmanaged = |id: u32, name: String| IdentitySpec {
+            id,
+            name,
+            labels: Vec::new(),
+            managed: false,
+            mode: Mode::Discover,
+            quarantined: false,
+        };
+        let networks = self
+            .networks
+            .iter()
+            .map(|(network, id)| unmanaged(*id, bracketed(network)));
+        let domains = self
+            .domains
+            .iter()
+            .map(|(domain, id)| unmanaged(*id, bracketed(domain)));
+        let mut identities: Vec<IdentitySpec> = workloads.chain(networks).chain(domains).collect();
+        identities.sort_by_key(|identity| identity.id);
+        identities
+    }
+
+    /// Sorted by network, prefix and zone. Networks that rules name stand behind workloads: a part
+    /// of a workload's network, though the longer prefix, stays the workload's.
+    pub(crate) fn addresses(&self) -> Vec<AddressSpec> {
+        let mut addresses = BTreeMap::new();
+        let mut zoned: BTreeMap<u32, Vec<(Network, u32)>> = BTreeMap::new();
+        let mut anywhere: Vec<Network> = Vec::new();
+        for ((network, zone), owner) in &self.owners {
+            let Some(member) = self.workloads.get(&owner.workload) else {
+                continue;
+            };
+            addresses.insert((*network, *zone), member.id);
+            match zone {
+                Some(zone) => zoned.entry(*zone).or_default().push((*network, member.id)),
+                None => anywhere.push(*network),
+            }
+        }
+        for (network, id) in &self.networks {
+            if anywhere.iter().any(|owned| owned.contains(network)) {
+                continue;
+            }
+            addresses.insert((*network, None), *id);
+            for (zone, owned) in &zoned {
+                let around = owned.iter().filter(|(owned, _)| owned.contains(network));
+                if let Some((_, owner)) = around.max_by_key(|(owned, _)| owned.net().prefix_len()) {
+                    addresses.insert((*network, Some(*zone)), *owner);
+                }
+            }
+        }
+        let mut specs: Vec<AddressSpec> = addresses
+            .into_iter()
+            .map(|((network, zone), identity)| {
+                let (network, prefix_bits) = mapped(&network);
+                AddressSpec {
+                    network,
+                    prefix_bits,
+                    zone,
+                    identity,
+                }
+            })
+            .collect();
+        specs.sort();
+        specs
+    }
+
+    /// Sorted by pattern.
+    pub(crate) fn names(&self) -> Vec<NameSpec> {
+        let name = |(domain, id): (&DomainPattern, &u32)| NameSpec {
+            pattern: domain.as_str().to_owned(),
+            identity: *id,
+        };
+        self.domains.iter().map(name).collect()
+    }
+}
+
+/// "[10.0.0.0/8]": how an identity that is no workload is called.
+fn bracketed(name: &impl std::fmt::Display) -> String {
+    format!("[{name}]")
+}
+
+/// The network and its prefix over the 128-bit form.
+fn mapped(network: &Network) -> (u128, u8) {
+    let net = network.net();
+    let bits = net.prefix_len();
+    let over_128 = match net {
+        IpNet::V4(_) => bits.saturating_add(96),
+        IpNet::V6(_) => bits,
+    };
+    (weir_wire::from_ip_address(net.network()), over_128)
+}
