@@ -12,13 +12,18 @@
 //! Everything is allocated when it is made; no call allocates afterwards. Nothing here reads a
 //! clock: times are microseconds on one monotonic scale, handed in by the caller.
 
+mod fragments;
 mod key;
+mod pool;
+mod reassembly;
 mod table;
 mod tcp;
 mod timeouts;
 mod timers;
 
+pub use fragments::{Defragmenter, FragmentLimits, FragmentOutcome};
 pub use key::{FlowKey, Oriented};
+pub use reassembly::{Reassembler, ReassemblyLimits, SegmentOutcome, StreamState};
 pub use table::{FlowId, FlowTable, Hot, Life};
 pub use tcp::{
     TcpConnection, TcpLimits, TcpVerdict, check_flags, payload_sequence, sender_is_client,

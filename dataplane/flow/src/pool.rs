@@ -20,7 +20,12 @@ impl ChunkPool {
         let count = (bytes / CHUNK_BYTES).clamp(1, NONE as usize - 1);
         let mut next_free: Vec<u32> = (1..=count as u32).collect();
         next_free[count - 1] = NONE;
-        Self { slab: vec![0; count * CHUNK_BYTES], next_free, first_free: 0, free: count as u32 }
+        Self {
+            slab: vec![0; count * CHUNK_BYTES],
+            next_free,
+            first_free: 0,
+            free: count as u32,
+        }
     }
 
     pub fn count(&self) -> usize {
