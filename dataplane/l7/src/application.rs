@@ -176,6 +176,11 @@ pub trait Application: Default {
     /// Judges the first bytes. Called again as more arrive, until no candidate is unsure.
     fn probe(input: &ProbeInput<'_>) -> Probe;
 
+    /// A parser for a new connection.
+    fn open(_transport: Transport) -> Self {
+        Self::default()
+    }
+
     /// Reads from `input`, which starts where the last call stopped; never empty.
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step;
 

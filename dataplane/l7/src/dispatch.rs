@@ -49,6 +49,7 @@ macro_rules! applications {
 
         /// A parser's state, of any application.
         #[derive(Default)]
+        #[expect(clippy::large_enum_variant, reason = "sessions are allocated at the start, in one size")]
         pub(crate) enum Parser {
             /// No application: consumes nothing.
             #[default]
@@ -58,9 +59,9 @@ macro_rules! applications {
 
         impl Parser {
             /// A fresh parser.
-            pub(crate) fn of(app: AppId) -> Self {
+            pub(crate) fn open(app: AppId, transport: Transport) -> Self {
                 match app.number() {
-                    $($id => Self::$type($type::default()),)*
+                    $($id => Self::$type($type::open(transport)),)*
                     _ => Self::None,
                 }
             }

@@ -7,6 +7,7 @@ mod dispatch;
 
 mod app;
 mod application;
+mod cursor;
 mod engine;
 mod event;
 mod pool;

@@ -187,7 +187,7 @@ impl Turn<'_> {
         session.app = Some(app);
         session.confidence = confidence;
         session.evidence = evidence;
-        session.parser = Parser::of(app);
+        session.parser = Parser::open(app, session.transport);
         self.reader.identified = true;
     }
 }

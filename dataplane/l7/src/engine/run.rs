@@ -233,7 +233,7 @@ impl Reader<'_> {
         session.app = Some(app);
         session.confidence = Confidence::Content;
         session.evidence = "what it began as turned into it";
-        session.parser = Parser::of(app);
+        session.parser = Parser::open(app, session.transport);
         for side in &mut session.sides {
             side.done = false;
         }

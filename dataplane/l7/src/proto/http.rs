@@ -1,25 +1,444 @@
-//! http: not read yet; nothing is taken for it.
+//! HTTP/1.0 and 1.1 (RFC 9112): every request of a kept-alive or pipelined connection.
+//!
+//! Trusts: nothing. Distrusts: lengths, paths, hosts: a request that two servers could read in two
+//! ways is a violation. Bodies are passed over, never read. Where responses can no longer be told
+//! apart they are given up, and requests are still read. Memory: the state below; a head of up to
+//! what the engine keeps for one direction.
+
+mod emit;
+mod head;
+mod path;
+mod probe;
 
 use weir_wire::Direction;
 
-use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+use self::head::{Coding, Headers};
+use crate::{
+    Application, ByteSet, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport, registry,
+};
 
-/// The parser.
+/// Requests whose responses are awaited.
+const AWAITED_MAX: u32 = 64;
+/// Longest line that gives a chunk's size.
+const CHUNK_LINE_BYTES_MAX: usize = 4_096;
+const METHOD: u8 = 0;
+const HOST: u8 = 1;
+const PATH: u8 = 2;
+const TARGET: u8 = 3;
+const VERSION: u8 = 4;
+const USER_AGENT: u8 = 5;
+const CONTENT_TYPE: u8 = 6;
+const STATUS: u8 = 7;
+const SERVER: u8 = 8;
+
+/// The parser of one connection.
 #[derive(Default)]
-pub struct Http;
+pub struct Http {
+    client: Side,
+    server: Side,
+    awaited: Awaited,
+}
+
+#[derive(Default)]
+struct Side {
+    phase: Phase,
+    /// How far the head at the front of the input was searched for its end.
+    scanned: usize,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Head,
+    /// Bytes were lost: looks for a first line. True where one may begin.
+    Resync(bool),
+    ChunkSize,
+    ChunkEnd,
+    Trailer,
+    /// Bytes sent on before a CONNECT or Upgrade was answered.
+    Ahead,
+    /// The other end agreed to speak this from here on.
+    Becomes(&'static str),
+    /// Nothing more is of interest.
+    Over,
+}
+
+/// What the response to a request depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Other = 0,
+    Head = 1,
+    Connect = 2,
+    Upgrade = 3,
+}
+
+/// The unanswered requests, two bits each, the oldest lowest.
+#[derive(Default)]
+struct Awaited {
+    queue: u128,
+    count: u32,
+    /// More were sent than fit: responses can no longer be told apart.
+    lost: bool,
+}
+
+impl Awaited {
+    fn push(&mut self, asked: Asked) {
+        if self.count == AWAITED_MAX {
+            self.lost = true;
+            return;
+        }
+        self.queue |= (asked as u128) << (2 * self.count);
+        self.count += 1;
+    }
+
+    fn front(&self) -> Asked {
+        match (self.count, self.queue & 3) {
+            (0, _) | (_, 0) => Asked::Other,
+            (_, 1) => Asked::Head,
+            (_, 2) => Asked::Connect,
+            _ => Asked::Upgrade,
+        }
+    }
+
+    fn pop(&mut self) {
+        self.queue >>= 2;
+        self.count = self.count.saturating_sub(1);
+    }
+
+    /// Whether the newest request may turn the connection into something else.
+    fn may_turn(&self) -> bool {
+        let newest = self.queue >> (2 * self.count.saturating_sub(1));
+        self.count > 0 && newest & 2 != 0
+    }
+}
 
 impl Application for Http {
     const NAME: &'static str = "http";
-    const ABOUT: &'static str = "http";
+    const ABOUT: &'static str = "Hypertext Transfer Protocol 1.0 and 1.1 (RFC 9110, RFC 9112)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
-    const PORTS: &'static [u16] = &[];
-    const FIELDS: &'static [FieldSpec] = &[];
+    const PORTS: &'static [u16] = &[80, 3128, 8000, 8080, 8888];
+    const FIELDS: &'static [FieldSpec] = &[
+        text(
+            "method",
+            true,
+            "Request method as sent: methods are case-sensitive (RFC 9110, 9.1).",
+        ),
+        text(
+            "host",
+            true,
+            "Host the request is for, of the target or else the Host header: lower case, without port.",
+        ),
+        text(
+            "path",
+            true,
+            "Path without query, percent-decoded once, `//`, `/./` and `/../` resolved: what the server acts on.",
+        ),
+        text("target", false, "Request target as sent."),
+        text("version", false, "Protocol version of the message."),
+        text("user_agent", false, "User-Agent header."),
+        text("content_type", false, "Content-Type header of the message."),
+        FieldSpec {
+            name: "status",
+            kind: FieldKind::Number,
+            condition: false,
+            about: "Status code of the response.",
+        },
+        text("server", false, "Server header of the response."),
+    ];
+    const OPENINGS: Openings = Openings {
+        to_server: ByteSet::NONE.and_range(b'A', b'Z'),
+        to_client: ByteSet::of(b"H"),
+    };
 
-    fn probe(_input: &ProbeInput<'_>) -> Probe {
-        Probe::NotMine
+    fn probe(input: &ProbeInput<'_>) -> Probe {
+        probe::probe(input)
     }
 
-    fn parse(&mut self, _direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
-        Step::Done
+    fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let phase = self.side(direction).phase;
+        match phase {
+            Phase::Head => self.head(direction, input, sink),
+            Phase::Resync(at_line_start) => self.resync(direction, input, at_line_start, sink),
+            Phase::ChunkSize => self.chunk_size(direction, input),
+            Phase::ChunkEnd => match input {
+                [b'\n', ..] => self.go(direction, Phase::ChunkSize, Step::Consumed(1)),
+                [b'\r', b'\n', ..] => self.go(direction, Phase::ChunkSize, Step::Consumed(2)),
+                [b'\r'] => Step::Incomplete,
+                _ => Step::Violation("a chunk that does not end where its size says"),
+            },
+            Phase::Trailer => match head::line(input) {
+                None => Step::Incomplete,
+                Some((line, rest)) => {
+                    let next = if line.is_empty() {
+                        Phase::Head
+                    } else {
+                        Phase::Trailer
+                    };
+                    self.go(direction, next, Step::Consumed(input.len() - rest.len()))
+                }
+            },
+            Phase::Ahead => Step::Consumed(input.len()),
+            Phase::Becomes(name) => Step::Becomes(name),
+            Phase::Over => Step::Done,
+        }
     }
+
+    fn overflow(&mut self, direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
+        match (self.side(direction).phase, direction) {
+            (Phase::Head | Phase::Trailer, Direction::ToClient) => Step::Done,
+            (Phase::Resync(_), _) => Step::Done,
+            _ => Step::Violation("a head larger than is kept"),
+        }
+    }
+
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        if length > 0 {
+            // Which response belongs to which request is not known any more.
+            self.server.phase = Phase::Over;
+        }
+        if length == 0 || direction == Direction::ToServer {
+            *self.side(direction) = Side {
+                phase: Phase::Resync(true),
+                scanned: 0,
+            };
+        }
+        true
+    }
+}
+
+impl Http {
+    fn side(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::ToServer => &mut self.client,
+            Direction::ToClient => &mut self.server,
+        }
+    }
+
+    fn go(&mut self, direction: Direction, phase: Phase, step: Step) -> Step {
+        *self.side(direction) = Side { phase, scanned: 0 };
+        step
+    }
+
+    fn head(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        // Empty lines before a message are passed over (RFC 9112, 2.2).
+        match input {
+            [b'\n', ..] => return Step::Consumed(1),
+            [b'\r', b'\n', ..] => return Step::Consumed(2),
+            [b'\r'] => return Step::Incomplete,
+            _ => {}
+        }
+        let to_server = direction == Direction::ToServer;
+        if to_server && self.awaited.may_turn() && probe::request(input) == Probe::NotMine {
+            return self.go(direction, Phase::Ahead, Step::Consumed(input.len()));
+        }
+        let side = self.side(direction);
+        let Some(length) = head::end(input, &mut side.scanned) else {
+            return early(to_server, input);
+        };
+        side.scanned = 0;
+        let Some((first, lines)) = head::line(&input[..length]) else {
+            return Step::Violation("a message without a first line");
+        };
+        let read = match to_server {
+            true => self.request(first, lines, length, sink),
+            false => self.response(first, lines, length, sink),
+        };
+        read.unwrap_or_else(Step::Violation)
+    }
+
+    fn request(
+        &mut self,
+        first: &[u8],
+        lines: &[u8],
+        length: usize,
+        sink: &mut dyn EventSink,
+    ) -> Result<Step, &'static str> {
+        let line = head::request_line(first).ok_or(NOT_A_REQUEST)?;
+        let headers = head::headers(lines, true)?;
+        if line.minor == 0 && headers.coding != Coding::None {
+            return Err(head::AMBIGUOUS_LENGTH);
+        }
+        emit::request(&line, &headers, sink)?;
+        self.awaited.push(match line.method {
+            b"HEAD" => Asked::Head,
+            b"CONNECT" => Asked::Connect,
+            _ if headers.upgrade.is_some() => Asked::Upgrade,
+            _ => Asked::Other,
+        });
+        Ok(self.body(
+            Direction::ToServer,
+            &headers,
+            length,
+            headers.length.unwrap_or(0),
+        ))
+    }
+
+    fn response(
+        &mut self,
+        first: &[u8],
+        lines: &[u8],
+        length: usize,
+        sink: &mut dyn EventSink,
+    ) -> Result<Step, &'static str> {
+        if self.awaited.lost {
+            return Ok(Step::Done);
+        }
+        let line = head::status_line(first).ok_or(NOT_A_RESPONSE)?;
+        let headers = head::headers(lines, false)?;
+        emit::response(first, line.status, &headers, sink);
+        let asked = self.awaited.front();
+        match (line.status, asked) {
+            (101, Asked::Other | Asked::Head | Asked::Connect) => {
+                return Err("a switch of protocols that nobody asked for");
+            }
+            (100 | 102..=199, _) => return Ok(Step::Consumed(length)),
+            _ => self.awaited.pop(),
+        }
+        let turns = matches!((line.status, asked), (101, _) | (200..=299, Asked::Connect));
+        if !turns && self.client.phase == Phase::Ahead && !self.awaited.may_turn() {
+            self.client.phase = Phase::Resync(true);
+        }
+        match (line.status, asked) {
+            (101, _) => Ok(self.switch(headers.upgrade, length)),
+            (200..=299, Asked::Connect) => {
+                self.client.phase = Phase::Over;
+                Ok(self.go(Direction::ToClient, Phase::Over, Step::Consumed(length)))
+            }
+            (204 | 304, _) | (_, Asked::Head) => Ok(Step::Consumed(length)),
+            _ if headers.length.is_none() && headers.coding != Coding::Chunked => {
+                // The body ends with the connection.
+                Ok(self.go(Direction::ToClient, Phase::Over, Step::Consumed(length)))
+            }
+            _ => Ok(self.body(
+                Direction::ToClient,
+                &headers,
+                length,
+                headers.length.unwrap_or(0),
+            )),
+        }
+    }
+
+    fn body(
+        &mut self,
+        direction: Direction,
+        headers: &Headers<'_>,
+        head_bytes: usize,
+        body_bytes: u64,
+    ) -> Step {
+        match headers.coding {
+            Coding::Chunked => self.go(direction, Phase::ChunkSize, Step::Consumed(head_bytes)),
+            _ if body_bytes == 0 => Step::Consumed(head_bytes),
+            _ => Step::Skip(body_bytes.saturating_add(head_bytes as u64)),
+        }
+    }
+
+    /// The server agreed to speak something else from here on.
+    fn switch(&mut self, upgrade: Option<&[u8]>, length: usize) -> Step {
+        let next = upgrade
+            .and_then(upgraded)
+            .map_or(Phase::Over, Phase::Becomes);
+        self.client.phase = next;
+        self.go(Direction::ToClient, next, Step::Consumed(length))
+    }
+
+    fn chunk_size(&mut self, direction: Direction, input: &[u8]) -> Step {
+        let Some((line, rest)) = head::line(input) else {
+            return match input.len() > CHUNK_LINE_BYTES_MAX {
+                true => Step::Violation("a chunk size without end"),
+                false => Step::Incomplete,
+            };
+        };
+        let end = line
+            .iter()
+            .position(|&byte| byte == b';')
+            .unwrap_or(line.len());
+        let digits = line[..end].trim_ascii();
+        if digits.is_empty() || digits.len() > 16 {
+            return Step::Violation("a malformed chunk size");
+        }
+        let size = digits.iter().try_fold(0_u64, |size, &byte| {
+            Some(size << 4 | u64::from(path::hex(byte)?))
+        });
+        let used = input.len() - rest.len();
+        match size {
+            None => Step::Violation("a malformed chunk size"),
+            Some(0) => self.go(direction, Phase::Trailer, Step::Consumed(used)),
+            Some(size) => {
+                let skip = size.saturating_add(used as u64);
+                self.go(direction, Phase::ChunkEnd, Step::Skip(skip))
+            }
+        }
+    }
+
+    /// Looks for a first line: at the front, or behind any line end.
+    fn resync(
+        &mut self,
+        direction: Direction,
+        input: &[u8],
+        at_line_start: bool,
+        sink: &mut dyn EventSink,
+    ) -> Step {
+        if at_line_start {
+            let begins = match direction {
+                Direction::ToServer => probe::request(input),
+                Direction::ToClient => probe::response(input),
+            };
+            match begins {
+                Probe::Certain => {
+                    self.side(direction).phase = Phase::Head;
+                    return self.parse(direction, input, sink);
+                }
+                Probe::Unsure => return Step::Incomplete,
+                Probe::NotMine => {}
+            }
+        }
+        let newline = memchr::memchr(b'\n', input);
+        let used = newline.map_or(input.len(), |newline| newline + 1);
+        let next = Phase::Resync(newline.is_some());
+        self.go(direction, next, Step::Consumed(used))
+    }
+}
+
+const fn text(name: &'static str, condition: bool, about: &'static str) -> FieldSpec {
+    FieldSpec {
+        name,
+        kind: FieldKind::Text,
+        condition,
+        about,
+    }
+}
+
+const NOT_A_REQUEST: &str = "not a request line of HTTP/1";
+const NOT_A_RESPONSE: &str = "not a status line of HTTP/1";
+
+/// What can be said before the head is complete: a wrong first line need not wait for the rest.
+fn early(to_server: bool, input: &[u8]) -> Step {
+    let first = head::line(input).map(|(first, _)| first);
+    let wrong = match (to_server, first) {
+        (true, Some(line)) => head::request_line(line).is_none(),
+        (true, None) => input.first().is_some_and(|&byte| !head::is_token(byte)),
+        (false, Some(line)) => head::status_line(line).is_none(),
+        (false, None) => probe::response(input) == Probe::NotMine,
+    };
+    match (wrong, to_server) {
+        (false, _) => Step::Incomplete,
+        (true, true) => Step::Violation(NOT_A_REQUEST),
+        (true, false) => Step::Violation(NOT_A_RESPONSE),
+    }
+}
+
+/// The registry name of what an Upgrade header names, where Weir reads it.
+fn upgraded(upgrade: &[u8]) -> Option<&'static str> {
+    let token = upgrade
+        .split(|byte| matches!(byte, b',' | b'/'))
+        .next()?
+        .trim_ascii();
+    let name = match () {
+        () if token.eq_ignore_ascii_case(b"websocket") => "websocket",
+        () if token.eq_ignore_ascii_case(b"h2c") => "http2",
+        () if token.eq_ignore_ascii_case(b"tls") => "tls",
+        () => return None,
+    };
+    registry::by_name(name).map(|_| name)
 }

@@ -1,0 +1,234 @@
+//! Names, numbers and the words people use for them (RFC 1035, 3 and 4; IANA DNS Parameters).
+
+use arrayvec::ArrayVec;
+
+use crate::cursor::Cursor;
+
+/// A name on the wire, with the length bytes and the root (RFC 1035, 2.3.4).
+const WIRE_BYTES_MAX: usize = 255;
+/// Twice that, since a dot within a label is written with a backslash.
+pub(super) const NAME_BYTES_MAX: usize = 2 * WIRE_BYTES_MAX;
+
+/// A name as text.
+pub(super) type Name = ArrayVec<u8, NAME_BYTES_MAX>;
+
+/// Passes over a name. None: it is malformed.
+pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<()> {
+    let mut length = 0;
+    loop {
+        match cursor.u8()? {
+            0 => return Some(()),
+            label @ 1..=63 => {
+                cursor.take(label.into())?;
+                length += usize::from(label) + 1;
+                if length >= WIRE_BYTES_MAX {
+                    return None;
+                }
+            }
+            0xc0.. => return cursor.u8().map(|_| ()),
+            _ => return None,
+        }
+    }
+}
+
+/// Reads the name at `at` as lower-case text without final dot; the root is ".". A dot or
+/// backslash within a label gets a backslash before it (RFC 1035, 5.1), so that no label can
+/// pass for several. Compression pointers only lead backwards, so that no name is a loop.
+pub(super) fn read(message: &[u8], at: usize, text: &mut Name) -> Option<()> {
+    text.clear();
+    let mut cursor = Cursor::new(message.get(at..)?);
+    let mut start = at;
+    let mut length = 0;
+    loop {
+        match cursor.u8()? {
+            0 => break,
+            label @ 1..=63 => {
+                length += usize::from(label) + 1;
+                if length >= WIRE_BYTES_MAX {
+                    return None;
+                }
+                let label = cursor.take(label.into())?;
+                push(label, text)?;
+            }
+            high @ 0xc0.. => {
+                let target = usize::from(u16::from_be_bytes([high & 0x3f, cursor.u8()?]));
+                if target >= start {
+                    return None;
+                }
+                start = target;
+                cursor = Cursor::new(message.get(target..)?);
+            }
+            _ => return None,
+        }
+    }
+    if text.is_empty() {
+        text.try_push(b'.').ok()?;
+    }
+    Some(())
+}
+
+fn push(label: &[u8], text: &mut Name) -> Option<()> {
+    if !text.is_empty() {
+        text.try_push(b'.').ok()?;
+    }
+    for byte in label {
+        if matches!(byte, b'.' | b'\\') {
+            text.try_push(b'\\').ok()?;
+        }
+        text.try_push(byte.to_ascii_lowercase()).ok()?;
+    }
+    Some(())
+}
+
+/// A word for a number, or the number behind a prefix as RFC 3597 writes it.
+pub(super) fn word(known: Option<&'static str>, prefix: &str, number: u16) -> ArrayVec<u8, 12> {
+    let mut word = ArrayVec::new();
+    if let Some(known) = known {
+        word.extend(known.bytes().take(12));
+        return word;
+    }
+    word.extend(prefix.bytes().take(6));
+    let digits = [10_000, 1_000, 100, 10, 1].map(|scale| number / scale % 10);
+    let zeros = digits
+        .iter()
+        .take(4)
+        .take_while(|&&digit| digit == 0)
+        .count();
+    word.extend(digits[zeros..].iter().map(|&digit| b'0' + digit as u8));
+    word
+}
+
+pub(super) fn opcode(number: u16) -> Option<&'static str> {
+    Some(match number {
+        0 => "QUERY",
+        1 => "IQUERY",
+        2 => "STATUS",
+        4 => "NOTIFY",
+        5 => "UPDATE",
+        6 => "DSO",
+        _ => return None,
+    })
+}
+
+pub(super) fn rcode(number: u16) -> Option<&'static str> {
+    Some(match number {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        6 => "YXDOMAIN",
+        7 => "YXRRSET",
+        8 => "NXRRSET",
+        9 => "NOTAUTH",
+        10 => "NOTZONE",
+        11 => "DSOTYPENI",
+        16 => "BADVERS",
+        23 => "BADCOOKIE",
+        _ => return None,
+    })
+}
+
+pub(super) fn record_type(number: u16) -> Option<&'static str> {
+    Some(match number {
+        1 => "A",
+        2 => "NS",
+        5 => "CNAME",
+        6 => "SOA",
+        10 => "NULL",
+        12 => "PTR",
+        13 => "HINFO",
+        15 => "MX",
+        16 => "TXT",
+        17 => "RP",
+        18 => "AFSDB",
+        24 => "SIG",
+        25 => "KEY",
+        28 => "AAAA",
+        29 => "LOC",
+        33 => "SRV",
+        35 => "NAPTR",
+        37 => "CERT",
+        39 => "DNAME",
+        41 => "OPT",
+        43 => "DS",
+        44 => "SSHFP",
+        46 => "RRSIG",
+        47 => "NSEC",
+        48 => "DNSKEY",
+        50 => "NSEC3",
+        51 => "NSEC3PARAM",
+        52 => "TLSA",
+        53 => "SMIMEA",
+        59 => "CDS",
+        60 => "CDNSKEY",
+        61 => "OPENPGPKEY",
+        62 => "CSYNC",
+        63 => "ZONEMD",
+        64 => "SVCB",
+        65 => "HTTPS",
+        99 => "SPF",
+        249 => "TKEY",
+        250 => "TSIG",
+        251 => "IXFR",
+        252 => "AXFR",
+        255 => "ANY",
+        256 => "URI",
+        257 => "CAA",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(message: &[u8], at: usize) -> Option<String> {
+        let mut name = Name::new();
+        read(message, at, &mut name)?;
+        Some(String::from_utf8_lossy(&name).into_owned())
+    }
+
+    #[test]
+    fn reads_compressed_names() {
+        let message = b"\x03COM\x00\x07Example\xc0\x00\x03www\xc0\x05";
+        assert_eq!(text(message, 15).as_deref(), Some("www.example.com"));
+        assert_eq!(text(message, 4).as_deref(), Some("."));
+    }
+
+    #[test]
+    fn a_label_cannot_pass_for_several() {
+        assert_eq!(text(b"\x05a.b\\c\x00", 0).as_deref(), Some("a\\.b\\\\c"));
+    }
+
+    #[test]
+    fn loops_and_forward_pointers_are_refused() {
+        assert_eq!(text(b"\xc0\x00", 0), None);
+        assert_eq!(text(b"\x01a\xc0\x00", 0), None);
+        assert_eq!(text(b"\xc0\x02\x01a\x00", 0), None);
+        assert_eq!(text(b"\x01a\xc0\x00\x01b\xc0\x02", 4), None);
+    }
+
+    #[test]
+    fn the_longest_name_is_read_and_no_longer_one() {
+        let mut message = Vec::new();
+        for length in [63, 63, 63, 61] {
+            message.push(length);
+            message.extend(vec![b'.'; usize::from(length)]);
+        }
+        message.push(0);
+        assert_eq!(message.len(), WIRE_BYTES_MAX);
+        assert_eq!(text(&message, 0).map(|name| name.len()), Some(2 * 250 + 3));
+        message[192] = 62;
+        message.push(0);
+        assert_eq!(text(&message, 0), None);
+    }
+
+    #[test]
+    fn unknown_numbers_are_written_out() {
+        assert_eq!(word(None, "TYPE", 65_280).as_slice(), b"TYPE65280");
+        assert_eq!(word(None, "TYPE", 0).as_slice(), b"TYPE0");
+        assert_eq!(word(Some("AAAA"), "TYPE", 28).as_slice(), b"AAAA");
+    }
+}

@@ -1,0 +1,227 @@
+//! The head of a message: its first line and headers (RFC 9112, 2 to 7).
+//!
+//! Written by hand, since a policy needs what general parsers do not tell: whether two servers
+//! could read the same head in two ways.
+
+/// What the headers say, as far as anybody asks.
+#[derive(Default)]
+pub(super) struct Headers<'a> {
+    pub(super) host: Option<&'a [u8]>,
+    pub(super) upgrade: Option<&'a [u8]>,
+    pub(super) content_type: Option<&'a [u8]>,
+    pub(super) user_agent: Option<&'a [u8]>,
+    pub(super) server: Option<&'a [u8]>,
+    pub(super) length: Option<u64>,
+    pub(super) coding: Coding,
+}
+
+/// What Transfer-Encoding says of the body's end.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Coding {
+    #[default]
+    None,
+    Chunked,
+    /// Until the connection closes.
+    Other,
+}
+
+/// A request line.
+pub(super) struct RequestLine<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    /// The digit behind "HTTP/1.".
+    pub(super) minor: u8,
+}
+
+/// A status line.
+pub(super) struct StatusLine {
+    pub(super) status: u16,
+}
+
+pub(super) const AMBIGUOUS_LENGTH: &str = "ambiguous length";
+
+/// The length of the head with its empty line, when it is all there. `scanned` remembers how far
+/// an earlier call looked, so that a head in many pieces is read once.
+pub(super) fn end(input: &[u8], scanned: &mut usize) -> Option<usize> {
+    let mut from = (*scanned).min(input.len());
+    while let Some(offset) = memchr::memchr(b'\n', &input[from..]) {
+        let after = from + offset + 1;
+        match &input[after..] {
+            [b'\n', ..] => return Some(after + 1),
+            [b'\r', b'\n', ..] => return Some(after + 2),
+            _ => from = after,
+        }
+    }
+    *scanned = input.len().saturating_sub(2);
+    None
+}
+
+/// The next line without its end, and what follows. Ends with LF; a CR before it belongs to it.
+pub(super) fn line(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let newline = memchr::memchr(b'\n', input)?;
+    let line = &input[..newline];
+    Some((
+        line.strip_suffix(b"\r").unwrap_or(line),
+        &input[newline + 1..],
+    ))
+}
+
+/// `method SP target SP HTTP/1.x`.
+pub(super) fn request_line(line: &[u8]) -> Option<RequestLine<'_>> {
+    let space = memchr::memchr(b' ', line)?;
+    let (method, rest) = (&line[..space], &line[space + 1..]);
+    let space = memchr::memrchr(b' ', rest)?;
+    let (target, version) = (&rest[..space], &rest[space + 1..]);
+    let &[
+        b'H',
+        b'T',
+        b'T',
+        b'P',
+        b'/',
+        b'1',
+        b'.',
+        minor @ b'0'..=b'9',
+    ] = version
+    else {
+        return None;
+    };
+    let whole = !method.is_empty() && method.iter().all(|&byte| is_token(byte));
+    let visible = !target.is_empty() && target.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+    (whole && visible).then_some(RequestLine {
+        method,
+        target,
+        minor: minor - b'0',
+    })
+}
+
+/// `HTTP/1.x SP 3DIGIT [SP reason]`.
+pub(super) fn status_line(line: &[u8]) -> Option<StatusLine> {
+    let rest = line.strip_prefix(b"HTTP/1.")?;
+    let (&[b'0'..=b'9', b' ', a, b, c], rest) = rest.split_first_chunk::<5>()? else {
+        return None;
+    };
+    let digits = [a, b, c];
+    if !digits.iter().all(u8::is_ascii_digit) || !matches!(rest.first(), None | Some(b' ')) {
+        return None;
+    }
+    let status = digits
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
+    Some(StatusLine { status })
+}
+
+/// Reads the headers up to the empty line. `strict` for requests: what servers must refuse
+/// (RFC 9112, 5) is refused, since it is how requests are smuggled past a middle box.
+pub(super) fn headers(mut lines: &[u8], strict: bool) -> Result<Headers<'_>, &'static str> {
+    let mut headers = Headers::default();
+    let mut framing = true;
+    while let Some((line, rest)) = line(lines) {
+        lines = rest;
+        match line {
+            [] => break,
+            [b' ' | b'\t', ..] if framing && strict => return Err("a header folded over lines"),
+            [b' ' | b'\t', ..] => continue,
+            _ => {}
+        }
+        if strict && line.iter().any(|byte| matches!(byte, 0 | b'\r')) {
+            return Err("a control character in a header");
+        }
+        framing = match memchr::memchr(b':', line) {
+            Some(colon) => take(&mut headers, &line[..colon], &line[colon + 1..], strict)?,
+            None if strict => return Err("a header without a colon"),
+            None => false,
+        };
+    }
+    match (headers.length, headers.coding) {
+        (Some(_), Coding::Chunked | Coding::Other) => Err(AMBIGUOUS_LENGTH),
+        (_, Coding::Other) if strict => Err(AMBIGUOUS_LENGTH),
+        _ => Ok(headers),
+    }
+}
+
+/// Takes one header; returns whether it says where the message goes or ends.
+fn take<'a>(
+    headers: &mut Headers<'a>,
+    name: &[u8],
+    value: &'a [u8],
+    strict: bool,
+) -> Result<bool, &'static str> {
+    if strict && (name.is_empty() || !name.iter().all(|&byte| is_token(byte))) {
+        return Err("a malformed header name");
+    }
+    let name = name.trim_ascii_end();
+    let value = value.trim_ascii();
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    // By length first: most headers are none of these.
+    match name.len() {
+        4 if is(b"host") => {
+            if strict && headers.host.is_some() {
+                return Err("more than one Host");
+            }
+            headers.host = Some(value);
+            return Ok(true);
+        }
+        6 if is(b"server") => headers.server = Some(value),
+        7 if is(b"upgrade") => headers.upgrade = Some(value),
+        10 if is(b"user-agent") => headers.user_agent = Some(value),
+        12 if is(b"content-type") => headers.content_type = Some(value),
+        14 if is(b"content-length") => {
+            let length = length(value).ok_or(AMBIGUOUS_LENGTH)?;
+            if headers.length.is_some_and(|other| other != length) {
+                return Err(AMBIGUOUS_LENGTH);
+            }
+            headers.length = Some(length);
+            return Ok(true);
+        }
+        17 if is(b"transfer-encoding") => {
+            if strict && headers.coding != Coding::None {
+                return Err(AMBIGUOUS_LENGTH);
+            }
+            headers.coding = coding(value, strict);
+            return Ok(true);
+        }
+        _ => {}
+    }
+    Ok(false)
+}
+
+/// Digits, or the same digits several times in a list (RFC 9110, 8.6).
+fn length(value: &[u8]) -> Option<u64> {
+    let mut lengths = value
+        .split(|&byte| byte == b',')
+        .map(|part| decimal(part.trim_ascii()));
+    let first = lengths.next()??;
+    lengths.all(|other| other == Some(first)).then_some(first)
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |sum, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+fn coding(value: &[u8], strict: bool) -> Coding {
+    let mut codings = value.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let last = codings.next().unwrap_or_default();
+    if last.eq_ignore_ascii_case(b"chunked") {
+        let twice = codings.any(|other| other.eq_ignore_ascii_case(b"chunked"));
+        return if twice {
+            Coding::Other
+        } else {
+            Coding::Chunked
+        };
+    }
+    match last.eq_ignore_ascii_case(b"identity") && !strict {
+        true => Coding::None,
+        false => Coding::Other,
+    }
+}
+
+/// RFC 9110, 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,94 @@
+//! Whether bytes begin a message of HTTP/1.
+
+use crate::{Probe, ProbeInput};
+
+/// A target this long, behind a known method, is HTTP even before its version is seen.
+const TARGET_BYTES_CERTAIN: usize = 128;
+const METHOD_BYTES_MAX: usize = 24;
+
+const METHODS: &[&[u8]] = &[
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+];
+
+/// Both sides of a connection, from wherever it was first seen.
+pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
+    if !input.from_start {
+        return probe_midway(input);
+    }
+    let client = match input.to_server {
+        [] => Probe::Unsure,
+        bytes => request(bytes),
+    };
+    let server = match input.to_client {
+        [] => Probe::Unsure,
+        bytes => response(bytes),
+    };
+    match (client, server) {
+        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
+        (Probe::Certain, _) | (_, Probe::Certain) => Probe::Certain,
+        _ => Probe::Unsure,
+    }
+}
+
+fn probe_midway(input: &ProbeInput<'_>) -> Probe {
+    let certain =
+        request(input.to_server) == Probe::Certain || response(input.to_client) == Probe::Certain;
+    // The bytes may come from within a body: that says nothing.
+    if certain {
+        Probe::Certain
+    } else {
+        Probe::Unsure
+    }
+}
+
+/// A request line, or its beginning.
+pub(super) fn request(bytes: &[u8]) -> Probe {
+    let is_method = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
+    let length = bytes
+        .iter()
+        .position(|byte| !is_method(byte))
+        .unwrap_or(bytes.len());
+    if length > METHOD_BYTES_MAX {
+        return Probe::NotMine;
+    }
+    let (method, rest) = bytes.split_at(length);
+    let target = match rest {
+        [] => return Probe::Unsure,
+        [b' ', target @ ..] if !method.is_empty() => target,
+        _ => return Probe::NotMine,
+    };
+    match target.first() {
+        None => return Probe::Unsure,
+        Some(b'/' | b'*' | b'[') => {}
+        Some(byte) if byte.is_ascii_alphanumeric() => {}
+        Some(_) => return Probe::NotMine,
+    }
+    let end = target.iter().position(|&byte| byte <= b' ' || byte == 0x7f);
+    let Some(end) = end else {
+        let path = target.starts_with(b"/") && METHODS.contains(&method);
+        return if path && target.len() >= TARGET_BYTES_CERTAIN {
+            Probe::Certain
+        } else {
+            Probe::Unsure
+        };
+    };
+    match &target[end..] {
+        [b' ', version @ ..] if version.starts_with(b"HTTP/1.") => Probe::Certain,
+        [b' ', version @ ..] if b"HTTP/1.".starts_with(version) => Probe::Unsure,
+        _ => Probe::NotMine,
+    }
+}
+
+/// A status line, or its beginning.
+pub(super) fn response(bytes: &[u8]) -> Probe {
+    const BEGINNING: &[u8; 7] = b"HTTP/1.";
+    match bytes.split_first_chunk::<7>() {
+        None if BEGINNING.starts_with(bytes) => Probe::Unsure,
+        Some((BEGINNING, rest)) => match rest {
+            [b'0'..=b'9', b' ', b'1'..=b'9', ..] => Probe::Certain,
+            [] | [b'0'..=b'9'] | [b'0'..=b'9', b' '] => Probe::Unsure,
+            _ => Probe::NotMine,
+        },
+        _ => Probe::NotMine,
+    }
+}
