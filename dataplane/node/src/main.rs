@@ -1,2 +1,132 @@
-//! Placeholder.
-fn main() {}
+//! weir-node: sits on a node's ports, follows every connection, lets through what policy allows.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
+use weir_node::config::{Config, HugePages, Pair, Tap, parse_pair};
+use weir_node::inspect::InspectArguments;
+use weir_node::worker::Idle;
+use weir_node::{daemon, inspect};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Sits on a node's ports, follows every connection, lets through what policy allows.
+#[derive(Parser)]
+#[command(name = "weir-node", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the node.
+    Run(Box<RunArguments>),
+    /// Take captures along the packet's way: flows, applications, verdicts.
+    Inspect(InspectArguments),
+}
+
+/// Each flag replaces the setting of the configuration file.
+#[derive(clap::Args)]
+struct RunArguments {
+    /// The configuration file (TOML).
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// node.name
+    #[arg(long)]
+    name: Option<String>,
+    /// node.state_directory
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// A DPDK virtual device (repeatable): net_af_packet0,iface=eth0
+    #[arg(long = "vdev")]
+    virtual_devices: Vec<String>,
+    /// A PCI device (repeatable): 0000:01:00.0
+    #[arg(long = "device")]
+    devices: Vec<String>,
+    /// A pair (repeatable): NAME=PORT,PORT[,open|closed]
+    #[arg(long = "pair", value_parser = parse_pair)]
+    pairs: Vec<Pair>,
+    /// A port that only listens (repeatable).
+    #[arg(long = "tap")]
+    taps: Vec<String>,
+    /// workers.cores
+    #[arg(long, value_delimiter = ',')]
+    cores: Vec<usize>,
+    /// Sleep when nothing comes: for machines whose cores are shared.
+    #[arg(long)]
+    sleep: bool,
+    /// eal.huge_pages
+    #[arg(long)]
+    huge_pages: Option<HugePages>,
+    /// Same as --huge-pages never.
+    #[arg(long)]
+    no_huge: bool,
+    /// eal.memory_mb
+    #[arg(long)]
+    memory_mb: Option<u32>,
+    /// controller.address: unix:/path, http://host:port, https://host:port
+    #[arg(long)]
+    controller: Option<String>,
+}
+
+impl RunArguments {
+    fn config(&self) -> Result<Config> {
+        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        replace(&mut config.node.name, &self.name);
+        replace(&mut config.node.state_directory, &self.state);
+        replace(&mut config.eal.huge_pages, &self.huge_pages);
+        replace(&mut config.eal.memory_mb, &self.memory_mb);
+        if self.no_huge {
+            config.eal.huge_pages = HugePages::Never;
+        }
+        if self.controller.is_some() {
+            config.controller.address.clone_from(&self.controller);
+        }
+        if !self.cores.is_empty() {
+            config.workers.cores.clone_from(&self.cores);
+        }
+        if self.sleep {
+            config.workers.idle = Idle::Sleep;
+        }
+        config.eal.virtual_devices.extend(self.virtual_devices.iter().cloned());
+        config.eal.devices.extend(self.devices.iter().cloned());
+        config.pair.extend(self.pairs.iter().cloned());
+        config.tap.extend(self.taps.iter().map(|port| Tap::on(port)));
+        Ok(config)
+    }
+}
+
+fn replace<T: Clone>(setting: &mut T, flag: &Option<T>) {
+    if let Some(value) = flag {
+        setting.clone_from(value);
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Command::Run(run) => {
+            log_to_standard_error();
+            run.config().and_then(|config| daemon::run(&config, &|| run.config())).map(|()| true)
+        }
+        Command::Inspect(inspect) => inspect::run(inspect),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("weir-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log_to_standard_error() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,84 @@
+//! The node's side of the controller: policy comes in, observations go out. Runs beside the workers
+//! on ordinary threads; nothing here is on the packet's way.
+
+mod last_good;
+mod names;
+mod observe;
+mod policy;
+mod records;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use last_good::{LastGood, LastGoodError};
+pub use records::{Clock, Described, describe};
+use tonic::transport::Channel;
+use weir_api::{Endpoint, EndpointError, TlsFiles};
+
+use crate::eve::EveFile;
+use crate::event::EventRing;
+use crate::status::Status;
+use crate::worker::Shared;
+
+/// What the agent needs.
+pub struct Agent {
+    /// The node's name.
+    pub node: String,
+    /// What it shares with the workers.
+    pub shared: Arc<Shared>,
+    /// The workers' rings.
+    pub rings: Vec<EventRing>,
+    /// Where the last good policy is kept.
+    pub last_good: LastGood,
+    /// Ports and workers, for the counters.
+    pub status: Arc<dyn Status>,
+    /// Events for other programs.
+    pub eve: Option<EveFile>,
+    /// Where the controller is; None: enforce the last good policy.
+    pub controller: Option<ControllerAddress>,
+}
+
+/// How to reach the controller.
+#[derive(Clone, Debug)]
+pub struct ControllerAddress {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// With which certificate.
+    pub tls: Option<TlsFiles>,
+    /// The name expected in its certificate.
+    pub server_name: Option<String>,
+}
+
+impl ControllerAddress {
+    /// A connection; made when it is first used, and again whenever it breaks.
+    fn channel(&self) -> Result<Channel, EndpointError> {
+        self.endpoint.connect_lazily(self.tls.as_ref(), self.server_name.as_deref())
+    }
+}
+
+impl Agent {
+    /// Puts the last good policy in force, if there is one. Returns its version, 0 for none.
+    pub fn start_with_last_good(&self) -> Result<u64, LastGoodError> {
+        let Some(message) = self.last_good.read()? else { return Ok(0) };
+        let snapshot = policy::build(&message).map_err(|why| self.last_good.damaged(why))?;
+        self.shared.put_in_force(Arc::new(snapshot));
+        Ok(message.version)
+    }
+
+    /// Serves until the node stops.
+    pub async fn run(self) {
+        let (observer, batches) = observe::Observer::new(&self);
+        let drain = tokio::spawn(observer.run());
+        if let Some(controller) = &self.controller {
+            let policy = policy::follow(controller, &self.node, &self.shared, &self.last_good);
+            let report = observe::report(controller, batches, &self.shared);
+            tokio::join!(policy, report);
+        }
+        let _ = drain.await;
+    }
+}
+
+/// Where a node keeps what must survive it.
+pub fn last_good_path(state_directory: &std::path::Path) -> PathBuf {
+    state_directory.join("policy.last-good")
+}

@@ -1,0 +1,233 @@
+//! Observations to the controller: events out of the workers' rings, in words, in batches that the
+//! controller acknowledges.
+//!
+//! Memory bound: [`BATCHES_WAITING`] batches of [`RECORDS_PER_BATCH`] records. When the controller
+//! does not take them the oldest batch makes way; what is lost is counted and reported.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Notify, mpsc};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tracing::warn;
+use weir_api::v1::observations_client::ObservationsClient;
+use weir_api::v1::{NodeCounters, ObservationBatch, StageCounters};
+use weir_policy::{Snapshot, spec::SnapshotSpec};
+use weir_wire::Reason;
+
+use super::policy::stopped;
+use super::records::{Clock, describe};
+use super::{Agent, ControllerAddress, names};
+use crate::counters::STAGE_NAMES;
+use crate::eve::EveFile;
+use crate::event::{EventKind, EventRing};
+use crate::status::Status;
+use crate::worker::Shared;
+
+/// Most records in a batch.
+const RECORDS_PER_BATCH: usize = 1024;
+/// Most batches that wait for the controller.
+const BATCHES_WAITING: usize = 256;
+/// How often the rings are emptied.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+/// Counters go along this often, in drain intervals.
+const COUNTERS_EVERY: u32 = 25;
+/// How long to wait before the report stream is opened again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Batches on their way to the controller.
+#[derive(Clone)]
+pub struct Batches {
+    waiting: Arc<Mutex<VecDeque<ObservationBatch>>>,
+    more: Arc<Notify>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Batches {
+    fn new() -> Self {
+        Self { waiting: Arc::default(), more: Arc::default(), lost: Arc::default() }
+    }
+
+    async fn add(&self, batch: ObservationBatch) {
+        let mut waiting = self.waiting.lock().await;
+        if waiting.len() >= BATCHES_WAITING
+            && let Some(oldest) = waiting.pop_front()
+        {
+            self.lost.fetch_add(oldest.flows.len() as u64, Ordering::Relaxed);
+        }
+        waiting.push_back(batch);
+        self.more.notify_one();
+    }
+
+    /// The batch with the lowest sequence number above `sent`.
+    async fn next_after(&self, sent: u64) -> Option<ObservationBatch> {
+        self.waiting.lock().await.iter().find(|batch| batch.sequence > sent).cloned()
+    }
+
+    async fn acknowledged(&self, sequence: u64) {
+        self.waiting.lock().await.retain(|batch| batch.sequence > sequence);
+    }
+}
+
+/// Empties the rings.
+pub struct Observer {
+    node: String,
+    shared: Arc<Shared>,
+    rings: Vec<EventRing>,
+    status: Arc<dyn Status>,
+    eve: Option<EveFile>,
+    batches: Batches,
+    to_controller: bool,
+    clock: Clock,
+    no_policy: Arc<Snapshot>,
+    sequence: u64,
+}
+
+impl Observer {
+    /// The observer of an agent, and the batches that it fills.
+    pub fn new(agent: &Agent) -> (Self, Batches) {
+        let batches = Batches::new();
+        let no_policy = Snapshot::build(SnapshotSpec::default()).unwrap_or_else(|error| unreachable!("an empty policy: {error}"));
+        let observer = Self {
+            node: agent.node.clone(),
+            shared: Arc::clone(&agent.shared),
+            rings: agent.rings.clone(),
+            status: Arc::clone(&agent.status),
+            eve: agent.eve.clone(),
+            batches: batches.clone(),
+            to_controller: agent.controller.is_some(),
+            clock: Clock::started_at(agent.shared.started),
+            no_policy: Arc::new(no_policy),
+            sequence: 0,
+        };
+        (observer, batches)
+    }
+
+    /// Empties the rings until the node stops, and once more then.
+    pub async fn run(mut self) {
+        let mut rounds = 0_u32;
+        loop {
+            let last = stopped(&self.shared);
+            names::pass_on(&self.rings, &self.shared);
+            rounds = rounds.wrapping_add(1);
+            let counters = last || rounds.is_multiple_of(COUNTERS_EVERY);
+            while self.drain_batch(counters).await {}
+            if last {
+                return;
+            }
+            tokio::time::sleep(DRAIN_INTERVAL).await;
+        }
+    }
+
+    /// Takes up to a batch of events; returns whether there may be more.
+    async fn drain_batch(&mut self, counters: bool) -> bool {
+        let snapshot = self.shared.snapshot.load_full().unwrap_or_else(|| Arc::clone(&self.no_policy));
+        let mut flows = Vec::new();
+        for ring in &self.rings {
+            while flows.len() < RECORDS_PER_BATCH
+                && let Some(event) = ring.events.pop()
+            {
+                let described = describe(&event, &snapshot, &self.clock);
+                if let Some(eve) = &mut self.eve {
+                    eve.write(&described);
+                }
+                if !matches!(event.kind, EventKind::Request | EventKind::Response) {
+                    flows.push(described.record);
+                }
+            }
+        }
+        if let Some(eve) = &mut self.eve {
+            eve.flush();
+        }
+        let full = flows.len() >= RECORDS_PER_BATCH;
+        if self.to_controller && (counters || !flows.is_empty()) {
+            self.sequence += 1;
+            let lost_in_rings: u64 = self.rings.iter().map(|ring| ring.lost.load(Ordering::Relaxed)).sum();
+            let batch = ObservationBatch {
+                node: self.node.clone(),
+                sequence: self.sequence,
+                policy_version: snapshot.version(),
+                flows,
+                counters: counters.then(|| node_counters(&self.shared, &*self.status)),
+                lost: lost_in_rings + self.batches.lost.load(Ordering::Relaxed),
+            };
+            self.batches.add(batch).await;
+        }
+        full
+    }
+}
+
+/// All workers' counters as one message.
+fn node_counters(shared: &Shared, status: &dyn Status) -> NodeCounters {
+    let pages: Vec<_> = (0..shared.pages.len()).map(|worker| shared.page(worker)).collect();
+    let stages = STAGE_NAMES.iter().enumerate().map(|(stage, name)| StageCounters {
+        stage: (*name).to_owned(),
+        packets: pages.iter().map(|page| page.stages.packets[stage]).sum(),
+        cycles: pages.iter().map(|page| page.stages.cycles[stage]).sum(),
+    });
+    let mut drops_by_reason = BTreeMap::new();
+    let mut gauges = BTreeMap::new();
+    for page in &pages {
+        for reason in Reason::ALL {
+            let dropped = page.counts.dropped[*reason as usize];
+            if dropped > 0 {
+                *drops_by_reason.entry(reason.name().to_owned()).or_default() += dropped;
+            }
+        }
+        for (name, value) in &page.gauges {
+            *gauges.entry((*name).to_owned()).or_default() += value;
+        }
+        *gauges.entry("spared".to_owned()).or_default() += page.counts.spared.iter().sum::<u64>();
+        *gauges.entry("received".to_owned()).or_default() += page.counts.received;
+        *gauges.entry("transmitted".to_owned()).or_default() += page.counts.transmitted;
+        *gauges.entry("transmit_full".to_owned()).or_default() += page.transmit_full;
+    }
+    let residence = |index: usize| pages.iter().map(|page| page.residence_ns[index]).max().unwrap_or(0);
+    NodeCounters {
+        time_unix_us: Clock::started_at(shared.started).unix_us(shared.now_us()),
+        stages: stages.collect(),
+        ports: status.ports(),
+        drops_by_reason,
+        gauges,
+        residence_percentiles_ns: (0..4).map(residence).collect(),
+        workers: status.workers(),
+    }
+}
+
+/// Sends the batches until the node stops.
+pub async fn report(controller: &ControllerAddress, batches: Batches, shared: &Arc<Shared>) {
+    while !stopped(shared) {
+        if let Err(why) = report_session(controller, &batches, shared).await {
+            warn!(controller = %controller.endpoint, %why, "observations wait; trying again");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// One stream. Whatever was not acknowledged on an earlier one is sent again.
+async fn report_session(controller: &ControllerAddress, batches: &Batches, shared: &Arc<Shared>) -> Result<(), String> {
+    let channel = controller.channel().map_err(|error| error.to_string())?;
+    let mut client = ObservationsClient::new(channel);
+    let (outgoing, receiver) = mpsc::channel(4);
+    let response = client.report(ReceiverStream::new(receiver)).await.map_err(|status| status.message().to_owned())?;
+    let mut acknowledgements = response.into_inner();
+    let mut sent = 0;
+    while !stopped(shared) {
+        while let Some(batch) = batches.next_after(sent).await {
+            sent = batch.sequence;
+            outgoing.send(batch).await.map_err(|_| "the stream is closed".to_owned())?;
+        }
+        tokio::select! {
+            acknowledgement = acknowledgements.next() => match acknowledgement {
+                Some(Ok(acknowledgement)) => batches.acknowledged(acknowledgement.sequence).await,
+                Some(Err(status)) => return Err(status.message().to_owned()),
+                None => return Err("the controller ended the stream".into()),
+            },
+            () = batches.more.notified() => {}
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+    Ok(())
+}

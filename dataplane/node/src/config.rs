@@ -1,0 +1,369 @@
+//! The node's configuration: one TOML file, every setting of which a flag may replace.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::worker::Idle;
+
+/// The configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// This node.
+    pub node: Node,
+    /// DPDK.
+    pub eal: Eal,
+    /// Workers.
+    pub workers: Workers,
+    /// Pairs of ports: what comes in at one and may pass leaves at the other.
+    pub pair: Vec<Pair>,
+    /// Ports that only listen.
+    pub tap: Vec<Tap>,
+    /// Where policy comes from.
+    pub controller: Controller,
+    /// Memory.
+    pub limits: LimitSettings,
+    /// How strictly to look.
+    pub inspection: InspectionSettings,
+    /// Events for other programs.
+    pub events: EventSettings,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Node {
+    /// Its name at the controller.
+    pub name: String,
+    /// Where it keeps the last good policy.
+    pub state_directory: PathBuf,
+    /// Milliseconds without progress after which a worker counts as stuck.
+    pub stuck_after_ms: u64,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = if name.trim().is_empty() { "node" } else { name.trim() };
+        Self { name: name.to_owned(), state_directory: "/var/lib/weir/node".into(), stuck_after_ms: 2000 }
+    }
+}
+
+/// `[eal]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Eal {
+    /// `auto`, `required`, `never`.
+    pub huge_pages: HugePages,
+    /// MiB for pools and devices.
+    pub memory_mb: u32,
+    /// Devices by PCI address.
+    pub devices: Vec<String>,
+    /// Virtual devices, as for DPDK's `--vdev`.
+    pub virtual_devices: Vec<String>,
+    /// Frame buffers.
+    pub frame_buffers: u32,
+    /// Tells processes on one machine apart; by default made from the process id.
+    pub file_prefix: Option<String>,
+    /// Passed on to DPDK as they are.
+    pub extra: Vec<String>,
+}
+
+impl Default for Eal {
+    fn default() -> Self {
+        Self {
+            huge_pages: HugePages::Auto,
+            memory_mb: 512,
+            devices: Vec::new(),
+            virtual_devices: Vec::new(),
+            frame_buffers: 32_767,
+            file_prefix: None,
+            extra: Vec::new(),
+        }
+    }
+}
+
+/// Where DPDK's memory comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum HugePages {
+    /// Hugepages when there are enough, ordinary memory otherwise.
+    Auto,
+    /// Do not start without.
+    Required,
+    /// Ordinary memory.
+    Never,
+}
+
+/// `[workers]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Workers {
+    /// One worker on each of these cores.
+    pub cores: Vec<usize>,
+    /// What they do when nothing comes.
+    pub idle: Idle,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self { cores: vec![0], idle: Idle::Spin }
+    }
+}
+
+/// `[[pair]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// For people.
+    pub name: String,
+    /// PCI address or name of the virtual device.
+    pub ports: [String; 2],
+    /// What holds when no worker looks.
+    #[serde(default)]
+    pub fail_mode: FailMode,
+    /// Bytes of the largest IP packet.
+    #[serde(default = "default_mtu")]
+    pub mtu: u16,
+}
+
+/// What a pair does when no worker looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailMode {
+    /// Nothing passes.
+    #[default]
+    Closed,
+    /// Everything passes uninspected.
+    Open,
+}
+
+/// `[[tap]]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tap {
+    /// PCI address or name of the virtual device.
+    pub port: String,
+    /// Bytes of the largest IP packet.
+    #[serde(default = "default_mtu")]
+    pub mtu: u16,
+}
+
+impl Tap {
+    /// A tap on this port with everything else as usual.
+    pub fn on(port: &str) -> Self {
+        Self { port: port.to_owned(), mtu: default_mtu() }
+    }
+}
+
+fn default_mtu() -> u16 {
+    1500
+}
+
+/// `[controller]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Controller {
+    /// `unix:/path`, `http://host:port`, `https://host:port`; none: enforce the last good policy only.
+    pub address: Option<String>,
+    /// Authorities of the controller's certificate.
+    pub tls_ca: Option<PathBuf>,
+    /// This node's certificate.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its key.
+    pub tls_key: Option<PathBuf>,
+    /// The name in the controller's certificate, where it is not the host of the address.
+    pub tls_server_name: Option<String>,
+}
+
+/// `[limits]`, per worker.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSettings {
+    /// Flows in the table.
+    pub flows: usize,
+    /// Flows under inspection at a time.
+    pub sessions: usize,
+    /// Packets held for unknown addresses.
+    pub held_packets: usize,
+    /// MiB for content that waits or may be repeated.
+    pub reassembly_mb: usize,
+    /// Events that wait to be read.
+    pub events: usize,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self { flows: 1 << 17, sessions: 1 << 14, held_packets: 1024, reassembly_mb: 64, events: 8192 }
+    }
+}
+
+/// `[inspection]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InspectionSettings {
+    /// Tunnels opened to reach the packet that policy judges.
+    pub tunnels: u8,
+    /// Verify checksums of packets whose content is read.
+    pub verify_checksums: bool,
+    /// Rule files or directories of signatures.
+    pub signatures: Vec<PathBuf>,
+    /// KiB per direction that signatures look at.
+    pub scan_depth_kb: u64,
+}
+
+impl Default for InspectionSettings {
+    fn default() -> Self {
+        Self { tunnels: 2, verify_checksums: true, signatures: Vec::new(), scan_depth_kb: 1024 }
+    }
+}
+
+/// `[events]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventSettings {
+    /// EVE JSON, one line per event, appended; none: only the controller is told.
+    pub file: Option<PathBuf>,
+    /// Also one line per request and response.
+    pub requests: bool,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}; check the path and its permissions")]
+    Read {
+        /// Its path.
+        path: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{path}: {why}")]
+    Parse {
+        /// Its path.
+        path: String,
+        /// Line, column and what is wrong.
+        why: String,
+    },
+    /// The settings contradict each other.
+    #[error("{what}; {next_step}")]
+    Contradiction {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        next_step: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse { path: name, why: error.to_string() })
+    }
+
+    /// Checks what a type cannot say.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let contradiction = |what: String, next_step| Err(ConfigError::Contradiction { what, next_step });
+        if self.pair.is_empty() && self.tap.is_empty() {
+            return contradiction("no port is configured".into(), "add a [[pair]] or a [[tap]], or give --pair");
+        }
+        if self.pair.len() + self.tap.len() > 64 {
+            return contradiction("more than 64 pairs and taps are configured".into(), "run a second node for the others");
+        }
+        if self.workers.cores.is_empty() {
+            return contradiction("no worker core is configured".into(), "set workers.cores, or give --cores");
+        }
+        let mut names: Vec<_> = self.port_names().collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return contradiction(format!("port {} is used twice", pair[0]), "a port belongs to one pair or is one tap");
+        }
+        let mut cores = self.workers.cores.clone();
+        cores.sort_unstable();
+        if let Some(pair) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
+            return contradiction(format!("core {} is listed twice", pair[0]), "one worker runs on a core");
+        }
+        Ok(())
+    }
+
+    /// The sections that differ in `next` and that a running node cannot change: all but
+    /// `[inspection]` and `events.requests`.
+    pub fn restart_needed(&self, next: &Self) -> Vec<&'static str> {
+        let signatures = self.inspection.signatures != next.inspection.signatures;
+        let differs = [
+            ("node", self.node != next.node),
+            ("eal", self.eal != next.eal),
+            ("workers", self.workers != next.workers),
+            ("pair", self.pair != next.pair),
+            ("tap", self.tap != next.tap),
+            ("controller", self.controller != next.controller),
+            ("limits", self.limits != next.limits),
+            ("inspection.signatures", signatures),
+            ("events.file", self.events.file != next.events.file),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// The names of all ports, pairs first: the order of [`crate::io::PortIndex`].
+    pub fn port_names(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.pair.iter().flat_map(|pair| pair.ports.iter());
+        pairs.chain(self.tap.iter().map(|tap| &tap.port)).map(String::as_str)
+    }
+}
+
+/// Reads `name=first,second`, as `--pair` takes it; with `,open` or `,closed` behind.
+pub fn parse_pair(text: &str) -> Result<Pair, String> {
+    let usage = || format!("{text:?} is not NAME=PORT,PORT[,open|closed]");
+    let (name, rest) = text.split_once('=').ok_or_else(usage)?;
+    let parts: Vec<&str> = rest.split(',').collect();
+    let fail_mode = match parts.get(2) {
+        None | Some(&"closed") => FailMode::Closed,
+        Some(&"open") => FailMode::Open,
+        Some(_) => return Err(usage()),
+    };
+    match parts[..] {
+        [first, second, ..] if parts.len() <= 3 && !first.is_empty() && !second.is_empty() => Ok(Pair {
+            name: name.to_owned(),
+            ports: [first.to_owned(), second.to_owned()],
+            fail_mode,
+            mtu: default_mtu(),
+        }),
+        _ => Err(usage()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_setting_is_named_with_its_line() {
+        let error = toml::from_str::<Config>("[node]\nname = \"a\"\nnmae = \"b\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("nmae"), "{error}");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let pair = |name: &str, ports: [&str; 2]| Pair { name: name.into(), ports: ports.map(String::from), fail_mode: FailMode::Closed, mtu: 1500 };
+        let config = |pairs: Vec<Pair>, cores: Vec<usize>| Config { pair: pairs, workers: Workers { cores, idle: Idle::Spin }, ..Config::default() };
+        assert!(config(vec![pair("a", ["x", "y"])], vec![0]).check().is_ok());
+        assert!(config(vec![], vec![0]).check().is_err());
+        assert!(config(vec![pair("a", ["x", "x"])], vec![0]).check().is_err());
+        assert!(config(vec![pair("a", ["x", "y"])], vec![]).check().is_err());
+        assert!(config(vec![pair("a", ["x", "y"])], vec![1, 1]).check().is_err());
+    }
+
+    #[test]
+    fn a_pair_on_the_command_line() {
+        let pair = parse_pair("db=net_af_packet0,net_af_packet1,open").unwrap();
+        assert_eq!((pair.name.as_str(), pair.fail_mode), ("db", FailMode::Open));
+        for wrong in ["db", "db=a", "db=a,b,c", "db=a,b,open,x", "db=,b"] {
+            assert!(parse_pair(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a worker knows of a flow beyond the hot line: the cold state of the flow table.
+
+use weir_flow::{FlowKey, Hot, StreamState, TcpConnection};
+use weir_l7::{AppId, Confidence, SessionId};
+use weir_policy::{Application, Decision, Question};
+use weir_sigs::StreamId;
+use weir_wire::Direction;
+
+use crate::event::FlowFacts;
+
+/// What [`Hot::verdict`] holds: what happens to the next packet without looking further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// Every packet takes the whole way.
+    Inspect = 0,
+    /// Settled: decode → track → tx.
+    Forward = 1,
+    /// Denied: dropped at track.
+    Drop = 2,
+}
+
+impl Standing {
+    /// The standing in a flow's hot line.
+    pub fn of(hot: &Hot) -> Self {
+        match hot.verdict {
+            1 => Self::Forward,
+            2 => Self::Drop,
+            _ => Self::Inspect,
+        }
+    }
+}
+
+/// The cold state of a flow.
+#[derive(Default)]
+pub struct Connection {
+    /// Unique on this node since it started.
+    pub number: u64,
+    /// TCP state; unused for other protocols.
+    pub tcp: TcpConnection,
+    /// Reassembly, by direction.
+    pub streams: [StreamState; 2],
+    /// Whether `streams` were opened, by direction.
+    pub streams_open: [bool; 2],
+    /// Identification and parsing.
+    pub session: Option<SessionId>,
+    /// No session: it was closed since nothing more is of interest, or none could be had.
+    pub session_over: bool,
+    /// Directions in which nothing more is of interest to the parser.
+    pub done: [bool; 2],
+    /// Signature scanning, by direction.
+    pub scans: [Option<StreamId>; 2],
+    /// Bytes scanned, by direction.
+    pub scanned: [u64; 2],
+    /// Identities.
+    pub client: u32,
+    /// See `client`.
+    pub server: u32,
+    /// What it speaks; None while undecided.
+    pub application: Option<AppId>,
+    /// What it began as.
+    pub carried: Option<AppId>,
+    /// How sure that is.
+    pub confidence: Option<Confidence>,
+    /// What gave it away.
+    pub evidence: &'static str,
+    /// The parser met bytes that contradict the application.
+    pub contradicted: bool,
+    /// Whether the flow's first packet was seen.
+    pub from_start: bool,
+    /// Whether Weir can stop it: false on a tap.
+    pub enforceable: bool,
+    /// The decision in force; None before the first.
+    pub decision: Option<Decision>,
+    /// Version of the policy that gave it.
+    pub policy_version: u64,
+    /// The decision that was last told as a denial.
+    pub told: Option<Decision>,
+    /// The identification was already told.
+    pub identified_told: bool,
+    /// The denial was already answered by resets to both ends.
+    pub reset_sent: bool,
+    /// By direction.
+    pub packets: [u64; 2],
+    /// By direction, bytes of frames.
+    pub bytes: [u64; 2],
+    /// Microseconds.
+    pub first_seen_us: u64,
+}
+
+impl Connection {
+    /// Counts a packet.
+    pub fn count(&mut self, direction: Direction, frame_bytes: usize) {
+        self.packets[direction as usize] += 1;
+        self.bytes[direction as usize] += frame_bytes as u64;
+    }
+
+    /// What policy is asked about this flow; `candidates` while the application is undecided.
+    pub fn question(&self, key: &FlowKey, hot: &Hot, candidates: weir_l7::AppSet) -> Question<'static> {
+        let (_, _, _, server_port) = key.endpoints(hot.initiator_is_low);
+        Question {
+            client: self.client,
+            server: self.server,
+            protocol: key.protocol(),
+            server_port: if has_ports(key.protocol()) { server_port } else { 0 },
+            application: self.application.map_or(Application::Candidates(candidates), Application::Known),
+            request: None,
+        }
+    }
+
+    /// The facts for an event. None before the first decision.
+    pub fn facts(&self, hot: &Hot) -> Option<FlowFacts> {
+        let (client_address, client_port, server_address, server_port) = hot.key.endpoints(hot.initiator_is_low);
+        Some(FlowFacts {
+            number: self.number,
+            zone: hot.key.zone(),
+            client_address,
+            server_address,
+            client_port,
+            server_port,
+            protocol: hot.key.protocol(),
+            client: self.client,
+            server: self.server,
+            application: self.application,
+            carried: self.carried,
+            confidence: self.confidence.unwrap_or(Confidence::None),
+            evidence: self.evidence,
+            from_start: self.from_start,
+            decision: self.decision?,
+            policy_version: self.policy_version,
+            packets: self.packets,
+            bytes: self.bytes,
+            first_seen_us: self.first_seen_us,
+            last_seen_us: hot.last_seen_us,
+        })
+    }
+}
+
+/// Whether flows of this protocol have ports that policy can name.
+pub fn has_ports(protocol: u8) -> bool {
+    use weir_wire::protocol;
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
+}

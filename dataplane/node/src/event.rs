@@ -1,0 +1,238 @@
+//! What a worker tells the rest of the process: small, fixed in size, made without allocation.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrayvec::ArrayVec;
+use crossbeam::queue::ArrayQueue;
+use weir_l7::{AppId, Confidence, Event as Message, Value};
+use weir_policy::{Decision, spec::Action};
+use weir_wire::Reason;
+
+/// Bytes kept of a request's fields in an event.
+pub const DETAIL_BYTES: usize = 384;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The application of a flow became known, or was given up.
+    Identified,
+    /// A denial, or what would have been one.
+    Verdict,
+    /// A request was read from an allowed flow.
+    Request,
+    /// A response was read from an allowed flow.
+    Response,
+    /// A signature matched; its number is in `Event::signature`.
+    Alert,
+    /// The flow is over.
+    End,
+}
+
+/// The facts of a flow, client first.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowFacts {
+    /// Unique on this node since it started: worker in the top byte.
+    pub number: u64,
+    /// Zone of the flow key.
+    pub zone: u32,
+    /// Client and server address, IPv4 mapped into IPv6.
+    pub client_address: u128,
+    /// See `client_address`.
+    pub server_address: u128,
+    /// Client and server port; for ICMP the echo identifier.
+    pub client_port: u16,
+    /// See `client_port`.
+    pub server_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Identity of each end.
+    pub client: u32,
+    /// See `client`.
+    pub server: u32,
+    /// What it speaks; None while undecided.
+    pub application: Option<AppId>,
+    /// What it began as, where it turned to another application.
+    pub carried: Option<AppId>,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// What gave it away.
+    pub evidence: &'static str,
+    /// Whether its beginning was seen.
+    pub from_start: bool,
+    /// The last decision.
+    pub decision: Decision,
+    /// Version of the policy that gave it.
+    pub policy_version: u64,
+    /// Packets to the server, to the client.
+    pub packets: [u64; 2],
+    /// Bytes of frames to the server, to the client.
+    pub bytes: [u64; 2],
+    /// On the worker's clock, microseconds.
+    pub first_seen_us: u64,
+    /// See `first_seen_us`.
+    pub last_seen_us: u64,
+}
+
+impl FlowFacts {
+    /// Whether the wire carried the packets although a rule or default denies them.
+    pub fn would_deny(&self) -> bool {
+        self.decision.rule_action == Action::Deny
+            && self.decision.wire_action == weir_policy::WireAction::Forward
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// When, on the worker's clock, microseconds.
+    pub time_us: u64,
+    /// To which flow.
+    pub flow: FlowFacts,
+    /// Why, for a verdict.
+    pub reason: Option<Reason>,
+    /// Index of the rule that matched, for an alert.
+    pub signature: u32,
+    /// The request's fields.
+    pub detail: Detail,
+}
+
+/// The fields of a message as `name=value` lines, cut to [`DETAIL_BYTES`]; bytes that are not
+/// printable are replaced by a full stop, so that a hostile value cannot forge a second line.
+#[derive(Clone, Debug, Default)]
+pub struct Detail(ArrayVec<u8, DETAIL_BYTES>);
+
+impl Detail {
+    /// The fields of a message of this application.
+    pub fn of(application: AppId, message: &Message<'_>) -> Self {
+        let mut detail = Self::default();
+        let info = weir_l7::registry::info(application);
+        for field in message.fields {
+            let Some(spec) = info.and_then(|info| info.fields.get(usize::from(field.index))) else { continue };
+            if !detail.push_field(spec.name, &field.value) {
+                break;
+            }
+        }
+        detail
+    }
+
+    /// Name and value, in order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        std::str::from_utf8(&self.0).unwrap_or_default().lines().filter_map(|line| line.split_once('='))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn push_field(&mut self, name: &str, value: &Value<'_>) -> bool {
+        use std::io::Write;
+        let start = self.0.len();
+        self.push_printable(name.as_bytes());
+        self.push_printable(b"=");
+        match value {
+            Value::Bytes(bytes) => self.push_printable(bytes),
+            Value::Name(text) => self.push_printable(text.as_bytes()),
+            Value::Number(number) => {
+                let mut text = ArrayVec::<u8, 20>::new();
+                let _ = write!(text, "{number}");
+                self.push_printable(&text);
+            }
+            Value::Address(address) => {
+                let mut text = ArrayVec::<u8, 48>::new();
+                let _ = write!(text, "{address}");
+                self.push_printable(&text);
+            }
+        }
+        if self.0.try_push(b'\n').is_err() {
+            self.0.truncate(start);
+            return false;
+        }
+        true
+    }
+
+    fn push_printable(&mut self, bytes: &[u8]) {
+        for &byte in bytes.iter().take(self.0.remaining_capacity()) {
+            let printable = byte == b' ' || byte.is_ascii_graphic();
+            self.0.push(if printable { byte } else { b'.' });
+        }
+    }
+}
+
+/// A DNS answer that names an address policy has a domain name for.
+#[derive(Clone, Copy, Debug)]
+pub struct LearnedName {
+    /// The address.
+    pub address: u128,
+    /// The identity of the name.
+    pub identity: u32,
+    /// When it ends, on the workers' clock, microseconds.
+    pub expires_us: u64,
+}
+
+/// Takes what a worker tells.
+pub trait Events: Send {
+    /// One event; must not block.
+    fn emit(&mut self, event: Event);
+    /// An address learned from a DNS answer, for the other workers.
+    fn learned(&mut self, name: LearnedName);
+}
+
+/// The bounded ring out of a worker. A full ring loses the event and counts it.
+#[derive(Clone)]
+pub struct EventRing {
+    /// Events, oldest first.
+    pub events: Arc<ArrayQueue<Event>>,
+    /// Learned names, oldest first.
+    pub names: Arc<ArrayQueue<LearnedName>>,
+    /// Events lost since start.
+    pub lost: Arc<AtomicU64>,
+}
+
+impl EventRing {
+    /// A ring of so many events.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            events: Arc::new(ArrayQueue::new(capacity)),
+            names: Arc::new(ArrayQueue::new(1024)),
+            lost: Arc::default(),
+        }
+    }
+}
+
+impl Events for EventRing {
+    fn emit(&mut self, event: Event) {
+        if self.events.push(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn learned(&mut self, name: LearnedName) {
+        if self.names.push(name).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_value_stays_one_line() {
+        let mut detail = Detail::default();
+        assert!(detail.push_field("path", &Value::Bytes(b"/a\nuser=root")));
+        assert!(detail.push_field("status", &Value::Number(200)));
+        assert_eq!(detail.fields().collect::<Vec<_>>(), [("path", "/a.user=root"), ("status", "200")]);
+    }
+
+    #[test]
+    fn a_field_that_does_not_fit_is_left_out_whole() {
+        let mut detail = Detail::default();
+        assert!(!detail.push_field("path", &Value::Bytes(&[b'a'; 2 * DETAIL_BYTES])));
+        assert!(detail.is_empty());
+    }
+}

@@ -1,0 +1,32 @@
+//! The flows of one worker: table, timers, and the number that names each.
+
+use weir_flow::{FlowTable, TimerWheel};
+
+use crate::connection::Connection;
+use crate::limits::Limits;
+
+/// The flows of one worker.
+pub struct Flows {
+    /// Key → hot line and [`Connection`].
+    pub table: FlowTable<Connection>,
+    /// When a flow is looked at again; it may have been active since.
+    pub timers: TimerWheel,
+    next_number: u64,
+}
+
+impl Flows {
+    /// Allocates table and timers.
+    pub fn new(limits: &Limits, worker: usize) -> Self {
+        Self {
+            table: FlowTable::new(limits.flows, limits.secret),
+            timers: TimerWheel::new(limits.flows),
+            next_number: (worker as u64) << 56,
+        }
+    }
+
+    /// A number that no other flow of this node had since it started.
+    pub fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+}

@@ -1,0 +1,237 @@
+//! One capture along the packet's way.
+
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use serde::Serialize;
+use weir_policy::Snapshot;
+use weir_sigs::RuleSet;
+use weir_wire::Reason;
+
+use crate::agent::{Clock, Described, describe};
+use crate::event::{EventKind, EventRing};
+use crate::handover::Ownership;
+use crate::inspection::Inspection;
+use crate::io::memory::{MemoryFrame, MemoryFrames};
+use crate::io::replay::Replay;
+use crate::io::{Outbox, Role};
+use crate::limits::{Limits, Rules};
+use crate::path::{Arrived, Path};
+
+/// Flows that one capture may have open at a time; more are evicted and counted.
+const FLOWS: usize = 1 << 16;
+/// Flows under inspection at a time.
+const SESSIONS: usize = 1 << 13;
+/// Events between two packets: every flow may end at once.
+const EVENTS: usize = 1 << 17;
+/// How often time-driven work is done, on the capture's clock.
+const TICK_US: u64 = 10_000;
+/// Longest time that one packet may move the capture's clock in ticks; a jump beyond is one tick.
+const TICKS_PER_PACKET: u64 = 100;
+
+/// Inspects captures under one policy.
+pub struct Inspector {
+    /// The policy.
+    pub snapshot: Arc<Snapshot>,
+    /// The signatures.
+    pub ruleset: Option<Arc<RuleSet>>,
+    /// Whether packets with a wrong checksum are left unread.
+    pub verify_checksums: bool,
+}
+
+/// What a capture held.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CaptureReport {
+    /// File name.
+    pub capture: String,
+    /// Packets read.
+    pub packets: u64,
+    /// Of them, what the path did.
+    pub forwarded: u64,
+    /// Dropped, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Forwarded although a stage objected; by reason.
+    pub spared: Vec<(&'static str, u64)>,
+    /// Packets that were neither forwarded nor dropped: 0 unless Weir is wrong.
+    pub unaccounted: i64,
+    /// Flows that a full table evicted.
+    pub evicted: u64,
+    /// Why the capture could not be read to its end.
+    pub error: Option<String>,
+    /// Its flows, in the order they ended.
+    pub flows: Vec<FlowReport>,
+    /// Signatures that matched: sid and message.
+    pub alerts: Vec<String>,
+}
+
+/// One flow of a capture.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowReport {
+    /// The ends.
+    pub src_ip: String,
+    /// Client port.
+    pub src_port: u32,
+    /// Server.
+    pub dst_ip: String,
+    /// Server port.
+    pub dst_port: u32,
+    /// `tcp`, `udp`, or the protocol's name.
+    pub proto: String,
+    /// What it speaks; "" when nothing was said.
+    pub app: String,
+    /// What it began as.
+    pub began_as: Option<&'static str>,
+    /// How sure that is.
+    pub confidence: String,
+    /// What gave it away.
+    pub evidence: &'static str,
+    /// Client and server by name.
+    pub client: String,
+    /// See `client`.
+    pub server: String,
+    /// What policy says.
+    pub rule_action: String,
+    /// The effective mode.
+    pub mode: String,
+    /// What the wire got.
+    pub wire_action: String,
+    /// Who decided.
+    pub decider: String,
+    /// Both directions.
+    pub packets: u64,
+    /// Both directions.
+    pub bytes: u64,
+    /// Since 1970, microseconds.
+    pub first_seen_us: u64,
+    /// See `first_seen_us`.
+    pub last_seen_us: u64,
+    /// Community ID.
+    pub community_id: String,
+}
+
+impl Inspector {
+    /// Takes a capture along the way. Every event is shown to `each`.
+    pub fn inspect(&self, file: &FilePath, each: &mut dyn FnMut(&Described)) -> anyhow::Result<CaptureReport> {
+        let mut report = CaptureReport { capture: file_name(file), ..CaptureReport::default() };
+        let mut replay = match Replay::open(file) {
+            Ok(replay) => replay,
+            Err(error) => {
+                report.error = Some(error.to_string());
+                return Ok(report);
+            }
+        };
+        let ring = EventRing::new(EVENTS);
+        let mut path = self.path(&ring)?;
+        path.install(Arc::clone(&self.snapshot));
+        let mut out = Outbox::new(2);
+        let mut burst = Vec::with_capacity(1);
+        let mut ticked_us = 0;
+        let mut now_us = 0;
+        while let Some(captured) = replay.next_packet() {
+            let captured = match captured {
+                Ok(captured) => captured,
+                Err(error) => {
+                    report.error = Some(error.to_string());
+                    break;
+                }
+            };
+            now_us = captured.time_us;
+            report.packets += 1;
+            burst.push(Arrived { frame: MemoryFrame(captured.frame), port: 0, received_us: now_us, at_owner: false });
+            path.run(&mut burst, now_us, &mut out);
+            ticked_us = tick(&mut path, ticked_us, now_us, &mut out);
+            self.drain(&ring, &mut report, each);
+            out.transmit.iter_mut().for_each(Vec::clear);
+            out.finished.clear();
+        }
+        path.shut_down(now_us, &mut out);
+        self.drain(&ring, &mut report, each);
+        report.count(&path);
+        Ok(report)
+    }
+
+    fn path(&self, ring: &EventRing) -> anyhow::Result<Path<MemoryFrames>> {
+        let mut limits = Limits { flows: FLOWS, sessions: SESSIONS, ..Limits::default() };
+        limits.reassembly.pool_bytes = 32 << 20;
+        let rules = Rules { verify_checksums: self.verify_checksums, lossy: true, tell_requests: true, ..Rules::default() };
+        let roles = vec![
+            Role::Inline { peer: 1, pair: 0, fail_open: false },
+            Role::Inline { peer: 0, pair: 0, fail_open: false },
+        ];
+        let inspection = Inspection::new(SESSIONS, self.ruleset.clone())?;
+        Ok(Path::new(&limits, rules, roles, MemoryFrames, Ownership::alone(), inspection, Box::new(ring.clone())))
+    }
+
+    fn drain(&self, ring: &EventRing, report: &mut CaptureReport, each: &mut dyn FnMut(&Described)) {
+        let clock = Clock::of_capture();
+        while let Some(event) = ring.events.pop() {
+            let described = describe(&event, &self.snapshot, &clock);
+            match event.kind {
+                EventKind::End => report.flows.push(FlowReport::of(&described, event.flow.last_seen_us)),
+                EventKind::Alert => report.alerts.extend(self.ruleset.as_ref().map(|rules| rules.describe(event.signature))),
+                _ => {}
+            }
+            each(&described);
+        }
+    }
+}
+
+/// Moves the clock: time-driven work at every tick, but not for hours that a capture skips.
+fn tick(path: &mut Path<MemoryFrames>, ticked_us: u64, now_us: u64, out: &mut Outbox<MemoryFrame>) -> u64 {
+    if now_us < ticked_us + TICK_US {
+        return ticked_us;
+    }
+    let ticks = ((now_us - ticked_us) / TICK_US).min(TICKS_PER_PACKET);
+    for _ in 0..ticks {
+        path.tick(now_us, out);
+    }
+    now_us
+}
+
+impl CaptureReport {
+    fn count(&mut self, path: &Path<MemoryFrames>) {
+        let counts = path.counts();
+        let by_reason = |counts: &[u64]| -> Vec<(&'static str, u64)> {
+            Reason::ALL.iter().map(|reason| (reason.name(), counts[*reason as usize])).filter(|(_, count)| *count > 0).collect()
+        };
+        self.forwarded = counts.transmitted - counts.injected;
+        self.dropped = by_reason(&counts.dropped);
+        self.spared = by_reason(&counts.spared);
+        let accounted = counts.transmitted + counts.tapped + counts.dropped_total() + path.held();
+        self.unaccounted = (counts.received + counts.injected) as i64 - accounted as i64;
+        self.evicted = path.gauges().iter().find(|(name, _)| *name == "flows_evicted").map_or(0, |(_, value)| *value);
+    }
+}
+
+impl FlowReport {
+    fn of(described: &Described, last_seen_us: u64) -> Self {
+        let record = &described.record;
+        let weir = crate::eve::actions(record);
+        Self {
+            src_ip: described.addresses.0.to_string(),
+            src_port: record.client_port,
+            dst_ip: described.addresses.1.to_string(),
+            dst_port: record.server_port,
+            proto: crate::eve::protocol_name(record.protocol).to_lowercase(),
+            app: record.application.clone(),
+            began_as: described.carried,
+            confidence: record.confidence.clone(),
+            evidence: described.evidence,
+            client: described.client.clone(),
+            server: described.server.clone(),
+            rule_action: weir.rule_action,
+            mode: weir.mode,
+            wire_action: weir.wire_action,
+            decider: record.decider.clone(),
+            packets: record.packets_to_server + record.packets_to_client,
+            bytes: record.bytes_to_server + record.bytes_to_client,
+            first_seen_us: record.first_seen_unix_us,
+            last_seen_us,
+            community_id: record.community_id.clone(),
+        }
+    }
+}
+
+fn file_name(file: &FilePath) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}

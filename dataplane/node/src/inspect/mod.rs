@@ -1,0 +1,102 @@
+//! `weir-node inspect`: the packet's way over captures. No root, no hugepages, no controller.
+
+mod capture;
+mod render;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+pub use capture::{CaptureReport, FlowReport, Inspector};
+pub use render::Format;
+use weir_policy::{Snapshot, spec::SnapshotSpec};
+
+use crate::signatures;
+
+/// What `inspect` is asked.
+#[derive(Debug, clap::Args)]
+pub struct InspectArguments {
+    /// Captures (pcap, pcapng), or directories of them.
+    #[arg(required = true)]
+    pub captures: Vec<PathBuf>,
+    /// Directory of policy documents; without it everything is allowed and named.
+    #[arg(long)]
+    pub policy: Option<PathBuf>,
+    /// Rule files or directories of signatures.
+    #[arg(long)]
+    pub signatures: Vec<PathBuf>,
+    /// How to print.
+    #[arg(short, long, default_value = "table")]
+    pub output: Format,
+    /// Verify checksums: captures taken on the sending host often show them not yet filled in.
+    #[arg(long)]
+    pub verify_checksums: bool,
+}
+
+/// Runs; returns whether every capture could be read to its end.
+pub fn run(arguments: &InspectArguments) -> Result<bool> {
+    let files = list_captures(&arguments.captures)?;
+    let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
+    let ruleset = signatures::load(&arguments.signatures)?;
+    let inspector = Inspector { snapshot, ruleset, verify_checksums: arguments.verify_checksums };
+    let mut printer = render::Printer::new(arguments.output, files.len());
+    let mut all_whole = true;
+    for file in &files {
+        let report = inspector.inspect(file, &mut |described| printer.event(described))?;
+        all_whole &= report.error.is_none();
+        printer.capture(&report)?;
+    }
+    printer.finish()?;
+    Ok(all_whole)
+}
+
+/// The captures among the arguments, directories walked, in order.
+fn list_captures(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in arguments {
+        if path.is_dir() {
+            let mut found = Vec::new();
+            walk(path, &mut found)?;
+            found.sort();
+            files.extend(found);
+        } else if path.exists() {
+            files.push(path.clone());
+        } else {
+            bail!("{}: no such file or directory; give captures (pcap, pcapng) or directories of them", path.display());
+        }
+    }
+    if files.is_empty() {
+        bail!("no capture found; captures end in .pcap, .pcapng or .cap");
+    }
+    Ok(files)
+}
+
+fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read the directory {}", directory.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        // Links are not followed: a link to a parent would never end.
+        if entry.file_type()?.is_dir() {
+            walk(&path, found)?;
+        } else if path.extension().is_some_and(|ending| ["pcap", "pcapng", "cap"].iter().any(|known| ending.eq_ignore_ascii_case(known))) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The policy in a directory, compiled; an empty one without a directory.
+fn load_policy(directory: Option<&Path>) -> Result<Snapshot> {
+    let Some(directory) = directory else { return Ok(Snapshot::build(SnapshotSpec::default())?) };
+    let loaded = weir_sources::load(directory)?;
+    let compiled = weir_compile::compile(&loaded.documents, None);
+    let problems: Vec<String> = loaded.problems.iter().chain(&compiled.problems).map(ToString::to_string).collect();
+    if !problems.is_empty() {
+        bail!("the policy cannot be used:\n{}", problems.join("\n"));
+    }
+    for warning in &compiled.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(Snapshot::build(compiled.spec)?)
+}

@@ -1,0 +1,145 @@
+//! What looks into content: identification and parsing, and the signatures.
+
+use std::sync::Arc;
+
+use weir_flow::Reassembler;
+use weir_l7::{AppEventSink, AppId, Engine, Event as Message, EventKind as MessageKind, Field, SessionId, Transport};
+use weir_policy::{Application, Decision, Question, Snapshot, WireAction, spec::Action};
+use weir_sigs::{RuleSet, Scanner, ScannerError, StreamId};
+use weir_wire::Direction;
+
+use crate::connection::Connection;
+use crate::dns::DnsAnswers;
+use crate::event::{Detail, Event, EventKind, FlowFacts, LearnedName};
+
+/// Most names learned from one piece of content; a longer answer is cut.
+const NAMES_PER_CALL: usize = 32;
+
+/// Identification, parsing and scanning of one worker.
+pub struct Inspection {
+    /// Names applications and reads their fields.
+    pub l7: Engine,
+    /// Looks for signatures; None where none are loaded.
+    pub scanner: Option<Scanner>,
+}
+
+impl Inspection {
+    /// With so many flows under inspection at a time.
+    pub fn new(sessions: usize, rules: Option<Arc<RuleSet>>) -> Result<Self, ScannerError> {
+        let limits = weir_l7::Limits { sessions, ..weir_l7::Limits::default() };
+        let scanner = rules.map(|rules| Scanner::new(rules, 2 * sessions)).transpose()?;
+        Ok(Self { l7: Engine::new(limits), scanner })
+    }
+
+    /// The session of a flow; opened at its first content. None when none can be had: the flow is
+    /// then judged as speaking an unknown application.
+    pub fn session(&mut self, cold: &mut Connection, transport: Transport, server_port: u16) -> Option<SessionId> {
+        if cold.session.is_none() && !cold.session_over {
+            cold.session = self.l7.open(transport, server_port, cold.from_start);
+            cold.session_over = cold.session.is_none();
+        }
+        cold.session
+    }
+
+    /// The direction's stream of scanning; opened at its first content.
+    pub fn scan_stream(&mut self, cold: &mut Connection, direction: Direction) -> Option<StreamId> {
+        let stream = &mut cold.scans[direction as usize];
+        if stream.is_none() {
+            *stream = self.scanner.as_mut()?.open();
+        }
+        *stream
+    }
+}
+
+/// Gives everything back that a flow holds outside its entry.
+pub fn close(reassembler: &mut Reassembler, inspection: &mut Inspection, cold: &mut Connection) {
+    for stream in &mut cold.streams {
+        reassembler.close(stream);
+    }
+    if let Some(session) = cold.session.take() {
+        inspection.l7.close(session);
+    }
+    for scan in cold.scans.iter_mut().filter_map(Option::take) {
+        if let Some(scanner) = &mut inspection.scanner {
+            scanner.close(scan);
+        }
+    }
+}
+
+/// An event that carries nothing but the flow.
+pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
+    Event { kind, time_us, flow, reason: None, signature: 0, detail: Detail::default() }
+}
+
+/// What a piece of content brought to light.
+pub struct Findings<'a> {
+    snapshot: &'a Snapshot,
+    question: Question<'static>,
+    tell: bool,
+    /// The first request that policy denies.
+    pub denied: Option<(Decision, AppId, Detail)>,
+    /// The last message, where messages are to be told.
+    pub messages: arrayvec::ArrayVec<(MessageKind, AppId, Detail), 8>,
+    /// Requests that were decided.
+    pub requests: usize,
+    /// Addresses that DNS answers gave to names which policy has an identity for.
+    pub names: arrayvec::ArrayVec<(u128, u32, u64), NAMES_PER_CALL>,
+}
+
+impl<'a> Findings<'a> {
+    /// Nothing yet; requests will be judged as part of `question`'s flow.
+    pub fn new(snapshot: &'a Snapshot, question: Question<'static>, tell: bool) -> Self {
+        Self {
+            snapshot,
+            question,
+            tell,
+            denied: None,
+            messages: arrayvec::ArrayVec::new(),
+            requests: 0,
+            names: arrayvec::ArrayVec::new(),
+        }
+    }
+
+    fn judge(&mut self, application: AppId, message: &Message<'_>) {
+        self.requests += 1;
+        let question = Question { application: Application::Known(application), request: Some(message.fields), ..self.question };
+        let decision = self.snapshot.decide(&question);
+        let worse = match &self.denied {
+            None => decision.rule_action == Action::Deny,
+            Some((known, ..)) => known.wire_action == WireAction::Forward && decision.wire_action != WireAction::Forward,
+        };
+        if worse {
+            self.denied = Some((decision, application, Detail::of(application, message)));
+        }
+    }
+
+    /// Answers of DNS: groups of answer name, address and time to live, behind the question's name.
+    /// Only answers to the question that was asked are believed.
+    fn learn_names(&mut self, fields: &[Field<'_>]) {
+        let answers = DnsAnswers::of(fields);
+        let Some(identity) = answers.question().and_then(|name| self.snapshot.name_identity(name)) else { return };
+        for (address, ttl_s) in answers.addresses().take(self.names.remaining_capacity()) {
+            self.names.push((address, identity, ttl_s));
+        }
+    }
+}
+
+impl AppEventSink for Findings<'_> {
+    fn event(&mut self, application: AppId, message: &Message<'_>) {
+        match message.kind {
+            MessageKind::Request => self.judge(application, message),
+            MessageKind::Response if application == weir_l7::registry::DNS => self.learn_names(message.fields),
+            MessageKind::Response | MessageKind::Session => {}
+        }
+        if self.tell && message.kind != MessageKind::Session {
+            let _ = self.messages.try_push((message.kind, application, Detail::of(application, message)));
+        }
+    }
+}
+
+/// A learned name with its end on the workers' clock; an answer counts for at least a second, or a
+/// client that just asked could not use it, and for at most a day.
+pub fn learned_name(found: (u128, u32, u64), now_us: u64) -> LearnedName {
+    let (address, identity, ttl_s) = found;
+    LearnedName { address, identity, expires_us: now_us + ttl_s.clamp(1, 86_400) * 1_000_000 }
+}

@@ -1,0 +1,27 @@
+//! The node: ports, workers, the packet's way. Start at [`path`].
+
+pub mod agent;
+pub mod community_id;
+pub mod config;
+pub mod connection;
+pub mod counters;
+pub mod daemon;
+mod dns;
+pub mod event;
+pub mod eve;
+mod flows;
+pub mod handover;
+mod hold;
+pub mod inspect;
+pub mod inspection;
+pub mod io;
+pub mod limits;
+mod orientation;
+pub mod path;
+mod policy;
+pub mod signatures;
+mod stage;
+pub mod status;
+pub mod watchdog;
+pub mod worker;
+mod zone;

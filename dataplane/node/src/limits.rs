@@ -1,0 +1,78 @@
+//! What a worker may use, and how strictly it looks: everything that bounds memory in one place.
+
+use weir_flow::{FragmentLimits, ReassemblyLimits, TcpLimits, Timeouts};
+
+/// Memory of one worker, allocated at start.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Flows in the table.
+    pub flows: usize,
+    /// Flows whose content is being read at a time.
+    pub sessions: usize,
+    /// Packets held for addresses that are not yet known.
+    pub held_packets: usize,
+    /// Addresses learned from DNS answers.
+    pub learned_names: usize,
+    /// Defragmentation.
+    pub fragments: FragmentLimits,
+    /// Reassembly.
+    pub reassembly: ReassemblyLimits,
+    /// Keys the hashes; secret, or a sender could aim at one bucket.
+    pub secret: [u64; 2],
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            flows: 1 << 18,
+            sessions: 1 << 14,
+            held_packets: 1024,
+            learned_names: 4096,
+            fragments: FragmentLimits::default(),
+            reassembly: ReassemblyLimits::default(),
+            secret: random_secret(),
+        }
+    }
+}
+
+/// How the stages look at packets.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Tunnels opened to reach the packet that policy judges.
+    pub tunnels_max: u8,
+    /// Verify IPv4 header, TCP, UDP and ICMP checksums: an endpoint does not read a packet whose
+    /// checksum is wrong, so its bytes must not be taken for content. Off for captures, which
+    /// often show packets before the NIC filled the checksum in.
+    pub verify_checksums: bool,
+    /// The stream may have holes that nobody will fill: captures and taps.
+    pub lossy: bool,
+    /// Bytes per direction that signatures look at.
+    pub scan_depth_bytes: u64,
+    /// Tell every request, not only those that policy denies.
+    pub tell_requests: bool,
+    /// TCP.
+    pub tcp: TcpLimits,
+    /// How long a silent flow is kept.
+    pub timeouts: Timeouts,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            tunnels_max: 2,
+            verify_checksums: true,
+            lossy: false,
+            scan_depth_bytes: 1 << 20,
+            tell_requests: false,
+            tcp: TcpLimits::default(),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// A secret that a sender cannot guess. The standard library seeds its hash maps from the
+/// operating system's random source.
+pub fn random_secret() -> [u64; 2] {
+    use std::hash::{BuildHasher, RandomState};
+    [RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8)]
+}

@@ -1,0 +1,276 @@
+//! ★ Start here: the packet's way, as a list of calls in order.
+//!
+//! ```text
+//! rx → decode → defragment → track → reassemble → identify → parse → scan → decide → tx
+//! ```
+//!
+//! A worker owns one [`Path`] and everything in it; nothing is shared. [`Path::run`] takes a burst
+//! of frames along the way; each stage is one file in `stage/`, which opens with what it trusts and
+//! what it distrusts. A frame leaves as soon as its [`Fate`] is known: a settled flow's packets go
+//! from track to tx, a denied flow's end at track.
+//!
+//! Memory: everything is allocated by [`Path::new`] from [`Limits`]; nothing is allocated per packet.
+//! Every frame that comes in is transmitted, tapped, handed over, dropped under a [`Reason`], or held;
+//! [`FrameCounts::balances`] says so and the tests ask it.
+
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use weir_flow::{Defragmenter, FlowId, Oriented, Reassembler};
+use weir_policy::Snapshot;
+use weir_wire::{Direction, Packet, Reason};
+
+use crate::counters::{Stage, Stages};
+use crate::event::Events;
+use crate::flows::Flows;
+use crate::handover::Ownership;
+use crate::hold::Hold;
+use crate::inspection::Inspection;
+use crate::io::{BURST, Frame, FrameCounts, FrameSource, Outbox, PortIndex, Role};
+use crate::limits::{Limits, Rules};
+use crate::policy::Policy;
+
+/// Most flows looked at by one [`Path::tick`].
+pub(crate) const EXPIRE_BUDGET: usize = 1024;
+
+/// A frame and the port it came in by.
+pub struct Arrived<F> {
+    /// The frame.
+    pub frame: F,
+    /// Its port.
+    pub port: PortIndex,
+    /// When it was received, microseconds on the worker's clock.
+    pub received_us: u64,
+    /// It is already on the worker that owns its flow: not to be handed over again.
+    pub at_owner: bool,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The next stage looks at it.
+    Continue,
+    /// To the peer port.
+    Forward,
+    /// It ends here.
+    Drop(Reason),
+    /// It is kept for later: a fragment that waits for its datagram, a packet of an unknown address.
+    Held,
+}
+
+/// A frame on its way.
+pub(crate) struct Slot<F> {
+    /// None once the frame is held or handed over.
+    pub arrived: Option<Arrived<F>>,
+    /// None where decode refused it.
+    pub packet: Option<Packet>,
+    /// Set by track's first pass: key, orientation, hash.
+    pub key: Option<(Oriented, u64)>,
+    /// Set by track for packets that the following stages look at.
+    pub flow: Option<(FlowId, Direction)>,
+    pub fate: Fate,
+}
+
+impl<F> Slot<F> {
+    pub fn new(arrived: Arrived<F>) -> Self {
+        Self { arrived: Some(arrived), packet: None, key: None, flow: None, fate: Fate::Continue }
+    }
+}
+
+/// The way of packets on one worker.
+pub struct Path<S: FrameSource> {
+    pub(crate) rules: Rules,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) frames: S,
+    pub(crate) slots: ArrayVec<Slot<S::Frame>, BURST>,
+    pub(crate) defragmenter: Defragmenter<Arrived<S::Frame>>,
+    pub(crate) datagram: Vec<u8>,
+    /// A stretch of buffered content while it is read.
+    pub(crate) stretch: Vec<u8>,
+    /// Frames whose fate was found outside their slot.
+    pub(crate) late: Vec<(Arrived<S::Frame>, Fate)>,
+    pub(crate) due: Vec<FlowId>,
+    pub(crate) ownership: Ownership<S::Frame>,
+    pub(crate) flows: Flows,
+    pub(crate) reassembler: Reassembler,
+    pub(crate) inspection: Inspection,
+    pub(crate) policy: Policy,
+    pub(crate) hold: Hold<S::Frame>,
+    pub(crate) events: Box<dyn Events>,
+    pub(crate) resets: ArrayVec<(PortIndex, S::Frame), { 2 * BURST }>,
+    pub(crate) counts: FrameCounts,
+    pub(crate) stages: Stages,
+}
+
+impl<S: FrameSource> Path<S> {
+    /// Allocates everything this worker will use. `roles` has one entry per port.
+    pub fn new(
+        limits: &Limits,
+        rules: Rules,
+        roles: Vec<Role>,
+        frames: S,
+        ownership: Ownership<S::Frame>,
+        inspection: Inspection,
+        events: Box<dyn Events>,
+    ) -> Self {
+        Self {
+            defragmenter: Defragmenter::new(limits.fragments, limits.secret),
+            datagram: Vec::with_capacity(usize::from(u16::MAX) + 64),
+            late: Vec::with_capacity(4 * BURST),
+            due: Vec::with_capacity(EXPIRE_BUDGET),
+            stretch: Vec::with_capacity(usize::from(u16::MAX)),
+            flows: Flows::new(limits, ownership.index()),
+            reassembler: Reassembler::new(limits.reassembly),
+            hold: Hold::new(limits.held_packets),
+            policy: Policy::new(limits.learned_names),
+            slots: ArrayVec::new(),
+            resets: ArrayVec::new(),
+            counts: FrameCounts::default(),
+            stages: Stages::default(),
+            rules,
+            roles,
+            frames,
+            ownership,
+            inspection,
+            events,
+        }
+    }
+
+    /// Takes up to [`BURST`] frames along the way. `burst` is empty afterwards; what leaves is in `out`.
+    pub fn run(&mut self, burst: &mut Vec<Arrived<S::Frame>>, now_us: u64, out: &mut Outbox<S::Frame>) {
+        self.stages.start();
+        self.receive(burst);
+        self.stages.lap(Stage::Receive, self.slots.len());
+        self.walk(now_us, out);
+    }
+
+    /// decode … tx, for the frames in the slots.
+    pub(crate) fn walk(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
+        self.decode();
+        self.stages.lap(Stage::Decode, self.slots.len());
+        self.defragment(now_us);
+        self.stages.lap(Stage::Defragment, 0);
+        self.track(now_us);
+        self.stages.lap(Stage::Track, self.slots.len());
+        // reassemble → identify → parse → scan → decide: only where a flow is not settled.
+        self.inspect(now_us);
+        self.transmit(out);
+        self.stages.lap(Stage::Transmit, self.slots.len());
+        self.slots.clear();
+    }
+
+    /// What time alone brings about: flows that end, fragments and held packets that waited long
+    /// enough. Call it about every millisecond; the work of one call is bounded.
+    pub fn tick(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
+        self.expire_fragments(now_us, out);
+        self.release_held(now_us, out);
+        self.expire_flows(now_us);
+    }
+
+    /// Puts a new policy in force. Call it between bursts. Every flow is asked again at its next
+    /// packet; packets held for unknown addresses are asked again at the next tick.
+    pub fn install(&mut self, snapshot: Arc<Snapshot>) {
+        self.policy.install(snapshot);
+        self.hold.retry();
+    }
+
+    /// Looks at packets by these rules from now on. Call it between bursts.
+    pub fn look_by(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Ends every flow and gives every held frame up: the node stops.
+    pub fn shut_down(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
+        self.drop_fragments(out);
+        self.drop_held(out);
+        self.end_flows(now_us);
+    }
+
+    /// Frames by fate so far.
+    pub fn counts(&self) -> &FrameCounts {
+        &self.counts
+    }
+
+    /// Per-stage counters.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// Frames inside: fragments that wait, packets of unknown addresses.
+    pub fn held(&self) -> u64 {
+        (self.defragmenter.held() + self.hold.len()) as u64
+    }
+
+    /// Sizes for people and metrics: name, value.
+    pub fn gauges(&self) -> [(&'static str, u64); 6] {
+        [
+            ("flows", self.flows.table.len() as u64),
+            ("flow_capacity", self.flows.table.capacity() as u64),
+            ("flows_evicted", self.flows.table.evicted()),
+            ("held_packets", self.hold.len() as u64),
+            ("held_fragments", self.defragmenter.held() as u64),
+            ("reassembly_bytes", self.reassembler.used_bytes() as u64),
+        ]
+    }
+
+    /// Lets another worker's learned name count here.
+    pub fn learn(&mut self, name: crate::event::LearnedName) {
+        self.policy.learn(name);
+    }
+
+    /// The frames that other workers handed over, as many as fit a burst.
+    pub fn take_handed_over(&mut self, into: &mut Vec<Arrived<S::Frame>>) {
+        self.ownership.take(into, BURST);
+    }
+
+    /// rx: frames enter the way and are counted.
+    fn receive(&mut self, burst: &mut Vec<Arrived<S::Frame>>) {
+        let taken = burst.len().min(BURST);
+        self.counts.received += taken as u64;
+        for arrived in burst.drain(..taken) {
+            self.slots.push(Slot::new(arrived));
+        }
+    }
+
+    /// tx: each frame goes where its fate says, and is counted there.
+    fn transmit(&mut self, out: &mut Outbox<S::Frame>) {
+        self.dispose_late(out);
+        for index in 0..self.slots.len() {
+            let fate = self.slots[index].fate;
+            if let Some(arrived) = self.slots[index].arrived.take() {
+                self.dispose(arrived, fate, out);
+            }
+        }
+        for (port, frame) in self.resets.drain(..) {
+            self.counts.injected += 1;
+            self.counts.transmitted += 1;
+            out.transmit[usize::from(port)].push(frame);
+        }
+    }
+
+    /// Ends one frame's way.
+    pub(crate) fn dispose(&mut self, arrived: Arrived<S::Frame>, fate: Fate, out: &mut Outbox<S::Frame>) {
+        match (fate, self.roles[usize::from(arrived.port)]) {
+            (Fate::Drop(reason), Role::Inline { .. }) => {
+                self.counts.dropped[reason as usize] += 1;
+                out.finished.push(arrived.frame);
+            }
+            (_, Role::Inline { peer, .. }) => {
+                self.counts.transmitted += 1;
+                out.transmit[usize::from(peer)].push(arrived.frame);
+            }
+            (fate, Role::Tap { .. }) => {
+                if let Fate::Drop(reason) = fate {
+                    self.counts.spared[reason as usize] += 1;
+                }
+                self.counts.tapped += 1;
+                out.finished.push(arrived.frame);
+            }
+        }
+    }
+
+    /// The bytes of a slot's frame; empty once the frame is gone.
+    pub(crate) fn bytes_of(slot: &Slot<S::Frame>) -> &[u8] {
+        slot.arrived.as_ref().map_or(&[], |arrived| arrived.frame.bytes())
+    }
+}

@@ -1,0 +1,177 @@
+//! decide: policy is asked, the answer put into the flow, the verdict told, the denial answered.
+//!
+//! Trusts: the snapshot, the identities. Distrusts: nothing that it has not been told by the stages
+//! before. Gives: the reasons of [`weir_policy::Decision`]. Memory: none.
+
+use weir_flow::FlowId;
+use weir_policy::{Application, Certainty, Decision, Question, WireAction, spec::{Action, Mode}};
+use weir_wire::emit::{Toward, tcp_reset};
+use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
+
+use crate::connection::{Connection, Standing};
+use crate::event::{Detail, Event, EventKind};
+use crate::inspection::{close, plain_event};
+use crate::io::{Frame, FrameSource, Role};
+use crate::path::{Arrived, Fate, Path};
+
+/// Bytes that hold any reset: headers of two tunnels and TCP without options.
+const RESET_BYTES: usize = 512;
+
+impl<S: FrameSource> Path<S> {
+    /// Asks policy about a flow as far as it is known, and lets the answer stand.
+    pub(crate) fn ask(&mut self, id: FlowId, now_us: u64) {
+        let Some(snapshot) = self.policy.snapshot_shared() else { return };
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let question = cold.question(&hot.key, hot, self.inspection.candidates(cold, hot.key.protocol()));
+        let decision = snapshot.decide(&question);
+        cold.decision = Some(decision);
+        cold.policy_version = snapshot.version();
+        hot.epoch = self.policy.epoch();
+        let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
+        hot.verdict = if stops { Standing::Drop } else { Standing::Inspect } as u8;
+        if let Some(application) = cold.application
+            && !std::mem::replace(&mut cold.identified_told, true)
+            && application != weir_l7::AppId::UNKNOWN
+        {
+            self.tell(id, EventKind::Identified, now_us);
+        }
+        if decision.rule_action == Action::Deny {
+            self.tell_verdict(id, decision, Detail::default(), now_us);
+        }
+    }
+
+    /// The policy has changed since this flow was decided: identities are looked up again, and
+    /// what was settled is open again. The application stays known.
+    pub(crate) fn ask_again(&mut self, id: FlowId, now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let (client, _, server, _) = hot.key.endpoints(hot.initiator_is_low);
+        let zone = hot.key.zone();
+        let was_dropped = Standing::of(hot) == Standing::Drop;
+        cold.client = self.policy.identity_of(zone, client, now_us);
+        cold.server = self.policy.identity_of(zone, server, now_us);
+        cold.told = None;
+        if was_dropped {
+            // What passed meanwhile was not read: the stream begins anew, wherever it is now.
+            close(&mut self.reassembler, &mut self.inspection, cold);
+            cold.reopen();
+        }
+        self.ask(id, now_us);
+    }
+
+    /// Settles a flow when the decision is final and nobody wants to see more of its content: its
+    /// packets take the short way from now on.
+    pub(crate) fn settle_if_done(&mut self, id: FlowId, _now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let decided = cold.decision.is_some_and(|decision| decision.certainty == Certainty::Final);
+        let scanned = self.inspection.scanner.is_none()
+            || cold.scanned.iter().all(|&bytes| bytes >= self.rules.scan_depth_bytes)
+            || cold.scans == [None, None] && cold.done == [true; 2];
+        if decided && scanned && cold.application.is_some() && cold.done == [true; 2] {
+            for stream in &mut cold.streams {
+                self.reassembler.give_up(stream);
+            }
+            if let Some(session) = cold.session.take() {
+                self.inspection.l7.close(session);
+                cold.session_over = true;
+            }
+            hot.verdict = Standing::Forward as u8;
+        }
+    }
+
+    /// A stage objects to a packet of a flow: the flow's mode says whether it is dropped.
+    pub(crate) fn object(&mut self, id: FlowId, reason: Reason) -> Fate {
+        let cold = self.flows.table.cold(id);
+        match cold.decision {
+            Some(decision) if cold.enforceable && decision.mode == Mode::Protect => Fate::Drop(reason),
+            _ => self.spare(reason),
+        }
+    }
+
+    /// A stage objects to a packet that has no flow: the mode between its addresses says whether it
+    /// is dropped.
+    pub(crate) fn object_between(&mut self, reason: Reason, packet: &Packet, zone: u32, now_us: u64) -> Fate {
+        let question = Question {
+            client: self.policy.identity_of(zone, packet.source, now_us),
+            server: self.policy.identity_of(zone, packet.destination, now_us),
+            protocol: packet.protocol,
+            server_port: 0,
+            application: Application::Candidates(weir_l7::AppSet::ALL),
+            request: None,
+        };
+        match self.policy.snapshot().map(|snapshot| snapshot.decide(&question).mode) {
+            Some(Mode::Protect) => Fate::Drop(reason),
+            _ => self.spare(reason),
+        }
+    }
+
+    /// Tells a denial, or what would have been one; once per flow and decision. In discover
+    /// nothing is told: everything is still to be learned.
+    pub(crate) fn tell_verdict(&mut self, id: FlowId, decision: Decision, detail: Detail, now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        if decision.mode == Mode::Discover && decision.wire_action == WireAction::Forward {
+            return;
+        }
+        if detail.is_empty() && cold.told == Some(decision) {
+            return;
+        }
+        cold.told = Some(decision);
+        let reason = if cold.contradicted { Some(Reason::ApplicationChanged) } else { decision.reason };
+        if let Some(mut flow) = cold.facts(hot) {
+            flow.decision = decision;
+            self.events.emit(Event { reason, detail, ..plain_event(EventKind::Verdict, now_us, flow) });
+        }
+    }
+
+    fn tell(&mut self, id: FlowId, kind: EventKind, now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        if let Some(flow) = cold.facts(hot) {
+            self.events.emit(plain_event(kind, now_us, flow));
+        }
+    }
+
+    /// Where policy says so, a dropped TCP segment is answered by a reset: to both ends when the
+    /// flow is first denied, later only to whoever sends on.
+    pub(crate) fn answer_denied(&mut self, id: FlowId, direction: Direction, packet: &Packet, arrived: &Arrived<S::Frame>) {
+        let cold = self.flows.table.cold_mut(id);
+        let resets = cold.decision.is_some_and(|decision| decision.wire_action == WireAction::Reset);
+        let dropped = Standing::of(self.flows.table.hot(id)) == Standing::Drop;
+        if !resets || !dropped || packet.protocol != protocol::TCP || packet.tcp.flags & tcp_flags::RST != 0 {
+            return;
+        }
+        let Role::Inline { peer, .. } = self.roles[usize::from(arrived.port)] else { return };
+        let bytes = arrived.frame.bytes();
+        self.send_reset(bytes, packet, Toward::Source, arrived.port);
+        let cold = self.flows.table.cold_mut(id);
+        // A server that never saw the SYN has nothing to reset.
+        let server_knows = cold.packets[Direction::ToClient as usize] > 0;
+        let first = !std::mem::replace(&mut cold.reset_sent, true);
+        if first && (direction == Direction::ToClient || server_knows) {
+            self.send_reset(bytes, packet, Toward::Destination, peer);
+        }
+    }
+
+    fn send_reset(&mut self, bytes: &[u8], packet: &Packet, toward: Toward, port: u8) {
+        let mut reset = [0; RESET_BYTES];
+        let Some(length) = tcp_reset(bytes, packet, toward, &mut reset) else { return };
+        if self.resets.is_full() {
+            return;
+        }
+        if let Some(frame) = self.frames.frame(&reset[..length]) {
+            self.resets.push((port, frame));
+        }
+    }
+}
+
+impl Connection {
+    /// Forgets what was read of the content; it is read on from wherever the streams are now.
+    pub fn reopen(&mut self) {
+        self.streams_open = [false; 2];
+        self.session_over = false;
+        self.done = [false; 2];
+        self.scanned = [0; 2];
+        self.contradicted = false;
+        self.from_start = false;
+        self.application = None;
+        self.reset_sent = false;
+    }
+}

@@ -1,0 +1,62 @@
+//! decode: what the frame is.
+//!
+//! Trusts: the device gave whole frames. Distrusts: every byte. Gives: the reasons of
+//! [`weir_wire::decode`], `link_denied`, `no_policy`. Memory: none.
+
+use weir_policy::{WireAction, spec::Mode};
+use weir_wire::{DecodeOptions, Kind, Reason};
+
+use crate::io::FrameSource;
+use crate::path::{Fate, Path};
+
+impl<S: FrameSource> Path<S> {
+    /// Decodes the burst. Frames that are not IP find their fate here.
+    pub(crate) fn decode(&mut self) {
+        let options = DecodeOptions {
+            tunnels_max: self.rules.tunnels_max,
+            verify_ipv4_checksum: self.rules.verify_checksums,
+            ..DecodeOptions::default()
+        };
+        for index in 0..self.slots.len() {
+            let decoded = weir_wire::decode(Self::bytes_of(&self.slots[index]), &options);
+            let fate = match &decoded {
+                Ok(packet) => match packet.kind {
+                    Kind::Ip => Fate::Continue,
+                    // Without ARP and neighbour discovery no address can be reached.
+                    Kind::Neighbour => Fate::Forward,
+                    Kind::Other => self.judge_link(packet.ether_type),
+                },
+                Err(reason) => self.refuse_malformed(*reason),
+            };
+            self.slots[index].packet = decoded.ok();
+            self.slots[index].fate = if self.policy.snapshot().is_none() { Fate::Drop(Reason::NoPolicy) } else { fate };
+        }
+    }
+
+    /// A frame that is not IP has no identities: the link policy judges it by its EtherType.
+    fn judge_link(&mut self, ether_type: u16) -> Fate {
+        let Some(decision) = self.policy.snapshot().map(|snapshot| snapshot.link_decision(ether_type)) else {
+            return Fate::Drop(Reason::NoPolicy);
+        };
+        match decision.reason {
+            Some(reason) if decision.wire_action != WireAction::Forward => Fate::Drop(reason),
+            Some(reason) => self.spare(reason),
+            None => Fate::Forward,
+        }
+    }
+
+    /// A malformed frame cannot be tied to a workload: the strictest mode on the node, which is the
+    /// link policy's, says whether it is dropped.
+    fn refuse_malformed(&mut self, reason: Reason) -> Fate {
+        match self.policy.snapshot().map(|snapshot| snapshot.spec().link.mode) {
+            Some(Mode::Protect) => Fate::Drop(reason),
+            _ => self.spare(reason),
+        }
+    }
+
+    /// A stage objects, but the mode does not block: the frame goes on and the objection is counted.
+    pub(crate) fn spare(&mut self, reason: Reason) -> Fate {
+        self.counts.spared[reason as usize] += 1;
+        Fate::Forward
+    }
+}

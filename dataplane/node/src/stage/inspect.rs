@@ -1,0 +1,313 @@
+//! reassemble → identify → parse → scan → decide: what a packet's content says, and what follows.
+//!
+//! Trusts: track found the right flow. Distrusts: sequence numbers, every byte of content. Gives:
+//! `stream_mismatch`, `stream_limit`, `application_changed`, `signature`, and the denials of policy.
+//! Memory: the reassembler's pool, the engine's sessions, the scanner's streams; a flow that cannot
+//! have one is judged as speaking an unknown application.
+
+use weir_flow::{FlowId, SegmentOutcome};
+use weir_l7::{AppId, EventKind as MessageKind, Interest, Transport};
+use weir_policy::WireAction;
+use weir_sigs::Action as SignatureAction;
+use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
+
+use crate::connection::{Connection, Standing};
+use crate::counters::Stage;
+use crate::event::{Event, EventKind};
+use crate::inspection::{Findings, Inspection, learned_name};
+use crate::io::FrameSource;
+use crate::path::{Fate, Path};
+
+impl<S: FrameSource> Path<S> {
+    /// Looks inside the packets whose flow is not settled.
+    pub(crate) fn inspect(&mut self, now_us: u64) {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            let (Fate::Continue, Some((id, direction)), Some(packet)) = (slot.fate, slot.flow, slot.packet) else { continue };
+            let Some(arrived) = slot.arrived.take() else { continue };
+            let fate = self.look_inside(id, direction, &packet, crate::io::Frame::bytes(&arrived.frame), now_us);
+            if let Fate::Drop(_) = fate {
+                self.answer_denied(id, direction, &packet, &arrived);
+            }
+            self.slots[index].fate = fate;
+            self.slots[index].arrived = Some(arrived);
+        }
+    }
+
+    /// The stages behind track, for one packet of a flow under inspection. `bytes` is the frame (or
+    /// the datagram) that `packet` describes.
+    pub(crate) fn look_inside(&mut self, id: FlowId, direction: Direction, packet: &Packet, bytes: &[u8], now_us: u64) -> Fate {
+        let payload = packet.payload(bytes);
+        match packet.protocol {
+            protocol::TCP => self.reassemble(id, direction, packet, payload, now_us),
+            protocol::UDP => self.read(id, direction, Transport::Udp, payload, now_us),
+            protocol::ICMP | protocol::ICMPV6 => {
+                let message = &bytes[packet.transport_offset as usize..packet.payload_end as usize];
+                self.read(id, direction, Transport::Icmp, message, now_us)
+            }
+            _ => {
+                self.name_application(id, AppId::UNKNOWN, now_us);
+                self.fate_of(id, now_us)
+            }
+        }
+    }
+
+    /// reassemble: segments become stretches of bytes in order; each is read as soon as it is whole.
+    fn reassemble(&mut self, id: FlowId, direction: Direction, packet: &Packet, payload: &[u8], now_us: u64) -> Fate {
+        let cold = self.flows.table.cold_mut(id);
+        let other = direction.reverse();
+        if packet.tcp.flags & tcp_flags::ACK != 0 && cold.streams_open[other as usize] {
+            self.reassembler.acknowledged(&mut cold.streams[other as usize], packet.tcp.acknowledgement);
+        }
+        let lost = if self.rules.lossy { self.jump_acknowledged_gap(id, other, packet) } else { 0 };
+        if lost > 0 {
+            self.read_gap(id, other, lost, now_us);
+            self.read_buffered(id, other, now_us);
+        }
+        let sequence = packet.tcp.sequence.wrapping_add(u32::from(packet.tcp.flags & tcp_flags::SYN != 0));
+        let cold = self.flows.table.cold_mut(id);
+        let stream = &mut cold.streams[direction as usize];
+        if !std::mem::replace(&mut cold.streams_open[direction as usize], true) {
+            self.reassembler.open(stream, sequence);
+        }
+        if payload.is_empty() {
+            return self.fate_of(id, now_us);
+        }
+        let outcome = self.reassembler.segment(stream, sequence, payload);
+        self.stages.lap(Stage::Reassemble, 1);
+        match outcome {
+            SegmentOutcome::InOrder { fresh } => {
+                let fate = self.read(id, direction, Transport::Tcp, &payload[fresh], now_us);
+                if let Fate::Drop(_) = fate { fate } else { self.read_buffered(id, direction, now_us) }
+            }
+            SegmentOutcome::Buffered | SegmentOutcome::Repeated | SegmentOutcome::Untracked => self.fate_of(id, now_us),
+            SegmentOutcome::Drop(reason) => self.object(id, reason),
+        }
+    }
+
+    /// Reads the stretches that were kept and are in order now.
+    fn read_buffered(&mut self, id: FlowId, direction: Direction, now_us: u64) -> Fate {
+        let mut stretch = std::mem::take(&mut self.stretch);
+        let mut fate = self.fate_of(id, now_us);
+        while fate == Fate::Forward {
+            let stream = &mut self.flows.table.cold_mut(id).streams[direction as usize];
+            let Some(bytes) = self.reassembler.next_buffered(stream) else { break };
+            stretch.clear();
+            stretch.extend_from_slice(bytes);
+            fate = self.read(id, direction, Transport::Tcp, &stretch, now_us);
+        }
+        self.stretch = stretch;
+        fate
+    }
+
+    /// In a capture or on a tap, what the receiver acknowledged and we did not see will never come.
+    fn jump_acknowledged_gap(&mut self, id: FlowId, direction: Direction, packet: &Packet) -> u64 {
+        let cold = self.flows.table.cold_mut(id);
+        if packet.tcp.flags & tcp_flags::ACK == 0 || !cold.streams_open[direction as usize] {
+            return 0;
+        }
+        self.reassembler.jump_acknowledged(&mut cold.streams[direction as usize], packet.tcp.acknowledgement)
+    }
+
+    fn read_gap(&mut self, id: FlowId, direction: Direction, length: u64, now_us: u64) {
+        let cold = self.flows.table.cold_mut(id);
+        let Some(session) = cold.session else { return };
+        let outcome = self.inspection.l7.gap(session, direction, length);
+        self.heed(id, direction, outcome.interest);
+        self.note_identification(id, now_us);
+    }
+
+    /// identify → parse → scan → decide, for a stretch of content.
+    fn read(&mut self, id: FlowId, direction: Direction, transport: Transport, content: &[u8], now_us: u64) -> Fate {
+        let Some(snapshot) = self.policy.snapshot_shared() else { return Fate::Drop(Reason::NoPolicy) };
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let question = cold.question(&hot.key, hot, self.inspection.candidates(cold, hot.key.protocol()));
+        let (_, _, _, server_port) = hot.key.endpoints(hot.initiator_is_low);
+        let Some(session) = self.inspection.session(cold, transport, server_port) else {
+            self.name_application(id, AppId::UNKNOWN, now_us);
+            return self.fate_of(id, now_us);
+        };
+        let stage = if cold.application.is_none() { Stage::Identify } else { Stage::Parse };
+        let mut findings = Findings::new(&snapshot, question, self.rules.tell_requests);
+        let outcome = self.inspection.l7.data(session, direction, content, &mut findings);
+        self.stages.lap(stage, 1);
+        self.heed(id, direction, outcome.interest);
+        if outcome.violation.is_some() {
+            self.flows.table.cold_mut(id).contradicted = true;
+            self.name_application(id, AppId::UNKNOWN, now_us);
+        } else {
+            self.note_identification(id, now_us);
+        }
+        let matched = self.scan(id, direction, transport, content, now_us);
+        self.learn(id, &mut findings, now_us);
+        let fate = self.judge_content(id, findings, matched, now_us);
+        self.stages.lap(Stage::Decide, 1);
+        fate
+    }
+
+    /// What the parser is still interested in decides what must be kept and when the flow settles.
+    fn heed(&mut self, id: FlowId, direction: Direction, interest: Interest) {
+        let cold = self.flows.table.cold_mut(id);
+        match interest {
+            Interest::Feed => {}
+            Interest::Skip(length) => self.reassembler.skip_kept(&mut cold.streams[direction as usize], length),
+            Interest::Done => cold.done[direction as usize] = true,
+        }
+    }
+
+    /// Takes over what the engine knows of the application; policy is asked again when it is news.
+    fn note_identification(&mut self, id: FlowId, now_us: u64) {
+        let cold = self.flows.table.cold_mut(id);
+        let Some(session) = cold.session else { return };
+        if cold.contradicted {
+            return;
+        }
+        let identification = self.inspection.l7.identification(session);
+        let news = cold.application != identification.app;
+        cold.application = identification.app;
+        cold.carried = identification.carried;
+        cold.confidence = Some(identification.confidence);
+        cold.evidence = identification.evidence;
+        // While undecided the candidates may have become fewer: perhaps none is allowed any more.
+        if news || identification.app.is_none() {
+            self.ask(id, now_us);
+        }
+    }
+
+    /// The application is known without the engine.
+    fn name_application(&mut self, id: FlowId, application: AppId, now_us: u64) {
+        let cold = self.flows.table.cold_mut(id);
+        cold.done = [true; 2];
+        if cold.application != Some(application) {
+            cold.carried = cold.application;
+            cold.application = Some(application);
+            self.ask(id, now_us);
+        }
+    }
+
+    /// scan: signatures over the stream up to the depth, over each datagram whole. Returns whether
+    /// a signature that drops has matched.
+    fn scan(&mut self, id: FlowId, direction: Direction, transport: Transport, content: &[u8], now_us: u64) -> bool {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let depth_left = self.rules.scan_depth_bytes.saturating_sub(cold.scanned[direction as usize]);
+        let length = content.len().min(usize::try_from(depth_left).unwrap_or(usize::MAX));
+        if length == 0 || self.inspection.scanner.is_none() {
+            return false;
+        }
+        cold.scanned[direction as usize] += length as u64;
+        let mut drops = false;
+        let facts = cold.facts(hot);
+        let events = &mut self.events;
+        let on_match = |signature: u32, action: SignatureAction| {
+            drops |= action == SignatureAction::Drop;
+            if let Some(flow) = facts {
+                let plain = crate::inspection::plain_event(EventKind::Alert, now_us, flow);
+                events.emit(Event { signature, ..plain });
+            }
+        };
+        self.inspection.search(cold, direction, transport, &content[..length], on_match);
+        self.stages.lap(Stage::Scan, 1);
+        drops
+    }
+
+    fn learn(&mut self, id: FlowId, findings: &mut Findings<'_>, now_us: u64) {
+        // An answer counts only from a server that is known and that policy lets the client ask.
+        let cold = self.flows.table.cold(id);
+        let trusted = cold.server != weir_policy::spec::UNKNOWN_IDENTITY
+            && cold.decision.is_some_and(|decision| decision.rule_action == weir_policy::spec::Action::Allow);
+        for found in findings.names.drain(..) {
+            if trusted {
+                let name = learned_name(found, now_us);
+                self.policy.learn(name);
+                self.events.learned(name);
+                self.hold.retry();
+            }
+        }
+    }
+
+    /// decide: what the findings mean for this packet and for the flow.
+    fn judge_content(&mut self, id: FlowId, findings: Findings<'_>, matched: bool, now_us: u64) -> Fate {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let facts = cold.facts(hot);
+        for (kind, _, detail) in findings.messages {
+            let Some(flow) = facts else { break };
+            let kind = if kind == MessageKind::Request { EventKind::Request } else { EventKind::Response };
+            self.events.emit(Event { kind, time_us: now_us, flow, reason: None, signature: 0, detail });
+        }
+        if let Some((decision, _, detail)) = findings.denied {
+            self.tell_verdict(id, decision, detail, now_us);
+            let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+            if decision.wire_action != WireAction::Forward && cold.enforceable {
+                // A denied datagram ends alone; a stream cannot go on behind a hole.
+                if hot.key.protocol() == protocol::TCP {
+                    cold.decision = Some(decision);
+                    hot.verdict = Standing::Drop as u8;
+                }
+                return Fate::Drop(decision.reason.unwrap_or(Reason::PolicyDenied));
+            }
+        }
+        if matched {
+            let fate = self.object(id, Reason::Signature);
+            if let Fate::Drop(_) = fate {
+                self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
+            }
+            return fate;
+        }
+        self.fate_of(id, now_us)
+    }
+
+    /// The fate of a packet by the standing of its flow; settles the flow when nothing is left to see.
+    fn fate_of(&mut self, id: FlowId, now_us: u64) -> Fate {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        match Standing::of(hot) {
+            Standing::Drop => Fate::Drop(denial_reason(cold)),
+            Standing::Forward => Fate::Forward,
+            Standing::Inspect => {
+                self.settle_if_done(id, now_us);
+                Fate::Forward
+            }
+        }
+    }
+}
+
+impl Inspection {
+    /// What the flow may still turn out to speak.
+    pub fn candidates(&self, cold: &Connection, protocol_number: u8) -> weir_l7::AppSet {
+        use weir_l7::registry::carried_by;
+        match cold.session {
+            Some(session) => self.l7.identification(session).candidates,
+            None => match protocol_number {
+                protocol::TCP => carried_by(Transport::Tcp),
+                protocol::UDP => carried_by(Transport::Udp),
+                protocol::ICMP | protocol::ICMPV6 => carried_by(Transport::Icmp),
+                _ => weir_l7::AppSet::EMPTY,
+            },
+        }
+    }
+
+    /// Looks for signatures in content.
+    fn search(
+        &mut self,
+        cold: &mut Connection,
+        direction: Direction,
+        transport: Transport,
+        content: &[u8],
+        mut on_match: impl FnMut(u32, SignatureAction),
+    ) {
+        if transport == Transport::Tcp {
+            let Some(stream) = self.scan_stream(cold, direction) else { return };
+            if let Some(scanner) = &mut self.scanner {
+                scanner.scan_stream(stream, direction, content, &mut on_match);
+            }
+        } else if let Some(scanner) = &mut self.scanner {
+            scanner.scan_block(direction, content, &mut on_match);
+        }
+    }
+}
+
+fn denial_reason(cold: &Connection) -> Reason {
+    match cold.contradicted {
+        true => Reason::ApplicationChanged,
+        false => cold.decision.and_then(|decision| decision.reason).unwrap_or(Reason::Terminated),
+    }
+}

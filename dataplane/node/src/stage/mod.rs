@@ -1,0 +1,9 @@
+//! One file per stage of the packet's way, each adding its step to [`crate::path::Path`].
+
+mod decide;
+mod decode;
+mod defragment;
+mod hold;
+mod inspect;
+mod related;
+mod track;

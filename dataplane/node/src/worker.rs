@@ -1,0 +1,310 @@
+//! poll: burst → path → tx → timers → snapshot check → counters.
+//!
+//! A worker is one thread on one core. It owns its [`Path`]; it shares its queues with the watchdog
+//! (behind an uncontended lock, taken per burst), the policy in force (swapped between bursts), the
+//! event ring out, and a page of counters that others read by copying.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use crossbeam::queue::ArrayQueue;
+use hdrhistogram::Histogram;
+use weir_policy::Snapshot;
+
+use crate::counters::Stages;
+use crate::event::LearnedName;
+use crate::io::{BURST, FrameCounts, FrameSource, Outbox, PortIndex, Queue};
+use crate::limits::Rules;
+use crate::path::{Arrived, Path};
+
+/// How often time-driven work is done.
+const TICK_US: u64 = 1_000;
+/// How often the counter page is written.
+const PAGE_US: u64 = 20_000;
+/// Empty polls before a worker that may sleep does.
+const SPINS_BEFORE_SLEEP: u32 = 2_000;
+/// Longest sleep of an idle worker.
+const IDLE_SLEEP: Duration = Duration::from_micros(50);
+
+/// What a worker does when nothing comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Idle {
+    /// Polls on: lowest latency, one core always busy.
+    Spin,
+    /// Sleeps for up to 50 µs: for machines whose cores are shared.
+    Sleep,
+}
+
+/// The queues of a worker, one per port; None once the watchdog has taken them.
+pub type SharedQueues<Q> = Arc<Mutex<Option<Vec<Q>>>>;
+
+/// A copy of a worker's counters.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Frames by fate.
+    pub counts: FrameCounts,
+    /// Frames inside.
+    pub held: u64,
+    /// Per-stage counters.
+    pub stages: Stages,
+    /// Sizes.
+    pub gauges: Vec<(&'static str, u64)>,
+    /// Residence time of packets: p50, p99, p99.9 and maximum, nanoseconds.
+    pub residence_ns: [u64; 4],
+    /// Frames that a full transmit queue refused.
+    pub transmit_full: u64,
+}
+
+/// What a worker shares with the rest of the process.
+pub struct Shared {
+    /// The policy to be in force.
+    pub snapshot: ArcSwapOption<Snapshot>,
+    /// Counts up with every change of `snapshot`.
+    pub generation: AtomicU64,
+    /// How to look at packets, when that has changed since the start.
+    pub rules: ArcSwapOption<Rules>,
+    /// The generation each worker has in force.
+    pub installed: Vec<AtomicU64>,
+    /// Counts up with every poll of each worker.
+    pub heartbeat: Vec<AtomicU64>,
+    /// Which workers still run.
+    pub alive: Arc<Vec<AtomicBool>>,
+    /// Counters of each worker.
+    pub pages: Vec<Mutex<Page>>,
+    /// Learned names on their way to each worker.
+    pub names: Vec<ArrayQueue<LearnedName>>,
+    /// The node stops.
+    pub stop: AtomicBool,
+    /// Zero of the workers' clock.
+    pub started: Instant,
+}
+
+impl Shared {
+    /// For so many workers.
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            rules: ArcSwapOption::empty(),
+            installed: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            heartbeat: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            alive: Arc::new((0..workers).map(|_| AtomicBool::new(true)).collect()),
+            pages: (0..workers).map(|_| Mutex::default()).collect(),
+            names: (0..workers).map(|_| ArrayQueue::new(1024)).collect(),
+            stop: AtomicBool::new(false),
+            started: Instant::now(),
+        })
+    }
+
+    /// Microseconds on the workers' clock.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Hands a snapshot to the workers; returns the generation to wait for.
+    pub fn put_in_force(&self, snapshot: Arc<Snapshot>) -> u64 {
+        self.snapshot.store(Some(snapshot));
+        self.generation.fetch_add(1, Ordering::Release) + 1
+    }
+
+    /// Lets the workers look at packets by these rules from now on.
+    pub fn look_by(&self, rules: Rules) {
+        self.rules.store(Some(Arc::new(rules)));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether every worker that runs has this generation in force.
+    pub fn in_force(&self, generation: u64) -> bool {
+        self.installed
+            .iter()
+            .zip(self.alive.iter())
+            .all(|(installed, alive)| installed.load(Ordering::Acquire) >= generation || !alive.load(Ordering::Acquire))
+    }
+
+    /// A worker's counters.
+    pub fn page(&self, worker: usize) -> Page {
+        self.pages[worker].lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// One worker.
+pub struct Worker<Q, S: FrameSource> {
+    index: usize,
+    path: Path<S>,
+    queues: SharedQueues<Q>,
+    ports: usize,
+    shared: Arc<Shared>,
+    idle: Idle,
+    burst: Vec<Arrived<S::Frame>>,
+    received: Vec<S::Frame>,
+    out: Outbox<S::Frame>,
+    generation: u64,
+    ticked_us: u64,
+    paged_us: u64,
+    residence: Histogram<u64>,
+    transmit_full: u64,
+}
+
+/// The watchdog has taken the queues: the worker has nothing left to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Seized;
+
+impl<Q, S> Worker<Q, S>
+where
+    S: FrameSource,
+    Q: Queue<Frame = S::Frame>,
+{
+    /// A worker over queues that the watchdog may take.
+    pub fn new(index: usize, path: Path<S>, queues: SharedQueues<Q>, shared: Arc<Shared>, idle: Idle) -> Self {
+        let ports = queues.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Vec::len);
+        // One microsecond to ten seconds at two significant digits: a few tens of kilobytes.
+        let residence = Histogram::new_with_bounds(1, 10_000_000_000, 2).unwrap_or_else(|_| Histogram::new(2).unwrap());
+        Self {
+            index,
+            path,
+            queues,
+            ports,
+            shared,
+            idle,
+            burst: Vec::with_capacity(2 * BURST),
+            received: Vec::with_capacity(2 * BURST),
+            out: Outbox::new(ports),
+            generation: 0,
+            ticked_us: 0,
+            paged_us: 0,
+            residence,
+            transmit_full: 0,
+        }
+    }
+
+    /// Polls until the node stops or the queues are taken.
+    pub fn run(&mut self) {
+        let mut empty_polls = 0_u32;
+        while !self.shared.stop.load(Ordering::Relaxed) {
+            match self.poll() {
+                Err(Seized) => return,
+                Ok(0) if self.idle == Idle::Sleep && empty_polls >= SPINS_BEFORE_SLEEP => std::thread::sleep(IDLE_SLEEP),
+                Ok(0) => empty_polls += 1,
+                Ok(_) => empty_polls = 0,
+            }
+        }
+        self.stop();
+    }
+
+    /// One round over all ports; returns how many frames came.
+    pub fn poll(&mut self) -> Result<usize, Seized> {
+        self.shared.heartbeat[self.index].fetch_add(1, Ordering::Relaxed);
+        self.check_snapshot();
+        let mut frames = 0;
+        for port in 0..self.ports {
+            let now_us = self.shared.now_us();
+            self.receive(port, now_us)?;
+            frames += self.take_along(now_us)?;
+        }
+        let now_us = self.shared.now_us();
+        self.path.take_handed_over(&mut self.burst);
+        frames += self.take_along(now_us)?;
+        if now_us - self.ticked_us >= TICK_US {
+            self.tick(now_us)?;
+        }
+        Ok(frames)
+    }
+
+    fn receive(&mut self, port: usize, now_us: u64) -> Result<(), Seized> {
+        with_queues(&self.queues, |queues| queues[port].receive(&mut self.received))?;
+        let port = port as PortIndex;
+        self.burst.extend(self.received.drain(..).map(|frame| Arrived { frame, port, received_us: now_us, at_owner: false }));
+        Ok(())
+    }
+
+    /// Takes the burst along the path and sends what leaves.
+    fn take_along(&mut self, now_us: u64) -> Result<usize, Seized> {
+        let frames = self.burst.len();
+        if frames == 0 {
+            return Ok(0);
+        }
+        let begun = Instant::now();
+        self.path.run(&mut self.burst, now_us, &mut self.out);
+        self.send()?;
+        let residence_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.residence.saturating_record_n(residence_ns.max(1), frames as u64);
+        Ok(frames)
+    }
+
+    /// Sends what is in the outbox; what a full queue refuses is dropped and counted.
+    fn send(&mut self) -> Result<(), Seized> {
+        let (out, refused) = (&mut self.out, &mut self.transmit_full);
+        with_queues(&self.queues, |queues| {
+            for (queue, frames) in queues.iter_mut().zip(&mut out.transmit) {
+                if !frames.is_empty() {
+                    queue.transmit(frames);
+                    *refused += frames.len() as u64;
+                    frames.clear();
+                }
+            }
+        })?;
+        out.finished.clear();
+        Ok(())
+    }
+
+    fn check_snapshot(&mut self) {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation == self.generation {
+            return;
+        }
+        if let Some(snapshot) = self.shared.snapshot.load_full() {
+            self.path.install(snapshot);
+        }
+        if let Some(rules) = self.shared.rules.load_full() {
+            self.path.look_by((*rules).clone());
+        }
+        self.generation = generation;
+        self.shared.installed[self.index].store(generation, Ordering::Release);
+    }
+
+    fn tick(&mut self, now_us: u64) -> Result<(), Seized> {
+        self.ticked_us = now_us;
+        while let Some(name) = self.shared.names[self.index].pop() {
+            self.path.learn(name);
+        }
+        self.path.tick(now_us, &mut self.out);
+        self.send()?;
+        if now_us - self.paged_us >= PAGE_US {
+            self.paged_us = now_us;
+            self.write_page();
+        }
+        Ok(())
+    }
+
+    /// Copies the counters where others can read them; a reader that is there now is not waited for.
+    fn write_page(&mut self) {
+        let Ok(mut page) = self.shared.pages[self.index].try_lock() else { return };
+        page.counts = self.path.counts().clone();
+        page.held = self.path.held();
+        page.stages = self.path.stages().clone();
+        page.gauges.clear();
+        page.gauges.extend(self.path.gauges());
+        page.residence_ns =
+            [0.5, 0.99, 0.999, 1.0].map(|quantile| self.residence.value_at_quantile(quantile));
+        page.transmit_full = self.transmit_full;
+    }
+
+    /// Drains what came already, gives up what waits, ends the flows.
+    fn stop(&mut self) {
+        let now_us = self.shared.now_us();
+        self.path.take_handed_over(&mut self.burst);
+        let _ = self.take_along(now_us);
+        self.path.shut_down(now_us, &mut self.out);
+        let _ = self.send();
+        self.write_page();
+    }
+}
+
+/// Uses the queues, unless they have been taken.
+fn with_queues<Q, R>(queues: &SharedQueues<Q>, use_them: impl FnOnce(&mut Vec<Q>) -> R) -> Result<R, Seized> {
+    let mut queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
+    queues.as_mut().map(use_them).ok_or(Seized)
+}
