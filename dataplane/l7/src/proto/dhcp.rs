@@ -11,7 +11,8 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe, ProbeInput, Step, Transport, Value,
+    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe, ProbeInput, Step,
+    Transport, Value,
 };
 
 /// RFC 2131, 3.
@@ -45,7 +46,8 @@ type Fields<'a> = ArrayVec<Field<'a>, 12>;
 
 impl Application for Dhcp {
     const NAME: &'static str = "dhcp";
-    const ABOUT: &'static str = "Dynamic Host Configuration Protocol for IPv4 and IPv6 (RFC 2131, RFC 8415)";
+    const ABOUT: &'static str =
+        "Dynamic Host Configuration Protocol for IPv4 and IPv6 (RFC 2131, RFC 8415)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
     const PORTS: &'static [u16] = &[67, 68, 546, 547];
     const FIELDS: &'static [FieldSpec] = &[
@@ -62,21 +64,50 @@ impl Application for Dhcp {
             condition: true,
             about: "Client's hardware address, as 02:00:5e:10:00:01 (RFC 2131 chaddr; RFC 8415 DUID)",
         },
-        field("hostname", FieldKind::Text, "Host name or client FQDN (RFC 2132, 3.14; RFC 4702; RFC 4704)"),
-        field("requested_address", FieldKind::Address, "Address asked for (RFC 2132, 9.1; RFC 8415, 21.6)"),
-        field("assigned_address", FieldKind::Address, "Address given (RFC 2131 yiaddr; RFC 8415, 21.6)"),
-        field("server_id", FieldKind::Address, "Server identifier (RFC 2132, 9.7)"),
-        field("vendor_class", FieldKind::Text, "Vendor class identifier (RFC 2132, 9.13)"),
-        field("transaction_id", FieldKind::Number, "Transaction id (RFC 2131 xid; RFC 8415, 8)"),
+        field(
+            "hostname",
+            FieldKind::Text,
+            "Host name or client FQDN (RFC 2132, 3.14; RFC 4702; RFC 4704)",
+        ),
+        field(
+            "requested_address",
+            FieldKind::Address,
+            "Address asked for (RFC 2132, 9.1; RFC 8415, 21.6)",
+        ),
+        field(
+            "assigned_address",
+            FieldKind::Address,
+            "Address given (RFC 2131 yiaddr; RFC 8415, 21.6)",
+        ),
+        field(
+            "server_id",
+            FieldKind::Address,
+            "Server identifier (RFC 2132, 9.7)",
+        ),
+        field(
+            "vendor_class",
+            FieldKind::Text,
+            "Vendor class identifier (RFC 2132, 9.13)",
+        ),
+        field(
+            "transaction_id",
+            FieldKind::Number,
+            "Transaction id (RFC 2131 xid; RFC 8415, 8)",
+        ),
     ];
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let version6 = PORTS_V6.contains(&input.server_port);
-        let known = |message: &[u8]| message.is_empty() || is_v4(message) || version6 && is_v6(message);
+        let known =
+            |message: &[u8]| message.is_empty() || is_v4(message) || version6 && is_v6(message);
         if input.to_server.is_empty() && input.to_client.is_empty() {
             return Probe::Unsure;
         }
-        if known(input.to_server) && known(input.to_client) { Probe::Certain } else { Probe::NotMine }
+        if known(input.to_server) && known(input.to_client) {
+            Probe::Certain
+        } else {
+            Probe::NotMine
+        }
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
@@ -106,7 +137,11 @@ fn is_v4(message: &[u8]) -> bool {
 
 fn version4(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
     let options = message.get(COOKIE_AT + 4..).unwrap_or_default();
-    let option = |wanted: u8| options4(options).find(|(code, _)| *code == wanted).map(|(_, value)| value);
+    let option = |wanted: u8| {
+        options4(options)
+            .find(|(code, _)| *code == wanted)
+            .map(|(_, value)| value)
+    };
     let address = |bytes: &[u8]| {
         let &[a, b, c, d] = bytes else { return None };
         let address = Ipv4Addr::new(a, b, c, d);
@@ -118,17 +153,28 @@ fn version4(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
         None => "bootp",
     };
     let length = usize::from(message.get(2).copied().unwrap_or_default()).min(6);
-    let mac = mac_text(message.get(HARDWARE_AT..HARDWARE_AT + length).unwrap_or_default());
+    let mac = mac_text(
+        message
+            .get(HARDWARE_AT..HARDWARE_AT + length)
+            .unwrap_or_default(),
+    );
     let mut fields = Fields::new();
     begin(&mut fields, 4, name, &mac);
     let hostname = option(12).or_else(|| option(81).and_then(|value| value.get(3..)));
     push_bytes(&mut fields, HOSTNAME, hostname);
     push_address(&mut fields, REQUESTED_ADDRESS, option(50).and_then(address));
-    push_address(&mut fields, ASSIGNED_ADDRESS, message.get(16..20).and_then(address));
+    push_address(
+        &mut fields,
+        ASSIGNED_ADDRESS,
+        message.get(16..20).and_then(address),
+    );
     push_address(&mut fields, SERVER_ID, option(54).and_then(address));
     push_bytes(&mut fields, VENDOR_CLASS, option(60));
     push_number(&mut fields, TRANSACTION_ID, message.get(4..8));
-    sink.event(&Event { kind, fields: &fields });
+    sink.event(&Event {
+        kind,
+        fields: &fields,
+    });
 }
 
 /// Walks (code, value), stopping at the end option or the first that does not fit.
@@ -161,7 +207,8 @@ fn is_v6(message: &[u8]) -> bool {
         let Some((code, value, tail)) = option6(rest) else {
             return false;
         };
-        identified |= matches!(code, 1 | 2) && (4..=130).contains(&value.len()) || code == RELAY_OPTION_V6;
+        identified |=
+            matches!(code, 1 | 2) && (4..=130).contains(&value.len()) || code == RELAY_OPTION_V6;
         rest = tail;
     }
     // An information request may do without identifiers.
@@ -171,7 +218,11 @@ fn is_v6(message: &[u8]) -> bool {
 fn option6(rest: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let (&[code_high, code_low, high, low], tail) = rest.split_first_chunk::<4>()?;
     let length = usize::from(u16::from_be_bytes([high, low]));
-    Some((u16::from_be_bytes([code_high, code_low]), tail.get(..length)?, tail.get(length..)?))
+    Some((
+        u16::from_be_bytes([code_high, code_low]),
+        tail.get(..length)?,
+        tail.get(length..)?,
+    ))
 }
 
 fn find6(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
@@ -188,7 +239,9 @@ fn version6(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
     // Policy cares for what the client asks, not for the envelopes around it.
     let mut inner = message;
     for _ in 0..RELAYS_MAX {
-        let relayed = matches!(inner.first(), Some(12 | 13)).then(|| inner.get(RELAY_HEADER_V6..)).flatten();
+        let relayed = matches!(inner.first(), Some(12 | 13))
+            .then(|| inner.get(RELAY_HEADER_V6..))
+            .flatten();
         match relayed.and_then(|options| find6(options, RELAY_OPTION_V6)) {
             Some(message) if !message.is_empty() => inner = message,
             _ => break,
@@ -198,22 +251,39 @@ fn version6(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
     let options = inner.get(4..).unwrap_or_default();
     let mac = match find6(options, 1) {
         // DUID-LLT and DUID-LL over Ethernet (RFC 8415, 11.2 and 11.4).
-        Some([0, 1, 0, 1, _, _, _, _, mac @ ..]) | Some([0, 3, 0, 1, mac @ ..]) if mac.len() == 6 => mac_text(mac),
+        Some([0, 1, 0, 1, _, _, _, _, mac @ ..]) | Some([0, 3, 0, 1, mac @ ..])
+            if mac.len() == 6 =>
+        {
+            mac_text(mac)
+        }
         _ => MacText::new(),
     };
     let mut name = [0; 255];
     let mut fields = Fields::new();
     begin(&mut fields, 6, message_type6(number), &mac);
-    let length = find6(options, 39).map_or(0, |value| domain_text(value.get(1..).unwrap_or_default(), &mut name));
-    push_bytes(&mut fields, HOSTNAME, name.get(..length).filter(|name| !name.is_empty()));
+    let length = find6(options, 39).map_or(0, |value| {
+        domain_text(value.get(1..).unwrap_or_default(), &mut name)
+    });
+    push_bytes(
+        &mut fields,
+        HOSTNAME,
+        name.get(..length).filter(|name| !name.is_empty()),
+    );
     let address = find6(options, 3)
         .and_then(|association| find6(association.get(12..)?, 5))
         .and_then(|value| value.first_chunk::<16>())
         .map(|bytes| IpAddr::V6(Ipv6Addr::from(*bytes)));
-    let index = if matches!(number, 2 | 7) { ASSIGNED_ADDRESS } else { REQUESTED_ADDRESS };
+    let index = if matches!(number, 2 | 7) {
+        ASSIGNED_ADDRESS
+    } else {
+        REQUESTED_ADDRESS
+    };
     push_address(&mut fields, index, address);
     push_number(&mut fields, TRANSACTION_ID, inner.get(1..4));
-    sink.event(&Event { kind, fields: &fields });
+    sink.event(&Event {
+        kind,
+        fields: &fields,
+    });
 }
 
 /// A domain name in DNS form as text (RFC 4704, 4.2); returns its length.
@@ -241,26 +311,47 @@ fn domain_text(mut rest: &[u8], out: &mut [u8; 255]) -> usize {
 }
 
 fn begin<'a>(fields: &mut Fields<'a>, version: u64, name: &'static str, mac: &'a MacText) {
-    fields.push(Field { index: VERSION, value: Value::Number(version) });
-    fields.push(Field { index: MESSAGE_TYPE, value: Value::Name(name) });
-    fields.push(Field { index: CLIENT_MAC, value: Value::Bytes(mac) });
+    fields.push(Field {
+        index: VERSION,
+        value: Value::Number(version),
+    });
+    fields.push(Field {
+        index: MESSAGE_TYPE,
+        value: Value::Name(name),
+    });
+    fields.push(Field {
+        index: CLIENT_MAC,
+        value: Value::Bytes(mac),
+    });
 }
 
 fn push_bytes<'a>(fields: &mut Fields<'a>, index: u8, value: Option<&'a [u8]>) {
     if let Some(value) = value {
-        fields.push(Field { index, value: Value::Bytes(value) });
+        fields.push(Field {
+            index,
+            value: Value::Bytes(value),
+        });
     }
 }
 
 fn push_address(fields: &mut Fields<'_>, index: u8, address: Option<IpAddr>) {
     if let Some(address) = address {
-        fields.push(Field { index, value: Value::Address(address) });
+        fields.push(Field {
+            index,
+            value: Value::Address(address),
+        });
     }
 }
 
 fn push_number(fields: &mut Fields<'_>, index: u8, bytes: Option<&[u8]>) {
-    let number = bytes.unwrap_or_default().iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
-    fields.push(Field { index, value: Value::Number(number) });
+    let number = bytes
+        .unwrap_or_default()
+        .iter()
+        .fold(0, |number, &byte| number << 8 | u64::from(byte));
+    fields.push(Field {
+        index,
+        value: Value::Number(number),
+    });
 }
 
 fn mac_text(bytes: &[u8]) -> MacText {
@@ -278,25 +369,66 @@ fn mac_text(bytes: &[u8]) -> MacText {
 
 fn message_type4(number: u8) -> &'static str {
     const NAMES: [&str; 19] = [
-        "other", "discover", "offer", "request", "decline", "ack", "nak", "release", "inform", "force-renew",
-        "lease-query", "lease-unassigned", "lease-unknown", "lease-active", "bulk-lease-query", "lease-query-done",
-        "active-lease-query", "lease-query-status", "tls",
+        "other",
+        "discover",
+        "offer",
+        "request",
+        "decline",
+        "ack",
+        "nak",
+        "release",
+        "inform",
+        "force-renew",
+        "lease-query",
+        "lease-unassigned",
+        "lease-unknown",
+        "lease-active",
+        "bulk-lease-query",
+        "lease-query-done",
+        "active-lease-query",
+        "lease-query-status",
+        "tls",
     ];
     NAMES.get(usize::from(number)).copied().unwrap_or("other")
 }
 
 fn message_type6(number: u8) -> &'static str {
     const NAMES: [&str; 24] = [
-        "other", "solicit", "advertise", "request", "confirm", "renew", "rebind", "reply", "release", "decline",
-        "reconfigure", "information-request", "relay-forward", "relay-reply", "lease-query", "lease-query-reply",
-        "lease-query-done", "lease-query-data", "reconfigure-request", "reconfigure-reply", "dhcpv4-query",
-        "dhcpv4-response", "active-lease-query", "tls",
+        "other",
+        "solicit",
+        "advertise",
+        "request",
+        "confirm",
+        "renew",
+        "rebind",
+        "reply",
+        "release",
+        "decline",
+        "reconfigure",
+        "information-request",
+        "relay-forward",
+        "relay-reply",
+        "lease-query",
+        "lease-query-reply",
+        "lease-query-done",
+        "lease-query-data",
+        "reconfigure-request",
+        "reconfigure-reply",
+        "dhcpv4-query",
+        "dhcpv4-response",
+        "active-lease-query",
+        "tls",
     ];
     NAMES.get(usize::from(number)).copied().unwrap_or("other")
 }
 
 const fn field(name: &'static str, kind: FieldKind, about: &'static str) -> FieldSpec {
-    FieldSpec { name, kind, condition: false, about }
+    FieldSpec {
+        name,
+        kind,
+        condition: false,
+        about,
+    }
 }
 
 #[cfg(test)]
@@ -322,13 +454,22 @@ mod tests {
 
     fn tell(message: &[u8]) -> String {
         let mut told = Told(Vec::new());
-        assert_eq!(Dhcp.parse(Direction::ToServer, message, &mut told), Step::Consumed(message.len()));
+        assert_eq!(
+            Dhcp.parse(Direction::ToServer, message, &mut told),
+            Step::Consumed(message.len())
+        );
         told.0.concat()
     }
 
     fn probe(to_server: &[u8], server_port: u16) -> Probe {
         let transport = Transport::Udp;
-        Dhcp::probe(&ProbeInput { to_server, to_client: &[], from_start: true, server_port, transport })
+        Dhcp::probe(&ProbeInput {
+            to_server,
+            to_client: &[],
+            from_start: true,
+            server_port,
+            transport,
+        })
     }
 
     fn discover() -> Vec<u8> {
@@ -375,7 +516,13 @@ mod tests {
     fn options_that_run_over_the_end_are_left_out() {
         let mut message = discover();
         message.truncate(COOKIE_AT + 4 + 3 + 5);
-        assert_eq!(tell(&message), "version=4 message_type=discover client_mac=02:00:5e:10:00:01 transaction_id=258");
-        assert!(matches!(Dhcp.parse(Direction::ToServer, &[1, 1], &mut Told(Vec::new())), Step::Violation(_)));
+        assert_eq!(
+            tell(&message),
+            "version=4 message_type=discover client_mac=02:00:5e:10:00:01 transaction_id=258"
+        );
+        assert!(matches!(
+            Dhcp.parse(Direction::ToServer, &[1, 1], &mut Told(Vec::new())),
+            Step::Violation(_)
+        ));
     }
 }

@@ -7,7 +7,8 @@
 use weir_wire::Direction;
 
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe, ProbeInput, Step, Transport, Value,
+    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe, ProbeInput, Step,
+    Transport, Value,
 };
 
 /// Type, code, checksum and four bytes of message.
@@ -34,7 +35,12 @@ impl Application for Icmp {
             condition: true,
             about: "Message type: echo-request, destination-unreachable, … (IANA ICMP and ICMPv6 parameters)",
         },
-        FieldSpec { name: "code", kind: FieldKind::Number, condition: true, about: "Code (RFC 792, RFC 4443)" },
+        FieldSpec {
+            name: "code",
+            kind: FieldKind::Number,
+            condition: true,
+            about: "Code (RFC 792, RFC 4443)",
+        },
         FieldSpec {
             name: "id",
             kind: FieldKind::Number,
@@ -51,33 +57,57 @@ impl Application for Icmp {
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let plausible = |message: &[u8]| {
-            message.is_empty() || message.len() >= HEADER && matches!(kind(message), Some((_, most)) if code(message) <= most)
+            message.is_empty()
+                || message.len() >= HEADER
+                    && matches!(kind(message), Some((_, most)) if code(message) <= most)
         };
         if input.to_server.is_empty() && input.to_client.is_empty() {
             return Probe::Unsure;
         }
-        if plausible(input.to_server) && plausible(input.to_client) { Probe::Certain } else { Probe::NotMine }
+        if plausible(input.to_server) && plausible(input.to_client) {
+            Probe::Certain
+        } else {
+            Probe::NotMine
+        }
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        let Some((&[_, code, _, _, id_high, id_low, sequence_high, sequence_low], _)) = input.split_first_chunk::<HEADER>()
+        let Some((&[_, code, _, _, id_high, id_low, sequence_high, sequence_low], _)) =
+            input.split_first_chunk::<HEADER>()
         else {
             return Step::Violation("icmp: message without its header");
         };
         let name = kind(input).map_or("other", |(name, _)| name);
-        let numbered = name.starts_with("echo") || name.starts_with("timestamp") || name.starts_with("extended-echo");
+        let numbered = name.starts_with("echo")
+            || name.starts_with("timestamp")
+            || name.starts_with("extended-echo");
         let fields = [
-            Field { index: TYPE, value: Value::Name(name) },
-            Field { index: CODE, value: Value::Number(code.into()) },
-            Field { index: ID, value: Value::Number(u16::from_be_bytes([id_high, id_low]).into()) },
-            Field { index: SEQUENCE, value: Value::Number(u16::from_be_bytes([sequence_high, sequence_low]).into()) },
+            Field {
+                index: TYPE,
+                value: Value::Name(name),
+            },
+            Field {
+                index: CODE,
+                value: Value::Number(code.into()),
+            },
+            Field {
+                index: ID,
+                value: Value::Number(u16::from_be_bytes([id_high, id_low]).into()),
+            },
+            Field {
+                index: SEQUENCE,
+                value: Value::Number(u16::from_be_bytes([sequence_high, sequence_low]).into()),
+            },
         ];
         let count = if numbered { 4 } else { 2 };
         let kind = match direction {
             Direction::ToServer => EventKind::Request,
             Direction::ToClient => EventKind::Response,
         };
-        sink.event(&Event { kind, fields: fields.get(..count).unwrap_or_default() });
+        sink.event(&Event {
+            kind,
+            fields: fields.get(..count).unwrap_or_default(),
+        });
         Step::Consumed(input.len())
     }
 
@@ -156,14 +186,25 @@ mod tests {
 
     impl EventSink for Told {
         fn event(&mut self, event: &Event<'_>) {
-            let values = event.fields.iter().map(|field| format!("{:?}", field.value)).collect::<Vec<_>>().join(" ");
+            let values = event
+                .fields
+                .iter()
+                .map(|field| format!("{:?}", field.value))
+                .collect::<Vec<_>>()
+                .join(" ");
             self.0.push(format!("{:?} {values}", event.kind));
         }
     }
 
     fn probe(to_server: &[u8]) -> Probe {
         let transport = Transport::Icmp;
-        Icmp::probe(&ProbeInput { to_server, to_client: &[], from_start: true, server_port: 0, transport })
+        Icmp::probe(&ProbeInput {
+            to_server,
+            to_client: &[],
+            from_start: true,
+            server_port: 0,
+            transport,
+        })
     }
 
     #[test]
@@ -178,8 +219,15 @@ mod tests {
     #[test]
     fn families_are_told_apart_by_the_quoted_packet() {
         let mut told = Told(Vec::new());
-        for message in [[3, 1, 0, 0, 0, 0, 0, 0, 0x45], [3, 1, 0, 0, 0, 0, 0, 0, 0x60], [8, 0, 0, 0, 1, 2, 0, 5, 0]] {
-            assert_eq!(Icmp.parse(Direction::ToServer, &message, &mut told), Step::Consumed(9));
+        for message in [
+            [3, 1, 0, 0, 0, 0, 0, 0, 0x45],
+            [3, 1, 0, 0, 0, 0, 0, 0, 0x60],
+            [8, 0, 0, 0, 1, 2, 0, 5, 0],
+        ] {
+            assert_eq!(
+                Icmp.parse(Direction::ToServer, &message, &mut told),
+                Step::Consumed(9)
+            );
         }
         assert_eq!(
             told.0,
@@ -189,6 +237,9 @@ mod tests {
                 "Request Name(\"echo-request\") Number(0) Number(258) Number(5)",
             ]
         );
-        assert!(matches!(Icmp.parse(Direction::ToServer, &[8], &mut told), Step::Violation(_)));
+        assert!(matches!(
+            Icmp.parse(Direction::ToServer, &[8], &mut told),
+            Step::Violation(_)
+        ));
     }
 }

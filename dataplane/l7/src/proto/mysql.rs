@@ -174,7 +174,7 @@ impl Application for Mysql {
             "statement",
             "Kind of each statement: SELECT, INSERT, …; also of a prepared one when it runs, and of a command that does the same as one (INIT_DB: USE)",
         ),
-        condition(
+        text(
             "query",
             "Text of the command, at most its first 4,096 bytes",
         ),
@@ -223,8 +223,8 @@ impl Application for Mysql {
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
         match (self.phase, direction) {
             (Phase::Tls, _) => Step::Becomes("tls"),
-            (_, Direction::ToServer) => self.from_client(input, sink),
-            (_, Direction::ToClient) => self.from_server(input, sink),
+            (_, Direction::ToServer) => self.client_bytes(input, sink),
+            (_, Direction::ToClient) => self.server_bytes(input, sink),
         }
     }
 }

@@ -7,8 +7,8 @@
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
+    Probe, ProbeInput, Step, Transport, Value,
 };
 
 const PORT: u16 = 123;
@@ -28,7 +28,11 @@ const STRATUM: u8 = 2;
 const OPERATION: u8 = 3;
 
 /// First bytes of versions 1 to 4, whatever the leap indicator.
-const FIRST: ByteSet = ByteSet::NONE.and_range(0x08, 0x27).and_range(0x48, 0x67).and_range(0x88, 0xa7).and_range(0xc8, 0xe7);
+const FIRST: ByteSet = ByteSet::NONE
+    .and_range(0x08, 0x27)
+    .and_range(0x48, 0x67)
+    .and_range(0x88, 0xa7)
+    .and_range(0xc8, 0xe7);
 
 /// The parser: every packet stands alone.
 #[derive(Default)]
@@ -40,14 +44,24 @@ impl Application for Ntp {
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
     const PORTS: &'static [u16] = &[PORT];
     const FIELDS: &'static [FieldSpec] = &[
-        FieldSpec { name: "version", kind: FieldKind::Number, condition: false, about: "Version (RFC 5905, 7.3)" },
+        FieldSpec {
+            name: "version",
+            kind: FieldKind::Number,
+            condition: false,
+            about: "Version (RFC 5905, 7.3)",
+        },
         FieldSpec {
             name: "mode",
             kind: FieldKind::Text,
             condition: true,
             about: "Mode: client, server, symmetric-active, symmetric-passive, broadcast, control, private (RFC 5905, 7.3)",
         },
-        FieldSpec { name: "stratum", kind: FieldKind::Number, condition: false, about: "Stratum (RFC 5905, 7.3)" },
+        FieldSpec {
+            name: "stratum",
+            kind: FieldKind::Number,
+            condition: false,
+            about: "Stratum (RFC 5905, 7.3)",
+        },
         FieldSpec {
             name: "operation",
             kind: FieldKind::Number,
@@ -55,17 +69,24 @@ impl Application for Ntp {
             about: "Operation of a control message (RFC 9327, 2), or request code of a private one (42: monlist)",
         },
     ];
-    const OPENINGS: Openings = Openings { to_server: FIRST, to_client: FIRST };
+    const OPENINGS: Openings = Openings {
+        to_server: FIRST,
+        to_client: FIRST,
+    };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let (question, answer) = (input.to_server, input.to_client);
         if question.is_empty() && answer.is_empty() {
             return Probe::Unsure;
         }
-        if !(question.is_empty() || plausible(question)) || !(answer.is_empty() || plausible(answer)) {
+        if !(question.is_empty() || plausible(question))
+            || !(answer.is_empty() || plausible(answer))
+        {
             return Probe::NotMine;
         }
-        if question.first().is_some_and(|first| first & 7 == 4) || answer.first().is_some_and(|first| first & 7 == 3) {
+        if question.first().is_some_and(|first| first & 7 == 4)
+            || answer.first().is_some_and(|first| first & 7 == 3)
+        {
             return Probe::NotMine;
         }
         if input.server_port == PORT {
@@ -91,20 +112,38 @@ impl Application for Ntp {
             return Step::Violation("ntp: packet without its header");
         }
         let last = match mode {
-            MODE_CONTROL => Field { index: OPERATION, value: Value::Number((second & 31).into()) },
-            MODE_PRIVATE => Field { index: OPERATION, value: Value::Number(fourth.into()) },
-            _ => Field { index: STRATUM, value: Value::Number(second.into()) },
+            MODE_CONTROL => Field {
+                index: OPERATION,
+                value: Value::Number((second & 31).into()),
+            },
+            MODE_PRIVATE => Field {
+                index: OPERATION,
+                value: Value::Number(fourth.into()),
+            },
+            _ => Field {
+                index: STRATUM,
+                value: Value::Number(second.into()),
+            },
         };
         let fields = [
-            Field { index: VERSION, value: Value::Number((first >> 3 & 7).into()) },
-            Field { index: MODE, value: Value::Name(mode_name(mode)) },
+            Field {
+                index: VERSION,
+                value: Value::Number((first >> 3 & 7).into()),
+            },
+            Field {
+                index: MODE,
+                value: Value::Name(mode_name(mode)),
+            },
             last,
         ];
         let kind = match direction {
             Direction::ToServer => EventKind::Request,
             Direction::ToClient => EventKind::Response,
         };
-        sink.event(&Event { kind, fields: &fields });
+        sink.event(&Event {
+            kind,
+            fields: &fields,
+        });
         Step::Consumed(input.len())
     }
 
@@ -147,14 +186,19 @@ fn plausible(packet: &[u8]) -> bool {
             // Poll and precision are powers of two in seconds; simple clients leave them zero.
             let poll = (-8..=17).contains(&third.cast_signed());
             let precision = (-40..=10).contains(&fourth.cast_signed());
-            second <= 16 && poll && precision && tail_plausible(version, packet.get(HEADER..).unwrap_or_default())
+            second <= 16
+                && poll
+                && precision
+                && tail_plausible(version, packet.get(HEADER..).unwrap_or_default())
         }
         MODE_CONTROL => {
             let count = match packet.get(10..12) {
                 Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
                 _ => return false,
             };
-            matches!(second & 31, 0..=12 | 31) && count <= 468 && packet.len() >= CONTROL_HEADER + count
+            matches!(second & 31, 0..=12 | 31)
+                && count <= 468
+                && packet.len() >= CONTROL_HEADER + count
         }
         MODE_PRIVATE => matches!(third, 0 | 2 | 3) && fourth <= 46,
         _ => false,
@@ -195,7 +239,13 @@ mod tests {
     }
 
     fn probe(to_server: &[u8], to_client: &[u8], server_port: u16) -> Probe {
-        Ntp::probe(&ProbeInput { to_server, to_client, from_start: true, server_port, transport: Transport::Udp })
+        Ntp::probe(&ProbeInput {
+            to_server,
+            to_client,
+            from_start: true,
+            server_port,
+            transport: Transport::Udp,
+        })
     }
 
     #[test]
@@ -219,9 +269,18 @@ mod tests {
         let mut odd = packet(0x23, 0).to_vec();
         odd.extend([0; 7]);
         assert_eq!(probe(&odd, &[], 123), Probe::NotMine);
-        assert_eq!(probe(&[0x16, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], &[], 123), Probe::Certain);
-        assert_eq!(probe(&[0x17, 0, 3, 42, 0, 0, 0, 0], &[], 123), Probe::Certain);
-        assert_eq!(probe(&[0x17, 0, 3, 42, 0, 0, 0, 0], &[], 124), Probe::NotMine);
+        assert_eq!(
+            probe(&[0x16, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], &[], 123),
+            Probe::Certain
+        );
+        assert_eq!(
+            probe(&[0x17, 0, 3, 42, 0, 0, 0, 0], &[], 123),
+            Probe::Certain
+        );
+        assert_eq!(
+            probe(&[0x17, 0, 3, 42, 0, 0, 0, 0], &[], 124),
+            Probe::NotMine
+        );
     }
 
     #[test]

@@ -7,8 +7,8 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
+    Probe, ProbeInput, Step, Transport, Value,
 };
 
 /// Longest command name that is read; Redis has none above 20.
@@ -57,28 +57,51 @@ enum Length {
 
 impl Application for Redis {
     const NAME: &'static str = "redis";
-    const ABOUT: &'static str = "Redis serialization protocol, versions 2 and 3 (redis.io, protocol specification)";
+    const ABOUT: &'static str =
+        "Redis serialization protocol, versions 2 and 3 (redis.io, protocol specification)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[6379];
     const FIELDS: &'static [FieldSpec] = &[
-        field("command", true, "Command in upper case (redis.io, commands)"),
-        field("key", true, "First argument, at most 512 bytes: the key of most commands"),
-        field("user", true, "User of the last AUTH or HELLO with a name, whether or not it succeeded"),
+        field(
+            "command",
+            true,
+            "Command in upper case (redis.io, commands)",
+        ),
+        field(
+            "key",
+            true,
+            "First argument, at most 512 bytes: the key of most commands",
+        ),
+        field(
+            "user",
+            true,
+            "User of the last AUTH or HELLO with a name, whether or not it succeeded",
+        ),
         field("error", false, "Error reply (RESP simple and bulk errors)"),
         field("protocol", false, "Protocol version asked for with HELLO"),
     ];
     const OPENINGS: Openings = Openings {
-        to_server: ByteSet::of(b"*").and_range(b'A', b'Z').and_range(b'a', b'z'),
+        to_server: ByteSet::of(b"*")
+            .and_range(b'A', b'Z')
+            .and_range(b'a', b'z'),
         to_client: ByteSet::of(b"+-:$*_#,(!=%~>|"),
     };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         if input.to_server.is_empty() {
             let silent = input.to_client.is_empty() || !input.from_start;
-            return if silent { Probe::Unsure } else { Probe::NotMine };
+            return if silent {
+                Probe::Unsure
+            } else {
+                Probe::NotMine
+            };
         }
         // Picked up, the server's bytes may begin within a reply.
-        let reply = if input.from_start { probe_reply(input.to_client) } else { Probe::Unsure };
+        let reply = if input.from_start {
+            probe_reply(input.to_client)
+        } else {
+            Probe::Unsure
+        };
         match (probe_command(input.to_server), reply) {
             (_, Probe::NotMine) => Probe::NotMine,
             (Inquiry::Array, _) => Probe::Certain,
@@ -124,16 +147,22 @@ impl Redis {
 
     fn array(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
         let (count, mut at) = match length(input, b'*') {
-            Length::Read { number, used } if number <= ARGUMENTS_MAX as i64 => (number.max(0).unsigned_abs(), used),
+            Length::Read { number, used } if number <= ARGUMENTS_MAX as i64 => {
+                (number.max(0).unsigned_abs(), used)
+            }
             Length::Partial => return Step::Incomplete,
             _ => return Step::Violation("redis: array without a count"),
         };
-        let mut command = Command { words: ArrayVec::new() };
+        let mut command = Command {
+            words: ArrayVec::new(),
+        };
         // Words are read ahead while they are short; the rest is skipped by its lengths.
         let ahead = usize::try_from(count).unwrap_or(WORDS).min(WORDS);
         for place in 0..ahead {
             let (size, used) = match length(input.get(at..).unwrap_or_default(), b'$') {
-                Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => (number as usize, used),
+                Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => {
+                    (number as usize, used)
+                }
                 Length::Partial => return Step::Incomplete,
                 _ => return Step::Violation("redis: argument without a length"),
             };
@@ -159,15 +188,32 @@ impl Redis {
     }
 
     fn inline(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        let Some(end) = input.iter().take(INLINE_MAX).position(|&byte| byte == b'\n') else {
-            return if input.len() < INLINE_MAX { Step::Incomplete } else { Step::Violation("redis: line too long") };
+        let Some(end) = input
+            .iter()
+            .take(INLINE_MAX)
+            .position(|&byte| byte == b'\n')
+        else {
+            return if input.len() < INLINE_MAX {
+                Step::Incomplete
+            } else {
+                Step::Violation("redis: line too long")
+            };
         };
         let line = input.get(..end).unwrap_or_default();
-        let words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty()).take(WORDS);
-        let command = Command { words: words.collect() };
+        let words = line
+            .split(|byte| byte.is_ascii_whitespace())
+            .filter(|word| !word.is_empty())
+            .take(WORDS);
+        let command = Command {
+            words: words.collect(),
+        };
         // The server would take quotes and escapes off a command's name; no honest client uses them.
         let honest = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\');
-        if command.words.first().is_some_and(|word| word.len() > COMMAND_MAX || !word.iter().all(honest)) {
+        if command
+            .words
+            .first()
+            .is_some_and(|word| word.len() > COMMAND_MAX || !word.iter().all(honest))
+        {
             return Step::Violation("redis: no command");
         }
         if !command.words.is_empty() {
@@ -177,8 +223,12 @@ impl Redis {
     }
 
     fn tell(&mut self, command: &Command<'_>, sink: &mut dyn EventSink) {
-        let name: ArrayVec<u8, COMMAND_MAX> =
-            command.word(0).iter().take(COMMAND_MAX).map(u8::to_ascii_uppercase).collect();
+        let name: ArrayVec<u8, COMMAND_MAX> = command
+            .word(0)
+            .iter()
+            .take(COMMAND_MAX)
+            .map(u8::to_ascii_uppercase)
+            .collect();
         self.replicating |= matches!(name.as_slice(), b"SYNC" | b"PSYNC" | b"MONITOR");
         let mut protocol: &[u8] = &[];
         match name.as_slice() {
@@ -196,13 +246,28 @@ impl Redis {
         let secret = matches!(name.as_slice(), b"AUTH" | b"HELLO");
         let key = if secret { &[][..] } else { command.word(1) };
         let fields = [
-            Field { index: COMMAND, value: Value::Bytes(&name) },
-            Field { index: KEY, value: Value::Bytes(key.get(..KEY_MAX).unwrap_or(key)) },
-            Field { index: USER, value: Value::Bytes(&self.user) },
-            Field { index: PROTOCOL, value: Value::Bytes(protocol) },
+            Field {
+                index: COMMAND,
+                value: Value::Bytes(&name),
+            },
+            Field {
+                index: KEY,
+                value: Value::Bytes(key.get(..KEY_MAX).unwrap_or(key)),
+            },
+            Field {
+                index: USER,
+                value: Value::Bytes(&self.user),
+            },
+            Field {
+                index: PROTOCOL,
+                value: Value::Bytes(protocol),
+            },
         ];
         let count = if protocol.is_empty() { 3 } else { 4 };
-        sink.event(&Event { kind: EventKind::Request, fields: fields.get(..count).unwrap_or_default() });
+        sink.event(&Event {
+            kind: EventKind::Request,
+            fields: fields.get(..count).unwrap_or_default(),
+        });
     }
 
     fn log_in(&mut self, user: &[u8]) {
@@ -218,19 +283,27 @@ impl Redis {
             return Step::Done;
         }
         match input.first() {
-            Some(b'$' | b'=' | b'!') => match length(input, input.first().copied().unwrap_or_default()) {
-                // RESP2's nil.
-                Length::Read { number: -1, used } => Step::Consumed(used),
-                Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => {
-                    bulk_reply(input, number.unsigned_abs(), used, sink)
+            Some(b'$' | b'=' | b'!') => {
+                match length(input, input.first().copied().unwrap_or_default()) {
+                    // RESP2's nil.
+                    Length::Read { number: -1, used } => Step::Consumed(used),
+                    Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => {
+                        bulk_reply(input, number.unsigned_abs(), used, sink)
+                    }
+                    Length::Partial => Step::Incomplete,
+                    _ => Step::Done,
                 }
-                Length::Partial => Step::Incomplete,
-                _ => Step::Done,
-            },
+            }
             // Aggregates: their members follow and are read like replies of their own.
-            Some(b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' | b'*' | b'%' | b'~' | b'>' | b'|') => {
+            Some(
+                b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(' | b'*' | b'%' | b'~' | b'>' | b'|',
+            ) => {
                 let Some(end) = input.iter().take(LINE_MAX).position(|&byte| byte == b'\n') else {
-                    return if input.len() < LINE_MAX { Step::Incomplete } else { Step::Done };
+                    return if input.len() < LINE_MAX {
+                        Step::Incomplete
+                    } else {
+                        Step::Done
+                    };
                 };
                 if let Some((b'-', line)) = input.get(..end).and_then(|line| line.split_first()) {
                     error(line.strip_suffix(b"\r").unwrap_or(line), sink);
@@ -268,7 +341,13 @@ impl Command<'_> {
 }
 
 fn error(message: &[u8], sink: &mut dyn EventSink) {
-    sink.event(&Event { kind: EventKind::Response, fields: &[Field { index: ERROR, value: Value::Bytes(message) }] });
+    sink.event(&Event {
+        kind: EventKind::Response,
+        fields: &[Field {
+            index: ERROR,
+            value: Value::Bytes(message),
+        }],
+    });
 }
 
 /// Reads `<mark><number>\r\n`.
@@ -279,17 +358,33 @@ fn length(input: &[u8], mark: u8) -> Length {
     if first != mark {
         return Length::Bad;
     }
-    let Some(end) = rest.iter().take(LENGTH_LINE_MAX).position(|&byte| byte == b'\r') else {
-        let digits = rest.iter().all(|&byte| byte.is_ascii_digit() || byte == b'-');
-        return if digits && rest.len() < LENGTH_LINE_MAX { Length::Partial } else { Length::Bad };
+    let Some(end) = rest
+        .iter()
+        .take(LENGTH_LINE_MAX)
+        .position(|&byte| byte == b'\r')
+    else {
+        let digits = rest
+            .iter()
+            .all(|&byte| byte.is_ascii_digit() || byte == b'-');
+        return if digits && rest.len() < LENGTH_LINE_MAX {
+            Length::Partial
+        } else {
+            Length::Bad
+        };
     };
     match rest.get(end + 1) {
         Some(b'\n') => {}
         Some(_) => return Length::Bad,
         None => return Length::Partial,
     }
-    let number = rest.get(..end).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|text| text.parse().ok());
-    number.map_or(Length::Bad, |number| Length::Read { number, used: end + 3 })
+    let number = rest
+        .get(..end)
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .and_then(|text| text.parse().ok());
+    number.map_or(Length::Bad, |number| Length::Read {
+        number,
+        used: end + 3,
+    })
 }
 
 enum Inquiry {
@@ -304,31 +399,55 @@ fn probe_command(input: &[u8]) -> Inquiry {
         return probe_array(input);
     }
     let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
-        let text = input.len() < 256 && input.iter().all(|&byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\r'));
-        return if text { Inquiry::Partial } else { Inquiry::Other };
+        let text = input.len() < 256
+            && input
+                .iter()
+                .all(|&byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\r'));
+        return if text {
+            Inquiry::Partial
+        } else {
+            Inquiry::Other
+        };
     };
     let line = input.get(..end).unwrap_or_default();
-    let word = line.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
-    let known = INLINE_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known));
-    if known { Inquiry::Inline } else { Inquiry::Other }
+    let word = line
+        .split(|byte| byte.is_ascii_whitespace())
+        .next()
+        .unwrap_or_default();
+    let known = INLINE_WORDS
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known));
+    if known {
+        Inquiry::Inline
+    } else {
+        Inquiry::Other
+    }
 }
 
 fn probe_array(input: &[u8]) -> Inquiry {
     let at = match length(input, b'*') {
-        Length::Read { number: 1..=1_048_576, used } => used,
+        Length::Read {
+            number: 1..=1_048_576,
+            used,
+        } => used,
         Length::Partial => return Inquiry::Partial,
         _ => return Inquiry::Other,
     };
     let rest = input.get(at..).unwrap_or_default();
     let (size, used) = match length(rest, b'$') {
-        Length::Read { number: number @ 1..=32, used } => (number.unsigned_abs() as usize, used),
+        Length::Read {
+            number: number @ 1..=32,
+            used,
+        } => (number.unsigned_abs() as usize, used),
         Length::Partial => return Inquiry::Partial,
         _ => return Inquiry::Other,
     };
     let rest = rest.get(used..).unwrap_or_default();
     let word = rest.get(..size).unwrap_or(rest);
     // Modules name theirs "JSON.GET".
-    let plausible = word.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    let plausible = word
+        .iter()
+        .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
     match rest.get(size..).unwrap_or_default() {
         _ if !plausible || !word.first().is_none_or(u8::is_ascii_alphabetic) => Inquiry::Other,
         [b'\r', b'\n', ..] => Inquiry::Array,
@@ -338,9 +457,35 @@ fn probe_array(input: &[u8]) -> Inquiry {
 }
 
 const INLINE_WORDS: &[&[u8]] = &[
-    b"PING", b"AUTH", b"HELLO", b"INFO", b"SET", b"GET", b"DEL", b"SELECT", b"CONFIG", b"KEYS", b"COMMAND", b"CLIENT",
-    b"EXISTS", b"EXPIRE", b"INCR", b"FLUSHALL", b"FLUSHDB", b"SLAVEOF", b"REPLICAOF", b"DBSIZE", b"SAVE", b"BGSAVE",
-    b"ECHO", b"MONITOR", b"EVAL", b"MODULE", b"SCAN", b"TYPE", b"TTL",
+    b"PING",
+    b"AUTH",
+    b"HELLO",
+    b"INFO",
+    b"SET",
+    b"GET",
+    b"DEL",
+    b"SELECT",
+    b"CONFIG",
+    b"KEYS",
+    b"COMMAND",
+    b"CLIENT",
+    b"EXISTS",
+    b"EXPIRE",
+    b"INCR",
+    b"FLUSHALL",
+    b"FLUSHDB",
+    b"SLAVEOF",
+    b"REPLICAOF",
+    b"DBSIZE",
+    b"SAVE",
+    b"BGSAVE",
+    b"ECHO",
+    b"MONITOR",
+    b"EVAL",
+    b"MODULE",
+    b"SCAN",
+    b"TYPE",
+    b"TTL",
 ];
 
 fn probe_reply(input: &[u8]) -> Probe {
@@ -351,27 +496,43 @@ fn probe_reply(input: &[u8]) -> Probe {
     match first {
         b'+' | b'-' => {
             let line = rest.split(|&byte| byte == b'\r').next().unwrap_or_default();
-            let text = line.iter().all(|&byte| byte == b' ' || byte.is_ascii_graphic() || byte >= 0x80);
+            let text = line
+                .iter()
+                .all(|&byte| byte == b' ' || byte.is_ascii_graphic() || byte >= 0x80);
             // POP3 and others answer "+OK …" and "-ERR …" too: the first word must be Redis's own.
-            let own = [&b"+PONG\r\n"[..], b"+OK\r\n", b"-NOAUTH ", b"-ERR unknown command", b"-WRONGPASS ", b"-DENIED "];
+            let own = [
+                &b"+PONG\r\n"[..],
+                b"+OK\r\n",
+                b"-NOAUTH ",
+                b"-ERR unknown command",
+                b"-WRONGPASS ",
+                b"-DENIED ",
+            ];
             match own.iter().any(|own| input.starts_with(own)) {
                 true => Probe::Certain,
                 false if text => Probe::Unsure,
                 false => Probe::NotMine,
             }
         }
-        b':' | b'$' | b'*' | b'%' | b'~' | b'>' | b'=' | b'!' | b'|' => match length(input, first) {
-            Length::Read { .. } => Probe::Certain,
-            Length::Partial => Probe::Unsure,
-            Length::Bad => Probe::NotMine,
-        },
+        b':' | b'$' | b'*' | b'%' | b'~' | b'>' | b'=' | b'!' | b'|' => {
+            match length(input, first) {
+                Length::Read { .. } => Probe::Certain,
+                Length::Partial => Probe::Unsure,
+                Length::Bad => Probe::NotMine,
+            }
+        }
         b'_' | b'#' | b',' | b'(' if whole || rest.len() < 64 => Probe::Unsure,
         _ => Probe::NotMine,
     }
 }
 
 const fn field(name: &'static str, condition: bool, about: &'static str) -> FieldSpec {
-    FieldSpec { name, kind: FieldKind::Text, condition, about }
+    FieldSpec {
+        name,
+        kind: FieldKind::Text,
+        condition,
+        about,
+    }
 }
 
 #[cfg(test)]
@@ -392,7 +553,13 @@ mod tests {
 
     fn probe(to_server: &[u8], to_client: &[u8]) -> Probe {
         let transport = Transport::Tcp;
-        Redis::probe(&ProbeInput { to_server, to_client, from_start: true, server_port: 3306, transport })
+        Redis::probe(&ProbeInput {
+            to_server,
+            to_client,
+            from_start: true,
+            server_port: 3306,
+            transport,
+        })
     }
 
     /// Feeds `stream` in pieces of `cut`, as the engine would.
@@ -421,7 +588,10 @@ mod tests {
         assert_eq!(probe(b"*2\r\n:3\r\n", b""), Probe::NotMine);
         assert_eq!(probe(b"PING\r\n", b""), Probe::Unsure);
         assert_eq!(probe(b"PING\r\n", b"+PONG\r\n"), Probe::Certain);
-        assert_eq!(probe(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n"), Probe::NotMine);
+        assert_eq!(
+            probe(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n"),
+            Probe::NotMine
+        );
         assert_eq!(probe(b"", b"+OK POP3 ready\r\n"), Probe::NotMine);
     }
 
@@ -430,11 +600,24 @@ mod tests {
         let mut stream = b"*3\r\n$3\r\nset\r\n$1\r\nk\r\n$3000\r\n".to_vec();
         stream.extend([b'x'; 3000]);
         stream.extend(b"\r\n*1\r\n$4\r\nPING\r\nget k\r\n\r\n*0\r\n");
-        stream.extend(b"*3\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$6\r\nsecret\r\n*2\r\n$3\r\nGET\r\n$1\r\nz\r\n");
+        stream.extend(
+            b"*3\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$6\r\nsecret\r\n*2\r\n$3\r\nGET\r\n$1\r\nz\r\n",
+        );
         stream.extend(b"*5\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$1\r\np\r\n");
-        let expected = ["SET|k|", "PING||", "GET|k|", "AUTH||ann", "GET|z|ann", "HELLO||bob|3"];
+        let expected = [
+            "SET|k|",
+            "PING||",
+            "GET|k|",
+            "AUTH||ann",
+            "GET|z|ann",
+            "HELLO||bob|3",
+        ];
         for cut in [1, 2, 7, 100, stream.len()] {
-            assert_eq!(tell(Direction::ToServer, &stream, cut), expected, "cut {cut}");
+            assert_eq!(
+                tell(Direction::ToServer, &stream, cut),
+                expected,
+                "cut {cut}"
+            );
         }
     }
 
@@ -442,15 +625,26 @@ mod tests {
     fn errors_are_told_and_values_skipped() {
         let stream = b"+OK\r\n$5\r\n-ERR!\r\n*2\r\n:1\r\n$-1\r\n-WRONGTYPE x\r\n!3\r\nbad\r\n_\r\n%1\r\n+a\r\n#t\r\n";
         for cut in [1, 3, stream.len()] {
-            assert_eq!(tell(Direction::ToClient, stream, cut), ["WRONGTYPE x", "bad"]);
+            assert_eq!(
+                tell(Direction::ToClient, stream, cut),
+                ["WRONGTYPE x", "bad"]
+            );
         }
     }
 
     #[test]
     fn hidden_names_are_refused() {
         let mut told = Told(Vec::new());
-        for bytes in [&b"\"FLUSHALL\"\r\n"[..], b"\x16\x03\x01\n", b"*1\r\n:1\r\n", b"*1\r\n$99\r\n"] {
-            assert!(matches!(Redis::default().parse(Direction::ToServer, bytes, &mut told), Step::Violation(_)));
+        for bytes in [
+            &b"\"FLUSHALL\"\r\n"[..],
+            b"\x16\x03\x01\n",
+            b"*1\r\n:1\r\n",
+            b"*1\r\n$99\r\n",
+        ] {
+            assert!(matches!(
+                Redis::default().parse(Direction::ToServer, bytes, &mut told),
+                Step::Violation(_)
+            ));
         }
     }
 }

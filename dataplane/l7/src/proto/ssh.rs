@@ -6,8 +6,8 @@
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
+    Probe, ProbeInput, Step, Transport, Value,
 };
 
 /// RFC 4253, 4.2: with carriage return and line feed.
@@ -57,14 +57,38 @@ impl Application for Ssh {
     const PORTS: &'static [u16] = &[22];
     const FIELDS: &'static [FieldSpec] = &[
         text("side", "Who sent it: client or server"),
-        text("version", "Protocol version of the identification string (RFC 4253, 4.2)"),
-        text("software", "Software version of the identification string (RFC 4253, 4.2)"),
-        text("comment", "Comment of the identification string (RFC 4253, 4.2)"),
-        text("kex_algorithms", "Key exchange algorithms offered, by preference (RFC 4253, 7.1)"),
-        text("host_key_algorithms", "Host key algorithms offered (RFC 4253, 7.1)"),
-        text("encryption_algorithms", "Ciphers offered for what this side sends (RFC 4253, 7.1)"),
-        text("mac_algorithms", "Integrity algorithms offered for what this side sends (RFC 4253, 7.1)"),
-        text("compression_algorithms", "Compression offered for what this side sends (RFC 4253, 7.1)"),
+        text(
+            "version",
+            "Protocol version of the identification string (RFC 4253, 4.2)",
+        ),
+        text(
+            "software",
+            "Software version of the identification string (RFC 4253, 4.2)",
+        ),
+        text(
+            "comment",
+            "Comment of the identification string (RFC 4253, 4.2)",
+        ),
+        text(
+            "kex_algorithms",
+            "Key exchange algorithms offered, by preference (RFC 4253, 7.1)",
+        ),
+        text(
+            "host_key_algorithms",
+            "Host key algorithms offered (RFC 4253, 7.1)",
+        ),
+        text(
+            "encryption_algorithms",
+            "Ciphers offered for what this side sends (RFC 4253, 7.1)",
+        ),
+        text(
+            "mac_algorithms",
+            "Integrity algorithms offered for what this side sends (RFC 4253, 7.1)",
+        ),
+        text(
+            "compression_algorithms",
+            "Compression offered for what this side sends (RFC 4253, 7.1)",
+        ),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"S"),
@@ -99,7 +123,11 @@ impl Side {
         let ours = input.starts_with(b"SSH-");
         let limit = if ours { IDENTIFICATION_MAX } else { LINE_MAX };
         let Some(end) = input.iter().take(limit).position(|&byte| byte == b'\n') else {
-            return if input.len() < limit { Step::Incomplete } else { Step::Violation("ssh: line too long") };
+            return if input.len() < limit {
+                Step::Incomplete
+            } else {
+                Step::Violation("ssh: line too long")
+            };
         };
         let line = input.get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -124,7 +152,11 @@ impl Side {
         tell(fields.get(..count).unwrap_or_default(), sink);
         // SSH 1 has other packets: only its name is read.
         let second = version == b"2.0" || version == b"1.99";
-        self.stage = if second { Stage::Packets } else { Stage::Encrypted };
+        self.stage = if second {
+            Stage::Packets
+        } else {
+            Stage::Encrypted
+        };
         Step::Consumed(end + 1)
     }
 
@@ -203,11 +235,16 @@ fn greeting(input: &[u8]) -> Probe {
         }
         rest = tail;
     }
-    if rest.len() <= LINE_MAX && printable(rest) { Probe::Unsure } else { Probe::NotMine }
+    if rest.len() <= LINE_MAX && printable(rest) {
+        Probe::Unsure
+    } else {
+        Probe::NotMine
+    }
 }
 
 fn printable(line: &[u8]) -> bool {
-    line.iter().all(|&byte| byte >= b' ' && byte != 0x7f || byte == b'\t' || byte == b'\r')
+    line.iter()
+        .all(|&byte| byte >= b' ' && byte != 0x7f || byte == b'\t' || byte == b'\r')
 }
 
 fn split(input: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
@@ -216,20 +253,38 @@ fn split(input: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn side_field(direction: Direction) -> Field<'static> {
-    let name = if direction == Direction::ToServer { "client" } else { "server" };
-    Field { index: SIDE, value: Value::Name(name) }
+    let name = if direction == Direction::ToServer {
+        "client"
+    } else {
+        "server"
+    };
+    Field {
+        index: SIDE,
+        value: Value::Name(name),
+    }
 }
 
 fn bytes(index: u8, value: &[u8]) -> Field<'_> {
-    Field { index, value: Value::Bytes(value) }
+    Field {
+        index,
+        value: Value::Bytes(value),
+    }
 }
 
 fn tell(fields: &[Field<'_>], sink: &mut dyn EventSink) {
-    sink.event(&Event { kind: EventKind::Session, fields });
+    sink.event(&Event {
+        kind: EventKind::Session,
+        fields,
+    });
 }
 
 const fn text(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec { name, kind: FieldKind::Text, condition: false, about }
+    FieldSpec {
+        name,
+        kind: FieldKind::Text,
+        condition: false,
+        about,
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +305,13 @@ mod tests {
 
     fn probe(to_server: &[u8], to_client: &[u8]) -> Probe {
         let transport = Transport::Tcp;
-        Ssh::probe(&ProbeInput { to_server, to_client, from_start: true, server_port: 2222, transport })
+        Ssh::probe(&ProbeInput {
+            to_server,
+            to_client,
+            from_start: true,
+            server_port: 2222,
+            transport,
+        })
     }
 
     #[test]
@@ -259,7 +320,10 @@ mod tests {
         assert_eq!(probe(b"SSH-", b""), Probe::Unsure);
         assert_eq!(probe(b"SSH-3.0-x", b""), Probe::NotMine);
         assert_eq!(probe(b"GET / HTTP/1.1", b"SSH-2.0-x"), Probe::NotMine);
-        assert_eq!(probe(b"", b"Welcome\r\nto this\r\nSSH-2.0-OpenSSH\r\n"), Probe::Certain);
+        assert_eq!(
+            probe(b"", b"Welcome\r\nto this\r\nSSH-2.0-OpenSSH\r\n"),
+            Probe::Certain
+        );
         assert_eq!(probe(b"", b"220 mail ESMTP\r\n"), Probe::Unsure);
         assert_eq!(probe(b"", b"\x4a\x00\x00\x00\x0a"), Probe::NotMine);
     }
@@ -291,7 +355,13 @@ mod tests {
             }
         }
         assert_eq!(at, stream.len() - 40);
-        assert_eq!(told.0, ["Name(\"server\") 2.0 OpenSSH_9.2p1 Debian-2", "Name(\"server\") kex key s2c m2 z2"]);
+        assert_eq!(
+            told.0,
+            [
+                "Name(\"server\") 2.0 OpenSSH_9.2p1 Debian-2",
+                "Name(\"server\") kex key s2c m2 z2"
+            ]
+        );
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Statements {
 /// The table's name, unless a keyword stands in its place (`INTO TABLE t` names it later).
 fn table(text: &[u8]) -> Option<&[u8]> {
     let name = identifier(text)?;
-    let keywords: [&[u8]; 4] = [b"TABLE", b"IF", b"ONLY", b"LATERAL"];
+    let keywords: [&[u8]; 5] = [b"TABLE", b"IF", b"ONLY", b"LATERAL", b"STDIN"];
     (!keywords.iter().any(|word| name.eq_ignore_ascii_case(word))).then_some(name)
 }
 

@@ -70,7 +70,7 @@ fn known(code: u8) -> Option<(&'static str, Option<&'static str>)> {
 }
 
 impl Mysql {
-    pub(super) fn from_client(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+    pub(super) fn client_bytes(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
         if self.client.left > 0 {
             return self.scan_on(input, sink);
         }
@@ -96,7 +96,7 @@ impl Mysql {
             // Sent without waiting for the login's outcome.
             (Phase::Login, 0) if self.can(capability::COMPRESS | capability::COMPRESS_ZSTD) => {
                 self.phase = Phase::Compressed;
-                return self.from_client(input, sink);
+                return self.client_bytes(input, sink);
             }
             (Phase::Commands | Phase::Login, 0) => {}
             (Phase::PickedUp, 0) => {}

@@ -61,7 +61,7 @@ fn greeting_probe(input: &[u8]) -> Probe {
                 };
             };
             // Connection number, eight bytes of salt, a zero byte.
-            let long_enough = length >= version.len() + 15;
+            let long_enough = length > version.len() + 14;
             match behind.get(12) {
                 _ if !plausible || version.is_empty() || !long_enough => Probe::NotMine,
                 Some(0) => Probe::Certain,
@@ -99,7 +99,7 @@ fn login_probe(input: &[u8]) -> Probe {
 fn picked_up(input: &ProbeInput<'_>) -> Probe {
     let query = match header(input.to_server) {
         Some((length, 0)) => match input.to_server.get(HEADER..) {
-            Some([3 | 0x16, text @ ..]) if text.len() + 1 <= length => {
+            Some([3 | 0x16, text @ ..]) if text.len() < length => {
                 let text = text.trim_ascii_start();
                 let word = text
                     .split(|byte| !byte.is_ascii_alphabetic())

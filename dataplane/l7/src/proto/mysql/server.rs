@@ -18,7 +18,7 @@ const EOF_BELOW: usize = 9;
 const PROGRESS: u16 = 0xffff;
 
 impl Mysql {
-    pub(super) fn from_server(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+    pub(super) fn server_bytes(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
         if matches!(self.phase, Phase::Compressed | Phase::PickedUp) || self.asked.lost() {
             self.settle_database();
             return Step::Done;

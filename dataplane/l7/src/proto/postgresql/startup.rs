@@ -1,0 +1,222 @@
+//! Recognition and the untyped packets that a connection begins with.
+
+use super::{
+    APPLICATION_NAME, DATABASE, Encryption, MESSAGE_MAX, Name, Phase, Postgresql, USER, bytes,
+    header, until_zero,
+};
+use crate::sql::Kind;
+use crate::{Event, EventKind, EventSink, Probe, ProbeInput, Step};
+
+/// MAX_STARTUP_PACKET_LENGTH.
+const STARTUP_MAX: usize = 10_000;
+/// Length and code.
+const HEAD: usize = 8;
+
+const VERSION_2: u32 = 2;
+const VERSION_3: u32 = 3;
+const CANCEL: u32 = 80_877_102;
+const SSL: u32 = 80_877_103;
+const GSS: u32 = 80_877_104;
+
+/// TLS's handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
+    if input.to_server.is_empty() {
+        let silent = input.to_client.is_empty() || !input.from_start;
+        return if silent {
+            Probe::Unsure
+        } else {
+            Probe::NotMine
+        };
+    }
+    if input.to_server.first() == Some(&0) {
+        return probe_startup(input.to_server);
+    }
+    if input.from_start {
+        return Probe::NotMine;
+    }
+    match (probe_query(input.to_server), probe_answer(input.to_client)) {
+        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
+        (Probe::Certain, Probe::Certain) => Probe::Certain,
+        _ => Probe::Unsure,
+    }
+}
+
+fn probe_startup(input: &[u8]) -> Probe {
+    let Some((length, code)) = head(input) else {
+        return if input.get(1).is_none_or(|&byte| byte == 0) {
+            Probe::Unsure
+        } else {
+            Probe::NotMine
+        };
+    };
+    match (code, code >> 16) {
+        (SSL | GSS, _) if length == HEAD => Probe::Certain,
+        (CANCEL, _) if (16..=HEAD + 4 + 256).contains(&length) => Probe::Certain,
+        (_, VERSION_3) if (HEAD + 7..=STARTUP_MAX).contains(&length) && code & 0xffff < 16 => {
+            let end = input.len().min(length);
+            probe_parameters(input.get(HEAD..end).unwrap_or_default(), end == length)
+        }
+        _ => Probe::NotMine,
+    }
+}
+
+/// Pairs of texts, of which one is the user.
+fn probe_parameters(mut rest: &[u8], whole: bool) -> Probe {
+    let partial = if whole { Probe::NotMine } else { Probe::Unsure };
+    for _ in 0..64 {
+        if rest.is_empty() {
+            return partial;
+        }
+        let name = rest.split(|&byte| byte == 0).next().unwrap_or_default();
+        if name.is_empty()
+            || !name
+                .iter()
+                .all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+        {
+            return Probe::NotMine;
+        }
+        let Some((_, (value, tail))) =
+            until_zero(rest).and_then(|(name, tail)| Some((name, until_zero(tail)?)))
+        else {
+            return partial;
+        };
+        if name == b"user" {
+            return if value.is_empty() {
+                Probe::NotMine
+            } else {
+                Probe::Certain
+            };
+        }
+        rest = tail;
+    }
+    Probe::NotMine
+}
+
+/// In the middle of a connection: a query whose first word is known.
+fn probe_query(input: &[u8]) -> Probe {
+    let Some((kind, length)) = header(input) else {
+        return Probe::Unsure;
+    };
+    let body = input.get(super::HEADER..).unwrap_or_default();
+    let text = match kind {
+        b'Q' => Some(body),
+        b'P' => until_zero(body).map(|(_, text)| text),
+        _ => return Probe::NotMine,
+    };
+    let text = text.unwrap_or_default().trim_ascii_start();
+    let word = text
+        .split(|byte| !byte.is_ascii_alphabetic())
+        .next()
+        .unwrap_or_default();
+    let mut upper = [0; 16];
+    let known = upper.get_mut(..word.len()).is_some_and(|upper| {
+        upper.copy_from_slice(word);
+        upper.make_ascii_uppercase();
+        Kind::of_word(upper).is_some()
+    });
+    let sized = (7..MESSAGE_MAX).contains(&length) && (kind == b'P' || input.len() <= length);
+    if known && sized {
+        Probe::Certain
+    } else {
+        Probe::NotMine
+    }
+}
+
+/// Whole messages up to ReadyForQuery.
+fn probe_answer(mut input: &[u8]) -> Probe {
+    while let Some((kind, length)) = header(input) {
+        if !b"123CDEINSTZnstAGHdcWV".contains(&kind) || !(5..MESSAGE_MAX).contains(&length) {
+            return Probe::NotMine;
+        }
+        let Some(message) = input.get(..length) else {
+            return Probe::Unsure;
+        };
+        if let [b'Z', 0, 0, 0, 5, status] = message {
+            return if b"ITE".contains(status) {
+                Probe::Certain
+            } else {
+                Probe::NotMine
+            };
+        }
+        input = input.get(length..).unwrap_or_default();
+    }
+    Probe::Unsure
+}
+
+fn head(input: &[u8]) -> Option<(usize, u32)> {
+    let (&[a, b, c, d, e, f, g, h], _) = input.split_first_chunk::<HEAD>()?;
+    Some((
+        u32::from_be_bytes([a, b, c, d]) as usize,
+        u32::from_be_bytes([e, f, g, h]),
+    ))
+}
+
+impl Postgresql {
+    /// The client's packets before its messages.
+    pub(super) fn startup(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        match input.first() {
+            Some(0) => {}
+            // The server's consent may reach us behind the handshake it allows.
+            Some(&TLS_HANDSHAKE) if self.offered == Some(Encryption::Tls) => {
+                self.phase = Phase::Tls;
+                return Step::Becomes("tls");
+            }
+            // Picked up in the middle.
+            _ => {
+                self.phase = Phase::Messages;
+                return self.client_bytes(input, sink);
+            }
+        }
+        let Some((length, code)) = head(input) else {
+            return Step::Incomplete;
+        };
+        if !(HEAD..=STARTUP_MAX).contains(&length) {
+            return Step::Violation("postgresql: startup packet length out of bounds");
+        }
+        let Some(packet) = input.get(HEAD..length) else {
+            return Step::Incomplete;
+        };
+        match (code, code >> 16) {
+            (SSL, _) => self.offered = Some(Encryption::Tls),
+            (GSS, _) => self.offered = Some(Encryption::Gss),
+            (CANCEL, _) | (_, VERSION_2) => self.phase = Phase::Over,
+            (_, VERSION_3) => self.parameters(packet, sink),
+            _ => return Step::Violation("postgresql: unknown protocol version"),
+        }
+        Step::Consumed(length)
+    }
+
+    fn parameters(&mut self, mut rest: &[u8], sink: &mut dyn EventSink) {
+        let (mut user, mut database, mut application) = (&[][..], &[][..], &[][..]);
+        while let Some((key, tail)) = until_zero(rest) {
+            let Some((value, tail)) = until_zero(tail) else {
+                break;
+            };
+            match key {
+                b"user" => user = value,
+                b"database" => database = value,
+                b"application_name" => application = value,
+                _ => {}
+            }
+            rest = tail;
+        }
+        if database.is_empty() {
+            database = user;
+        }
+        self.user = Name::try_from(user).unwrap_or_default();
+        self.database = Name::try_from(database).unwrap_or_default();
+        self.phase = Phase::Messages;
+        let fields = [
+            bytes(USER, user),
+            bytes(DATABASE, database),
+            bytes(APPLICATION_NAME, application),
+        ];
+        let count = if application.is_empty() { 2 } else { 3 };
+        sink.event(&Event {
+            kind: EventKind::Session,
+            fields: fields.get(..count).unwrap_or_default(),
+        });
+    }
+}
