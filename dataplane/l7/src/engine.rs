@@ -133,6 +133,8 @@ struct Side {
     kept: Buffer,
     /// Bytes to come that nobody wants.
     skip: u64,
+    /// Bytes lost while probing, before the first kept one.
+    lost: u64,
     done: bool,
 }
 
@@ -261,8 +263,12 @@ impl Engine {
         };
         match session.phase {
             Phase::Probing => {
-                let kept = &mut session.sides[direction as usize].kept;
-                self.pool.release(kept);
+                let side = &mut session.sides[direction as usize];
+                side.lost = side
+                    .lost
+                    .saturating_add(side.kept.len() as u64)
+                    .saturating_add(length);
+                self.pool.release(&mut side.kept);
                 session.from_start = false;
             }
             Phase::Parsing => {

@@ -60,16 +60,16 @@ impl Turn<'_> {
         (&[], self.pool.append(kept, &bytes[..room]))
     }
 
-    /// A stream that was picked up in the middle: the parser must find the next message itself.
+    /// A stream whose beginning was not seen: the parser must find the next message itself.
     fn begin_parsing(&mut self) {
         let session = &mut *self.reader.session;
         session.phase = Phase::Parsing;
-        if session.transport == Transport::Tcp && !session.from_start {
-            let both = [Direction::ToServer, Direction::ToClient];
-            if !both
-                .into_iter()
-                .all(|direction| session.parser.gap(direction, 0))
-            {
+        if session.transport != Transport::Tcp || session.from_start {
+            return;
+        }
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let lost = session.side(direction).lost;
+            if !session.parser.gap(direction, lost) {
                 session.phase = Phase::Over;
             }
         }

@@ -198,8 +198,9 @@ impl Application for Http {
             self.server.phase = Phase::Over;
         }
         if length == 0 || direction == Direction::ToServer {
+            // A line begins where a stream is picked up, hardly where bytes were lost.
             *self.side(direction) = Side {
-                phase: Phase::Resync(true),
+                phase: Phase::Resync(length == 0),
                 scanned: 0,
             };
         }
@@ -371,7 +372,8 @@ impl Http {
         }
     }
 
-    /// Looks for a first line: at the front, or behind any line end.
+    /// Looks for a first line: at the front, or behind any line end. Within a body that holds a
+    /// whole request it finds that one: only a tap that loses packets comes here.
     fn resync(
         &mut self,
         direction: Direction,

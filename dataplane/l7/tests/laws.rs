@@ -1,0 +1,445 @@
+//! The laws that hold for every application, run over every row of the registry.
+
+mod common;
+
+use common::{Heard, Listener, Sample};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use weir_l7::{AppId, Confidence, Engine, Probe, ProbeInput, Transport, registry};
+use weir_wire::Direction;
+
+type Pieces<'a> = Vec<(Direction, &'a [u8])>;
+
+fn runner(cases: u32) -> TestRunner {
+    TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    })
+}
+
+fn whole(sample: &Sample) -> Pieces<'_> {
+    sample
+        .pieces
+        .iter()
+        .map(|(direction, piece)| (*direction, piece.as_slice()))
+        .collect()
+}
+
+/// The pieces of a stream, cut at these offsets of the whole conversation.
+fn cut<'a>(sample: &'a Sample, offsets: &[usize]) -> Pieces<'a> {
+    let mut pieces = Pieces::new();
+    let mut start = 0;
+    for (direction, piece) in &sample.pieces {
+        let mut last = 0;
+        for at in 1..piece.len() {
+            if offsets.contains(&(start + at)) {
+                pieces.push((*direction, &piece[last..at]));
+                last = at;
+            }
+        }
+        pieces.push((*direction, &piece[last..]));
+        start += piece.len();
+    }
+    pieces
+}
+
+fn length(sample: &Sample) -> usize {
+    sample.pieces.iter().map(|(_, piece)| piece.len()).sum()
+}
+
+fn streams() -> Vec<Sample> {
+    common::all()
+        .into_iter()
+        .filter(|sample| sample.transport == Transport::Tcp)
+        .collect()
+}
+
+#[test]
+fn every_sample_gives_its_events() {
+    for sample in common::all() {
+        let heard = common::hear_whole(&sample);
+        if std::env::var_os("UPDATE_SAMPLES").is_some() {
+            common::update(&sample, &heard);
+            continue;
+        }
+        let name = sample.path.display();
+        assert_eq!(heard.identification.app, Some(sample.ends_as), "{name}");
+        assert_eq!(
+            heard.identification.confidence,
+            Confidence::Content,
+            "{name}"
+        );
+        let began_as = heard.identification.carried.or(heard.identification.app);
+        assert_eq!(began_as, Some(sample.app), "{name}");
+        assert_eq!(heard.events, sample.events, "{name}");
+        assert_eq!(heard.violation, sample.violation, "{name}");
+    }
+}
+
+#[test]
+fn every_application_has_samples() {
+    for row in registry::applications() {
+        assert!(!common::of(row.id).is_empty(), "{}: no samples", row.name);
+    }
+}
+
+fn assert_same(sample: &Sample, pieces: &Pieces<'_>, expected: &Heard) {
+    let heard = common::hear(sample, pieces, false);
+    let lengths: Vec<_> = pieces.iter().map(|(_, piece)| piece.len()).collect();
+    let name = sample.path.display();
+    assert_eq!(
+        heard.events, expected.events,
+        "{name} in pieces of {lengths:?}"
+    );
+    assert_eq!(
+        heard.violation, expected.violation,
+        "{name} in pieces of {lengths:?}"
+    );
+    assert_eq!(
+        heard.identification.app, expected.identification.app,
+        "{name} in {lengths:?}"
+    );
+}
+
+#[test]
+fn any_cut_in_two_gives_the_same_events() {
+    for sample in streams() {
+        let expected = common::hear_whole(&sample);
+        // Of a long one every so many, since most cuts are alike.
+        for at in (1..length(&sample)).step_by(1 + length(&sample) / 2_048) {
+            assert_same(&sample, &cut(&sample, &[at]), &expected);
+        }
+    }
+}
+
+#[test]
+fn byte_by_byte_gives_the_same_events() {
+    for sample in streams() {
+        let every: Vec<_> = (1..length(&sample)).collect();
+        assert_same(&sample, &cut(&sample, &every), &common::hear_whole(&sample));
+    }
+}
+
+#[test]
+fn any_chunking_gives_the_same_events() {
+    for sample in streams() {
+        let expected = common::hear_whole(&sample);
+        let offsets = prop::collection::vec(1..length(&sample).max(2), 1..12);
+        runner(24)
+            .run(&offsets, |offsets| {
+                assert_same(&sample, &cut(&sample, &offsets), &expected);
+                Ok(())
+            })
+            .expect("the same events");
+    }
+}
+
+#[test]
+fn what_need_not_be_fed_is_not_needed() {
+    for sample in streams() {
+        let expected = common::hear_whole(&sample);
+        for size in [1, 7, 1460] {
+            let pieces: Pieces<'_> = whole(&sample)
+                .into_iter()
+                .flat_map(|(direction, piece)| {
+                    piece.chunks(size).map(move |chunk| (direction, chunk))
+                })
+                .collect();
+            let heard = common::hear(&sample, &pieces, true);
+            assert_eq!(heard.events, expected.events, "{}", sample.path.display());
+        }
+    }
+}
+
+/// Where every first byte of both sides was seen, nobody else may be certain at any point.
+#[test]
+fn nobody_is_certain_on_anothers_sample() {
+    for sample in common::all() {
+        let mut seen: [Vec<u8>; 2] = Default::default();
+        for (direction, piece) in &sample.pieces {
+            let side = *direction as usize;
+            if sample.transport != Transport::Tcp {
+                seen[side].clear();
+            }
+            let before = seen[side].len();
+            seen[side].extend_from_slice(piece);
+            let ends: Vec<_> = match sample.transport {
+                Transport::Tcp => (before + 1..=seen[side].len()).collect(),
+                _ => vec![seen[side].len()],
+            };
+            for end in ends {
+                let mut sides = [seen[0].as_slice(), seen[1].as_slice()];
+                sides[side] = &sides[side][..end];
+                assert_nobody_else(&sample, sides);
+            }
+            if seen[side].len() > 2_048 {
+                break;
+            }
+        }
+    }
+}
+
+fn assert_nobody_else(sample: &Sample, [to_server, to_client]: [&[u8]; 2]) {
+    for row in registry::applications() {
+        let carried = row.transports.contains(&sample.transport);
+        if row.id == sample.app || !carried {
+            continue;
+        }
+        for from_start in [true, false] {
+            let input = ProbeInput {
+                to_server,
+                to_client,
+                from_start,
+                server_port: sample.port,
+                transport: sample.transport,
+            };
+            assert_ne!(
+                registry::probe(row.id, &input),
+                Probe::Certain,
+                "{} is certain on {} (from start: {from_start}) after {} and {} bytes",
+                row.name,
+                sample.path.display(),
+                to_server.len(),
+                to_client.len(),
+            );
+        }
+    }
+}
+
+/// What a hostile peer may do to a conversation.
+#[derive(Clone, Debug)]
+enum Harm {
+    Flip(usize, u8),
+    Cut(usize, usize),
+    Repeat(usize, usize),
+    Insert(usize, Vec<u8>),
+    Turn(usize),
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    let at = any::<usize>;
+    prop_oneof![
+        (at(), any::<u8>()).prop_map(|(at, byte)| Harm::Flip(at, byte)),
+        (at(), 1..64_usize).prop_map(|(at, length)| Harm::Cut(at, length)),
+        (at(), 1..64_usize).prop_map(|(at, length)| Harm::Repeat(at, length)),
+        (at(), prop::collection::vec(any::<u8>(), 1..32))
+            .prop_map(|(at, bytes)| Harm::Insert(at, bytes)),
+        at().prop_map(Harm::Turn),
+    ]
+}
+
+fn harmed(sample: &Sample, harms: &[Harm]) -> Vec<(Direction, Vec<u8>)> {
+    let mut pieces = sample.pieces.clone();
+    let count = pieces.len().max(1);
+    for harm in harms {
+        let (at, harm) = match harm {
+            Harm::Flip(at, _)
+            | Harm::Cut(at, _)
+            | Harm::Repeat(at, _)
+            | Harm::Insert(at, _)
+            | Harm::Turn(at) => (*at, harm),
+        };
+        let Some((direction, piece)) = pieces.get_mut(at % count) else {
+            continue;
+        };
+        let place = at / count % piece.len().max(1);
+        let end = |length: usize| (place + length).min(piece.len());
+        match harm {
+            Harm::Flip(_, byte) => piece
+                .iter_mut()
+                .skip(place)
+                .take(1)
+                .for_each(|old| *old ^= byte),
+            Harm::Cut(_, length) => drop(piece.drain(place..end(*length))),
+            Harm::Repeat(_, length) => {
+                let again = piece[place..end(*length)].to_vec();
+                piece.splice(place..place, again);
+            }
+            Harm::Insert(_, bytes) => drop(piece.splice(place..place, bytes.iter().copied())),
+            Harm::Turn(_) => *direction = direction.reverse(),
+        }
+    }
+    pieces
+}
+
+/// More bytes may settle what was unsure, but never take back what was said: else how a stream
+/// is cut would decide what it is.
+#[test]
+fn probes_never_take_back() {
+    for sample in streams() {
+        runner(16)
+            .run(&prop::collection::vec(harm(), 0..4), |harms| {
+                let mut seen: [Vec<u8>; 2] = Default::default();
+                let mut said = vec![Probe::Unsure; registry::applications().len()];
+                for (direction, piece) in harmed(&sample, &harms) {
+                    for byte in piece.iter().take(2_048) {
+                        seen[direction as usize].push(*byte);
+                        for (row, before) in registry::applications().iter().zip(&mut said) {
+                            *before = next(row, &sample, &seen, *before);
+                        }
+                    }
+                }
+                Ok(())
+            })
+            .expect("nothing taken back");
+    }
+}
+
+fn next(
+    row: &registry::ApplicationInfo,
+    sample: &Sample,
+    seen: &[Vec<u8>; 2],
+    before: Probe,
+) -> Probe {
+    let input = ProbeInput {
+        to_server: &seen[0],
+        to_client: &seen[1],
+        from_start: true,
+        server_port: 1,
+        transport: Transport::Tcp,
+    };
+    if before == Probe::Certain {
+        // The engine asks no more.
+        return before;
+    }
+    let now = registry::probe(row.id, &input);
+    assert!(
+        before == Probe::Unsure || now == before,
+        "{}: {before:?}, then {now:?} with to_server=\"{}\" to_client=\"{}\" ({})",
+        row.name,
+        seen[0].escape_ascii(),
+        seen[1].escape_ascii(),
+        sample.path.display(),
+    );
+    now
+}
+
+#[test]
+fn no_bytes_harm_a_parser() {
+    for sample in common::all() {
+        let harms = (prop::collection::vec(harm(), 1..6), 1..200_usize);
+        runner(64)
+            .run(&harms, |(harms, size)| {
+                let pieces = harmed(&sample, &harms);
+                let one: Pieces<'_> = pieces
+                    .iter()
+                    .map(|(way, piece)| (*way, piece.as_slice()))
+                    .collect();
+                common::hear(&sample, &one, false);
+                let many: Pieces<'_> = one
+                    .iter()
+                    .flat_map(|(way, piece)| piece.chunks(size).map(|chunk| (*way, chunk)))
+                    .collect();
+                if sample.transport == Transport::Tcp {
+                    assert_same(&sample, &many, &common::hear(&sample, &one, false));
+                }
+                Ok(())
+            })
+            .expect("no harm");
+    }
+}
+
+/// Parsers are also entered directly, as after a change of application: with any bytes at all.
+#[test]
+fn no_bytes_harm_a_parser_from_its_first() {
+    let bytes = prop::collection::vec(
+        (any::<bool>(), prop::collection::vec(any::<u8>(), 0..300)),
+        1..6,
+    );
+    for row in registry::applications() {
+        let Some(sample) = common::of(row.id).pop() else {
+            continue;
+        };
+        runner(64)
+            .run(&bytes, |pieces| {
+                let mut script = whole(&sample);
+                script.truncate(2);
+                for (to_server, piece) in &pieces {
+                    let way = if *to_server {
+                        Direction::ToServer
+                    } else {
+                        Direction::ToClient
+                    };
+                    script.push((way, piece));
+                }
+                common::hear(&sample, &script, false);
+                Ok(())
+            })
+            .expect("no harm");
+    }
+}
+
+/// With bytes lost, what is told is still true: a part of what is told without the loss.
+#[test]
+fn a_gap_hides_but_never_lies() {
+    for sample in streams() {
+        let whole = common::hear_whole(&sample);
+        if whole.violation.is_some() {
+            // What follows a violation is not told, whether it is true or not.
+            continue;
+        }
+        let gaps = (1..length(&sample).max(2), 1..400_usize, 1..40_usize);
+        runner(96)
+            .run(&gaps, |(at, lost, size)| {
+                let heard = hear_with_gap(&sample, at, lost, size);
+                let mut left = whole.events.clone();
+                for event in heard {
+                    let Some(found) = left.iter().position(|other| *other == event) else {
+                        panic!(
+                            "{}: a gap of {lost} at {at}: {event}",
+                            sample.path.display()
+                        );
+                    };
+                    left.swap_remove(found);
+                }
+                Ok(())
+            })
+            .expect("no lie");
+    }
+}
+
+fn hear_with_gap(sample: &Sample, at: usize, lost: usize, size: usize) -> Vec<String> {
+    let mut engine = Engine::new(common::limits());
+    let id = engine.open(sample.transport, 1, true).expect("a session");
+    let mut listener = Listener::default();
+    let mut start = 0;
+    for (direction, piece) in &sample.pieces {
+        let from = at.saturating_sub(start).min(piece.len());
+        let until = (at + lost).saturating_sub(start).min(piece.len());
+        for chunk in piece[..from].chunks(size) {
+            engine.data(id, *direction, chunk, &mut listener);
+        }
+        if until > from {
+            engine.gap(id, *direction, (until - from) as u64);
+        }
+        for chunk in piece[until..].chunks(size) {
+            engine.data(id, *direction, chunk, &mut listener);
+        }
+        start += piece.len();
+    }
+    listener.events
+}
+
+#[test]
+fn names_and_numbers_are_unique_and_plain() {
+    let rows = registry::applications();
+    for (index, row) in rows.iter().enumerate() {
+        assert!(
+            row.name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        );
+        assert!(
+            rows[..index]
+                .iter()
+                .all(|other| other.id < row.id && other.name != row.name)
+        );
+        assert_eq!(registry::by_name(row.name), Some(row.id));
+        assert_eq!(AppId::from_number(row.id.number()), Some(row.id));
+        for (field, spec) in row.fields.iter().enumerate() {
+            let found = registry::field(&format!("{}.{}", row.name, spec.name)).expect("a field");
+            assert_eq!((found.app, usize::from(found.index)), (row.id, field));
+        }
+    }
+}
