@@ -20,7 +20,7 @@ const LIBRARIES: [&str; 6] = [
 ];
 
 /// Functions with a symbol of their own in libdpdk, and those of shim.c.
-const FUNCTIONS: [&str; 44] = [
+const FUNCTIONS: [&str; 34] = [
     "rte_dev_name",
     "rte_dev_probe",
     "rte_dev_remove",
@@ -29,7 +29,6 @@ const FUNCTIONS: [&str; 44] = [
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_dev_close",
     "rte_eth_dev_configure",
-    "rte_eth_dev_get_mtu",
     "rte_eth_dev_get_name_by_port",
     "rte_eth_dev_info_get",
     "rte_eth_dev_is_valid_port",
@@ -42,7 +41,6 @@ const FUNCTIONS: [&str; 44] = [
     "rte_eth_link_get_nowait",
     "rte_eth_macaddr_get",
     "rte_eth_promiscuous_enable",
-    "rte_eth_promiscuous_get",
     "rte_eth_rx_queue_setup",
     "rte_eth_stats_get",
     "rte_eth_tx_queue_setup",
@@ -57,14 +55,6 @@ const FUNCTIONS: [&str; 44] = [
     "rte_thread_register",
     "rte_thread_unregister",
     "weir_.*",
-    "rte_version",
-    "rte_eth_rx_offload_name",
-    "rte_eth_dev_rss_hash_conf_get",
-    "rte_eth_allmulticast_enable",
-    "rte_eth_stats_reset",
-    "rte_mempool_in_use_count",
-    "rte_vdev_init",
-    "rte_vdev_uninit",
 ];
 
 /// Only ever behind a pointer; their fields are read by the offsets in shim.h, which hold in every
@@ -141,9 +131,7 @@ fn write_bindings(flags: &[String]) {
         .header("shim/shim.h")
         .clang_args(flags)
         .allowlist_function(format!("^({})$", FUNCTIONS.join("|")))
-        .allowlist_var(
-            "^(WEIR|RTE_ETH_NAME_MAX_LEN|RTE_PKTMBUF_HEADROOM|RTE_MAX_ETHPORTS|RTE_MAX_LCORE).*",
-        )
+        .allowlist_var("^(WEIR_.*|RTE_ETH_NAME_MAX_LEN)$")
         .allowlist_type("^(rte_eth_rx_mq_mode|weir_mbuf_offsets)$")
         .default_enum_style(bindgen::EnumVariation::Consts)
         .prepend_enum_name(false)

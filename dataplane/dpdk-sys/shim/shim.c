@@ -52,7 +52,7 @@ static int restore_tags(struct rte_mbuf *m, struct weir_rx_counters *counters)
 }
 
 /* The rare frame that is not yet what Rust is promised. 0, or -1: refused. */
-static __rte_noinline int mend(struct rte_mbuf *m, struct weir_rx_counters *counters)
+static int mend(struct rte_mbuf *m, struct weir_rx_counters *counters)
 {
 	if (rte_mbuf_refcnt_read(m) != 1 || RTE_MBUF_CLONED(m)) {
 		counters->refused_shared++;
@@ -72,25 +72,35 @@ static __rte_noinline int mend(struct rte_mbuf *m, struct weir_rx_counters *coun
 	return 0;
 }
 
-static inline int needs_mending(const struct rte_mbuf *m)
+/* What is the matter with a frame; 0: nothing. */
+static inline uint64_t oddity(const struct rte_mbuf *m)
 {
-	return (m->nb_segs ^ 1) | (m->refcnt ^ 1) | ((m->ol_flags & (STRIPPED | RTE_MBUF_F_INDIRECT)) != 0);
+	return (uint64_t)(m->refcnt ^ 1) | (uint64_t)(m->nb_segs ^ 1) |
+		(m->ol_flags & (STRIPPED | RTE_MBUF_F_INDIRECT));
+}
+
+static __rte_noinline uint16_t mend_burst(struct rte_mbuf **mbufs, uint16_t received,
+		struct weir_rx_counters *counters)
+{
+	uint16_t kept = 0;
+	for (uint16_t i = 0; i < received; i++) {
+		struct rte_mbuf *m = mbufs[i];
+		if (oddity(m) != 0 && mend(m, counters) != 0)
+			rte_pktmbuf_free(m);
+		else
+			mbufs[kept++] = m;
+	}
+	return kept;
 }
 
 uint16_t weir_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count,
 		struct weir_rx_counters *counters)
 {
 	uint16_t received = rte_eth_rx_burst(port, queue, mbufs, count);
-	uint16_t kept = 0;
-	for (uint16_t i = 0; i < received; i++) {
-		struct rte_mbuf *m = mbufs[i];
-		if (unlikely(needs_mending(m)) && mend(m, counters) != 0) {
-			rte_pktmbuf_free(m);
-			continue;
-		}
-		mbufs[kept++] = m;
-	}
-	return kept;
+	uint64_t odd = 0;
+	for (uint16_t i = 0; i < received; i++)
+		odd |= oddity(mbufs[i]);
+	return likely(odd == 0) ? received : mend_burst(mbufs, received, counters);
 }
 
 uint16_t weir_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)

@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <rte_bus_vdev.h>
 #include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
@@ -61,7 +60,6 @@ static const uint64_t WEIR_RSS_IPV6_OTHER = RTE_ETH_RSS_NONFRAG_IPV6_OTHER;
 static const uint32_t WEIR_LINK_SPEED_UNKNOWN = RTE_ETH_SPEED_NUM_UNKNOWN;
 static const uint16_t WEIR_HEADROOM_BYTES = RTE_PKTMBUF_HEADROOM;
 static const uint32_t WEIR_PORTS_MAX = RTE_MAX_ETHPORTS;
-static const uint32_t WEIR_LCORES_MAX = RTE_MAX_LCORE;
 
 /* What receiving had to mend or refuse, since the queue was made. */
 struct weir_rx_counters {

@@ -14,6 +14,7 @@ use weir_dpdk::{
 };
 
 const BURST: usize = 32;
+const SLICE: Duration = Duration::from_secs(1);
 const BURSTS_BETWEEN_CLOCK_READS: usize = 4096;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -49,26 +50,33 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("a device has no queue".into());
     };
     register_thread()?;
-    let (sent, elapsed) = forward(&mut rx, &mut tx, Duration::from_secs_f64(seconds));
-    println!("{:.3} Mpps", sent as f64 / elapsed.as_secs_f64() / 1e6);
+    let mut rates: Vec<f64> = Vec::new();
+    let start = Instant::now();
+    while start.elapsed().as_secs_f64() < seconds {
+        rates.push(forward(&mut rx, &mut tx, SLICE));
+    }
+    // The median: a slice in which the core was taken away says nothing about the wrapper.
+    rates.sort_by(f64::total_cmp);
+    let median = rates.get(rates.len() / 2).ok_or("no time to measure")?;
+    let best = rates.last().copied().unwrap_or_default();
+    println!("{median:.3} Mpps (best second {best:.3})");
     Ok(())
 }
 
-fn forward(rx: &mut RxQueue, tx: &mut TxQueue, time: Duration) -> (u64, Duration) {
+/// Forwards for some time; millions of frames a second.
+fn forward(rx: &mut RxQueue, tx: &mut TxQueue, time: Duration) -> f64 {
     let mut burst: Vec<Mbuf> = Vec::with_capacity(BURST);
     let mut sent = 0;
     let start = Instant::now();
-    loop {
+    while start.elapsed() < time {
         for _ in 0..BURSTS_BETWEEN_CLOCK_READS {
             rx.receive(&mut burst, BURST);
             swap(&mut burst);
-            sent += tx.transmit(&mut burst) as u64;
+            sent += tx.transmit(&mut burst);
             free_bulk(&mut burst);
         }
-        if start.elapsed() >= time {
-            return (sent, start.elapsed());
-        }
     }
+    sent as f64 / start.elapsed().as_secs_f64() / 1e6
 }
 
 fn swap(burst: &mut [Mbuf]) {
@@ -76,10 +84,8 @@ fn swap(burst: &mut [Mbuf]) {
         if let Some(next) = burst.get(at + 4) {
             next.prefetch();
         }
-        if let Some((to, from)) = burst[at].bytes_mut().split_at_mut_checked(6)
-            && let Some(from) = from.first_chunk_mut::<6>()
-        {
-            to.swap_with_slice(from);
+        if let Some(addresses) = burst[at].bytes_mut().first_chunk_mut::<12>() {
+            addresses.rotate_left(6);
         }
     }
 }
