@@ -113,6 +113,13 @@ pub fn compile(documents: &[Located<Document>], previous: Option<&Assignments>) 
     }
 }
 
+impl Compiled {
+    /// This, or the problems where there are any.
+    pub fn checked(self) -> Result<Self, Vec<Problem>> {
+        if self.problems.is_empty() { Ok(self) } else { Err(self.problems) }
+    }
+}
+
 impl<'a> Documents<'a> {
     fn sort(documents: &'a [Located<Document>], report: &mut Report) -> Self {
         let mut sorted: Vec<&Located<Document>> = documents.iter().collect();
