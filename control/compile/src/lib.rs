@@ -116,7 +116,11 @@ pub fn compile(documents: &[Located<Document>], previous: Option<&Assignments>) 
 impl Compiled {
     /// This, or the problems where there are any.
     pub fn checked(self) -> Result<Self, Vec<Problem>> {
-        if self.problems.is_empty() { Ok(self) } else { Err(self.problems) }
+        if self.problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(self.problems)
+        }
     }
 }
 

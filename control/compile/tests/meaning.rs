@@ -38,18 +38,28 @@ fn build(spec: &SnapshotSpec) -> Snapshot {
 
 fn who(snapshot: &Snapshot, zone: u32, address: &str) -> String {
     let address = weir_wire::from_ip_address(address.parse().unwrap());
-    snapshot.identity_name(snapshot.identity_of(zone, address)).to_owned()
+    snapshot
+        .identity_name(snapshot.identity_of(zone, address))
+        .to_owned()
 }
 
 /// The names of the clients of the rules, per rule.
 fn clients(spec: &SnapshotSpec) -> Vec<(String, Vec<String>)> {
     let snapshot = build(spec);
-    let names = |ids: &[u32]| ids.iter().map(|id| snapshot.identity_name(*id).to_owned()).collect::<Vec<_>>();
+    let names = |ids: &[u32]| {
+        ids.iter()
+            .map(|id| snapshot.identity_name(*id).to_owned())
+            .collect::<Vec<_>>()
+    };
     let mut rules: Vec<(String, Vec<String>)> = spec
         .rules
         .iter()
         .map(|rule| {
-            let mut peers = names(if rule.end == End::Server { &rule.clients } else { &rule.servers });
+            let mut peers = names(if rule.end == End::Server {
+                &rule.clients
+            } else {
+                &rule.servers
+            });
             peers.sort();
             (rule.name.clone(), peers)
         })
@@ -76,28 +86,57 @@ fn the_story() {
     assert_eq!(compiled.warnings, []);
     let spec = &compiled.spec;
     let snapshot = build(spec);
-    let photo_db = snapshot.identity(snapshot.identity_by_name("shop/photo-db").unwrap()).unwrap();
-    let ai_model = snapshot.identity(snapshot.identity_by_name("shop/ai-model").unwrap()).unwrap();
-    assert_eq!((photo_db.mode, photo_db.quarantined, photo_db.managed), (Mode::Protect, false, true));
+    let photo_db = snapshot
+        .identity(snapshot.identity_by_name("shop/photo-db").unwrap())
+        .unwrap();
+    let ai_model = snapshot
+        .identity(snapshot.identity_by_name("shop/ai-model").unwrap())
+        .unwrap();
+    assert_eq!(
+        (photo_db.mode, photo_db.quarantined, photo_db.managed),
+        (Mode::Protect, false, true)
+    );
     assert_eq!(photo_db.labels, [("app".to_owned(), "db".to_owned())]);
     assert_eq!((ai_model.mode, ai_model.quarantined), (Mode::Monitor, true));
     assert_eq!(who(&snapshot, 0, "10.96.0.10"), "shop/photo-db");
     assert_eq!(who(&snapshot, 9, "fd91::3"), "shop/photo-db");
     assert_eq!(who(&snapshot, 0, "10.91.0.4"), "unknown");
     assert_eq!(spec.unknown.hold_ms, 5);
-    assert_eq!((spec.unknown.mode, spec.unknown.action), (Some(Mode::Monitor), Action::Deny));
-    assert_eq!((spec.link.mode, spec.link.ether_types.as_slice()), (Mode::Protect, &[0x88cc, 0x893a][..]));
+    assert_eq!(
+        (spec.unknown.mode, spec.unknown.action),
+        (Some(Mode::Monitor), Action::Deny)
+    );
+    assert_eq!(
+        (spec.link.mode, spec.link.ether_types.as_slice()),
+        (Mode::Protect, &[0x88cc, 0x893a][..])
+    );
     assert_eq!(spec.deny_style, DenyStyle::Drop);
-    let rule = spec.rules.iter().find(|rule| rule.name == "allowlist shop/photo-db ingress[0]").unwrap();
+    let rule = spec
+        .rules
+        .iter()
+        .find(|rule| rule.name == "allowlist shop/photo-db ingress[0]")
+        .unwrap();
     assert_eq!((rule.end, rule.action), (End::Server, Action::Allow));
-    assert_eq!((rule.clients.as_slice(), rule.servers.as_slice()), (&[ai_model.id][..], &[photo_db.id][..]));
-    assert_eq!((rule.ports.as_slice(), rule.protocols.as_slice()), (&[(3306, 3306), (8000, 8100)][..], &[6][..]));
+    assert_eq!(
+        (rule.clients.as_slice(), rule.servers.as_slice()),
+        (&[ai_model.id][..], &[photo_db.id][..])
+    );
+    assert_eq!(
+        (rule.ports.as_slice(), rule.protocols.as_slice()),
+        (&[(3306, 3306), (8000, 8100)][..], &[6][..])
+    );
     assert_eq!(
         clients(spec),
         [
-            ("allowlist shop/ai egress[0]".to_owned(), vec!["shop/photo-db".to_owned()]),
+            (
+                "allowlist shop/ai egress[0]".to_owned(),
+                vec!["shop/photo-db".to_owned()]
+            ),
             ("allowlist shop/ai egress[1]".to_owned(), vec![]),
-            ("allowlist shop/photo-db ingress[0]".to_owned(), vec!["shop/ai-model".to_owned()]),
+            (
+                "allowlist shop/photo-db ingress[0]".to_owned(),
+                vec!["shop/ai-model".to_owned()]
+            ),
         ]
     );
 }
@@ -107,7 +146,10 @@ fn without_documents_nothing_is_governed() {
     let spec = good(&[], None).spec;
     assert_eq!(spec, SnapshotSpec::default());
     let spec = good(&short("Workload a/b {addresses: [10.0.0.1]}"), None).spec;
-    assert_eq!((spec.identities[0].mode, spec.link.mode), (Mode::Discover, Mode::Discover));
+    assert_eq!(
+        (spec.identities[0].mode, spec.link.mode),
+        (Mode::Discover, Mode::Discover)
+    );
 }
 
 #[test]
@@ -125,12 +167,29 @@ fn networks_hold_what_lies_within_and_is_not_excepted() {
     let compiled = good(&documents, None);
     let named = |rule: &str| {
         let name = format!("allowlist a/{rule} ingress[0]");
-        clients(&compiled.spec).into_iter().find(|(found, _)| *found == name).unwrap().1
+        clients(&compiled.spec)
+            .into_iter()
+            .find(|(found, _)| *found == name)
+            .unwrap()
+            .1
     };
-    assert_eq!(named("wide"), ["[10.0.0.0/8]", "[10.1.0.0/16]", "[10.3.0.0/16]", "a/inside"]);
-    assert_eq!(named("both"), ["[10.3.0.0/16]", "[fd00::/64]", "[fd00::/8]", "a/dual"]);
-    assert_eq!(named("narrow"), ["[10.1.0.0/16]", "[10.2.3.0/24]", "a/inside"]);
-    assert_eq!(named("deny"), ["[fd00::/64]", "a/dual"], "what is denied is as wide as it can be");
+    assert_eq!(
+        named("wide"),
+        ["[10.0.0.0/8]", "[10.1.0.0/16]", "[10.3.0.0/16]", "a/inside"]
+    );
+    assert_eq!(
+        named("both"),
+        ["[10.3.0.0/16]", "[fd00::/64]", "[fd00::/8]", "a/dual"]
+    );
+    assert_eq!(
+        named("narrow"),
+        ["[10.1.0.0/16]", "[10.2.3.0/24]", "a/inside"]
+    );
+    assert_eq!(
+        named("deny"),
+        ["[fd00::/64]", "a/dual"],
+        "what is denied is as wide as it can be"
+    );
     let told: Vec<String> = compiled.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2, "{told:#?}");
     assert!(told.iter().all(|told| told.contains("a/dual")));
@@ -176,7 +235,13 @@ fn unknown_is_what_the_allowlist_itself_does_not_name() {
     );
     let rules = clients(&good(&documents, None).spec);
     assert_eq!(rules[0].1, ["[10.0.0.0/8]", "[a.example.com]", "unknown"]);
-    assert_eq!(rules[2], ("allowlist a/other ingress[0]".to_owned(), vec!["unknown".to_owned()]));
+    assert_eq!(
+        rules[2],
+        (
+            "allowlist a/other ingress[0]".to_owned(),
+            vec!["unknown".to_owned()]
+        )
+    );
 }
 
 #[test]
@@ -191,8 +256,22 @@ fn domains_hold_the_domains_within() {
     let rules = clients(&compiled.spec);
     assert_eq!(rules[0].1, ["[api.example.com]"]);
     assert_eq!(rules[1].1, ["[*.example.com]", "[api.example.com]"]);
-    assert_eq!(rules[2].1, ["[*.example.com]", "[0.0.0.0/0]", "[::/0]", "[api.example.com]", "a/t"]);
-    let patterns: Vec<&str> = compiled.spec.names.iter().map(|name| name.pattern.as_str()).collect();
+    assert_eq!(
+        rules[2].1,
+        [
+            "[*.example.com]",
+            "[0.0.0.0/0]",
+            "[::/0]",
+            "[api.example.com]",
+            "a/t"
+        ]
+    );
+    let patterns: Vec<&str> = compiled
+        .spec
+        .names
+        .iter()
+        .map(|name| name.pattern.as_str())
+        .collect();
     assert_eq!(patterns, ["*.example.com", "api.example.com"]);
 }
 
@@ -212,15 +291,31 @@ fn numbers_stay_with_names_and_rules_with_their_text() {
     let three = good(&first, Some(&two.assignments));
     assert_eq!(three.spec, one.spec);
     let four = good(&more, Some(&three.assignments));
-    assert_eq!(four.spec, two.spec, "a name that comes back has its number back");
+    assert_eq!(
+        four.spec, two.spec,
+        "a name that comes back has its number back"
+    );
     let changed = short(
         "Workload a/b {addresses: [10.0.0.1]}
          Workload a/d {addresses: [10.0.0.2]}
          Allowlist a/l {target: {workload: d}, ingress: [{from: [{workload: b}]}, {from: [{any: true}], ports: [2]}]}",
     );
     let five = good(&changed, Some(&one.assignments));
-    let ids = |compiled: &Compiled| compiled.spec.rules.iter().map(|rule| rule.id).collect::<Vec<_>>();
-    assert_eq!(ids(&five).iter().filter(|id| ids(&one).contains(id)).count(), 1);
+    let ids = |compiled: &Compiled| {
+        compiled
+            .spec
+            .rules
+            .iter()
+            .map(|rule| rule.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids(&five)
+            .iter()
+            .filter(|id| ids(&one).contains(id))
+            .count(),
+        1
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use weir_compile::compile;
 use weir_l7::registry;
 use weir_model::{
-    Action, Allowlist, AllowlistSpec, Document, Located, Metadata, Mode, ModeSpec, Peer, PortRange, Protocol,
-    Reference, Resource, Rule, Selector, Service, ServiceSpec, Workload, WorkloadSpec,
+    Action, Allowlist, AllowlistSpec, Document, Located, Metadata, Mode, ModeSpec, Peer, PortRange,
+    Protocol, Reference, Resource, Rule, Selector, Service, ServiceSpec, Workload, WorkloadSpec,
 };
 use weir_policy::{Application, Question, Snapshot, WireAction};
 
@@ -38,16 +38,32 @@ struct Answer {
 fn judge(documents: &[Document], asked: &Asked<'_>) -> Answer {
     let mode = mode_of(documents, asked.client).min(mode_of(documents, asked.server));
     if quarantined(documents, asked.client) || quarantined(documents, asked.server) {
-        return Answer { allowed: false, mode, passes: false };
+        return Answer {
+            allowed: false,
+            mode,
+            passes: false,
+        };
     }
     let mut denied = false;
     let (mut by_client, mut by_server) = (false, false);
     for document in documents {
-        let Document::Allowlist(allowlist) = document else { continue };
+        let Document::Allowlist(allowlist) = document else {
+            continue;
+        };
         let namespace = &allowlist.metadata.namespace;
         let ends = [
-            (asked.server, asked.client, &allowlist.spec.ingress, &mut by_server),
-            (asked.client, asked.server, &allowlist.spec.egress, &mut by_client),
+            (
+                asked.server,
+                asked.client,
+                &allowlist.spec.ingress,
+                &mut by_server,
+            ),
+            (
+                asked.client,
+                asked.server,
+                &allowlist.spec.egress,
+                &mut by_client,
+            ),
         ];
         for (target, peer, rules, allowed) in ends {
             if !selects(&allowlist.spec.target, namespace, target) {
@@ -64,20 +80,32 @@ fn judge(documents: &[Document], asked: &Asked<'_>) -> Answer {
         }
     }
     let allowed = !denied && by_client && by_server;
-    Answer { allowed, mode, passes: allowed || mode != Mode::Protect }
+    Answer {
+        allowed,
+        mode,
+        passes: allowed || mode != Mode::Protect,
+    }
 }
 
 fn mode_of(documents: &[Document], workload: &Workload) -> Mode {
-    modes(documents, workload).filter_map(|spec| spec.mode).max().unwrap_or(Mode::Discover)
+    modes(documents, workload)
+        .filter_map(|spec| spec.mode)
+        .max()
+        .unwrap_or(Mode::Discover)
 }
 
 fn quarantined(documents: &[Document], workload: &Workload) -> bool {
     modes(documents, workload).any(|spec| spec.quarantine)
 }
 
-fn modes<'a>(documents: &'a [Document], workload: &'a Workload) -> impl Iterator<Item = &'a ModeSpec> {
+fn modes<'a>(
+    documents: &'a [Document],
+    workload: &'a Workload,
+) -> impl Iterator<Item = &'a ModeSpec> {
     documents.iter().filter_map(move |document| match document {
-        Document::Mode(mode) if selects(&mode.spec.target, &mode.metadata.namespace, workload) => Some(&mode.spec),
+        Document::Mode(mode) if selects(&mode.spec.target, &mode.metadata.namespace, workload) => {
+            Some(&mode.spec)
+        }
         _ => None,
     })
 }
@@ -85,18 +113,30 @@ fn modes<'a>(documents: &'a [Document], workload: &'a Workload) -> impl Iterator
 fn selects(selector: &Selector, namespace: &str, workload: &Workload) -> bool {
     match selector {
         Selector::Name(name) => name.resolve(namespace) == workload.metadata.full_name(),
-        Selector::Labels { match_labels, namespace: other } => {
+        Selector::Labels {
+            match_labels,
+            namespace: other,
+        } => {
             workload.metadata.namespace == other.as_deref().unwrap_or(namespace)
-                && match_labels.iter().all(|(key, value)| workload.metadata.labels.get(key) == Some(value))
+                && match_labels
+                    .iter()
+                    .all(|(key, value)| workload.metadata.labels.get(key) == Some(value))
         }
     }
 }
 
 fn terms_hold(rule: &Rule, asked: &Asked<'_>) -> bool {
-    (rule.applications.is_empty() || rule.applications.iter().any(|name| name == asked.application))
+    (rule.applications.is_empty()
+        || rule
+            .applications
+            .iter()
+            .any(|name| name == asked.application))
         && (rule.protocols.is_empty() || rule.protocols.contains(&Protocol(asked.protocol)))
         && (rule.ports.is_empty()
-            || rule.ports.iter().any(|range| (range.first()..=range.last()).contains(&asked.port)))
+            || rule
+                .ports
+                .iter()
+                .any(|range| (range.first()..=range.last()).contains(&asked.port)))
 }
 
 fn meets(documents: &[Document], rule: &Rule, namespace: &str, peer: &Workload) -> bool {
@@ -106,7 +146,8 @@ fn meets(documents: &[Document], rule: &Rule, namespace: &str, peer: &Workload) 
         Peer::Service(service) => documents.iter().any(|document| match document {
             Document::Service(found) => {
                 found.metadata.full_name() == service.resolve(namespace)
-                    && found.spec.workload.resolve(&found.metadata.namespace) == peer.metadata.full_name()
+                    && found.spec.workload.resolve(&found.metadata.namespace)
+                        == peer.metadata.full_name()
             }
             _ => false,
         }),
@@ -137,9 +178,15 @@ fn reference() -> impl Strategy<Value = Reference> {
 }
 
 fn selector() -> impl Strategy<Value = Selector> {
-    let labels = (0..3usize, proptest::option::of(0..2usize)).prop_map(|(count, namespace)| Selector::Labels {
-        match_labels: [("x", "1"), ("y", "1")].iter().take(count).map(|(k, v)| (k.to_string(), v.to_string())).collect(),
-        namespace: namespace.map(|index| NAMESPACES[index].to_owned()),
+    let labels = (0..3usize, proptest::option::of(0..2usize)).prop_map(|(count, namespace)| {
+        Selector::Labels {
+            match_labels: [("x", "1"), ("y", "1")]
+                .iter()
+                .take(count)
+                .map(|(k, v)| (k.to_string(), v.to_string()))
+                .collect(),
+            namespace: namespace.map(|index| NAMESPACES[index].to_owned()),
+        }
     });
     prop_oneof![reference().prop_map(Selector::Name), labels]
 }
@@ -150,7 +197,13 @@ fn peer() -> impl Strategy<Value = Peer> {
         let excepts = ["10.0.0.1", "10.0.0.2/31", "10.0.0.4/31"];
         let cidr: weir_model::Network = cidrs[wide].parse().unwrap();
         let except: weir_model::Network = excepts[except].parse().unwrap();
-        Peer::Network { cidr, except: Some(except).filter(|except| cidr.contains(except)).into_iter().collect() }
+        Peer::Network {
+            cidr,
+            except: Some(except)
+                .filter(|except| cidr.contains(except))
+                .into_iter()
+                .collect(),
+        }
     });
     prop_oneof![
         4 => selector().prop_map(Peer::Workload),
@@ -164,7 +217,10 @@ fn peer() -> impl Strategy<Value = Peer> {
 fn rule() -> impl Strategy<Value = Rule> {
     (
         proptest::collection::vec(peer(), 1..3),
-        proptest::collection::vec((0..3usize).prop_map(|index| APPLICATIONS[index].to_owned()), 0..2),
+        proptest::collection::vec(
+            (0..3usize).prop_map(|index| APPLICATIONS[index].to_owned()),
+            0..2,
+        ),
         proptest::collection::vec((0..3usize, 0..3usize), 0..2),
         proptest::collection::vec(prop_oneof![Just(Protocol(6)), Just(Protocol(17))], 0..2),
         proptest::bool::weighted(0.2),
@@ -186,25 +242,55 @@ fn rule() -> impl Strategy<Value = Rule> {
 fn documents() -> impl Strategy<Value = Vec<Document>> {
     let labels = proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 6);
     let lists = proptest::collection::vec(
-        (0..2usize, selector(), proptest::collection::vec(rule(), 0..3), proptest::collection::vec(rule(), 0..3)),
+        (
+            0..2usize,
+            selector(),
+            proptest::collection::vec(rule(), 0..3),
+            proptest::collection::vec(rule(), 0..3),
+        ),
         0..5,
     );
-    let mode = prop_oneof![Just(Mode::Discover), Just(Mode::Monitor), Just(Mode::Protect)];
-    let modes = proptest::collection::vec((0..2usize, selector(), mode, proptest::bool::weighted(0.1)), 0..4);
+    let mode = prop_oneof![
+        Just(Mode::Discover),
+        Just(Mode::Monitor),
+        Just(Mode::Protect)
+    ];
+    let modes = proptest::collection::vec(
+        (0..2usize, selector(), mode, proptest::bool::weighted(0.1)),
+        0..4,
+    );
     let services = proptest::collection::vec(reference(), 0..3);
     (labels, lists, modes, services).prop_map(|(labels, lists, modes, services)| {
         let mut documents: Vec<Document> = labels.into_iter().enumerate().map(workload).collect();
         for (index, (namespace, target, ingress, egress)) in lists.into_iter().enumerate() {
             let metadata = Metadata::new(NAMESPACES[namespace], &format!("list{index}")).unwrap();
-            documents.push(Document::Allowlist(Allowlist { metadata, spec: AllowlistSpec { target, ingress, egress } }));
+            documents.push(Document::Allowlist(Allowlist {
+                metadata,
+                spec: AllowlistSpec {
+                    target,
+                    ingress,
+                    egress,
+                },
+            }));
         }
         for (index, (namespace, target, mode, quarantine)) in modes.into_iter().enumerate() {
             let metadata = Metadata::new(NAMESPACES[namespace], &format!("mode{index}")).unwrap();
-            documents.push(Document::Mode(Resource { metadata, spec: ModeSpec { target, mode: Some(mode), quarantine } }));
+            documents.push(Document::Mode(Resource {
+                metadata,
+                spec: ModeSpec {
+                    target,
+                    mode: Some(mode),
+                    quarantine,
+                },
+            }));
         }
         for (index, workload) in services.into_iter().enumerate() {
             let metadata = Metadata::new("red", NAMES[index]).unwrap();
-            let spec = ServiceSpec { workload, addresses: Vec::new(), zone: None };
+            let spec = ServiceSpec {
+                workload,
+                addresses: Vec::new(),
+                zone: None,
+            };
             documents.push(Document::Service(Service { metadata, spec }));
         }
         documents
@@ -214,16 +300,29 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
 fn workload((index, (x, y, dual)): (usize, (bool, bool, bool))) -> Document {
     let mut metadata = Metadata::new(NAMESPACES[index / 3], NAMES[index % 3]).unwrap();
     let labels = [("x", x), ("y", y)].into_iter().filter(|(_, has)| *has);
-    metadata.labels = labels.map(|(key, _)| (key.to_owned(), "1".to_owned())).collect::<BTreeMap<_, _>>();
+    metadata.labels = labels
+        .map(|(key, _)| (key.to_owned(), "1".to_owned()))
+        .collect::<BTreeMap<_, _>>();
     let mut addresses = vec![format!("10.0.0.{index}").parse().unwrap()];
     if dual {
         addresses.push(format!("fd00::{index}").parse().unwrap());
     }
-    Document::Workload(Workload { metadata, spec: WorkloadSpec { addresses, zone: None, service_account: None } })
+    Document::Workload(Workload {
+        metadata,
+        spec: WorkloadSpec {
+            addresses,
+            zone: None,
+            service_account: None,
+        },
+    })
 }
 
 fn located(documents: &[Document]) -> Vec<Located<Document>> {
-    documents.iter().cloned().map(|document| Located::unplaced(document, "test")).collect()
+    documents
+        .iter()
+        .cloned()
+        .map(|document| Located::unplaced(document, "test"))
+        .collect()
 }
 
 fn policy_mode(mode: Mode) -> weir_policy::spec::Mode {

@@ -49,30 +49,64 @@ fn allowlist(rule: &str) -> String {
 #[track_caller]
 fn refused(text: &str, line: u32, field: &str, words: &[&str]) {
     let compiled = with(text);
-    let [problem] = compiled.problems.as_slice() else { panic!("one problem: {:#?}", compiled.problems) };
+    let [problem] = compiled.problems.as_slice() else {
+        panic!("one problem: {:#?}", compiled.problems)
+    };
     let told = problem.to_string();
-    assert_eq!((problem.line, problem.field.as_str()), (line, field), "{told}");
-    assert!(words.iter().all(|word| told.contains(word)), "{told:?} does not say {words:?}");
+    assert_eq!(
+        (problem.line, problem.field.as_str()),
+        (line, field),
+        "{told}"
+    );
+    assert!(
+        words.iter().all(|word| told.contains(word)),
+        "{told:?} does not say {words:?}"
+    );
 }
 
 #[track_caller]
 fn warned(text: &str, field: &str, words: &[&str]) -> Compiled {
     let compiled = with(text);
     assert_eq!(compiled.problems, []);
-    let [warning] = compiled.warnings.as_slice() else { panic!("one warning: {:#?}", compiled.warnings) };
+    let [warning] = compiled.warnings.as_slice() else {
+        panic!("one warning: {:#?}", compiled.warnings)
+    };
     let told = warning.to_string();
     assert_eq!(warning.field, field, "{told}");
-    assert!(words.iter().all(|word| told.contains(word)), "{told:?} does not say {words:?}");
+    assert!(
+        words.iter().all(|word| told.contains(word)),
+        "{told:?} does not say {words:?}"
+    );
     compiled
 }
 
 #[test]
 fn applications_and_fields_that_are_not_known() {
-    refused(&allowlist("applications: [mysqll]"), 8, "spec.ingress[0].applications[0]", &["did you mean mysql?"]);
-    refused(&allowlist("applications: [kafka9]"), 8, "spec.ingress[0].applications[0]", &["known are", "http"]);
+    refused(
+        &allowlist("applications: [mysqll]"),
+        8,
+        "spec.ingress[0].applications[0]",
+        &["did you mean mysql?"],
+    );
+    refused(
+        &allowlist("applications: [kafka9]"),
+        8,
+        "spec.ingress[0].applications[0]",
+        &["known are", "http"],
+    );
     let field = "spec.ingress[0].when[0].field";
-    refused(&allowlist("when: [{field: http.pth, in: [x]}]"), 8, field, &["did you mean http.path?"]);
-    refused(&allowlist("when: [{field: path, in: [x]}]"), 8, field, &["application.field"]);
+    refused(
+        &allowlist("when: [{field: http.pth, in: [x]}]"),
+        8,
+        field,
+        &["did you mean http.path?"],
+    );
+    refused(
+        &allowlist("when: [{field: path, in: [x]}]"),
+        8,
+        field,
+        &["application.field"],
+    );
     assert_eq!(with(&allowlist("applications: [unknown]")).problems, []);
 }
 
@@ -81,7 +115,12 @@ fn conditions_that_cannot_be_enforced() {
     let field = "spec.ingress[0].when[0].field";
     let unenforceable = weir_l7::registry::applications()
         .iter()
-        .find_map(|row| row.fields.iter().find(|spec| !spec.condition).map(|spec| format!("{}.{}", row.name, spec.name)))
+        .find_map(|row| {
+            row.fields
+                .iter()
+                .find(|spec| !spec.condition)
+                .map(|spec| format!("{}.{}", row.name, spec.name))
+        })
         .expect("some field occurs in answers only");
     let text = allowlist(&format!("when: [{{field: {unenforceable}, in: [x]}}]"));
     refused(&text, 8, field, &["cannot be enforced", &unenforceable]);
@@ -104,56 +143,110 @@ fn conditions_that_cannot_be_enforced() {
         "spec.ingress[0].when[0].prefix[0]",
         &["longer than 1024"],
     );
-    let compiled = with(&allowlist("when: [{field: http.path, in: [/], prefix: [/api/]}]"));
-    assert_eq!(compiled.spec.rules[0].applications, ["http"], "a condition implies its application");
+    let compiled = with(&allowlist(
+        "when: [{field: http.path, in: [/], prefix: [/api/]}]",
+    ));
+    assert_eq!(
+        compiled.spec.rules[0].applications,
+        ["http"],
+        "a condition implies its application"
+    );
     assert_eq!(compiled.spec.rules[0].conditions[0].patterns.len(), 2);
 }
 
 #[test]
 fn names_that_are_given_twice_are_told_with_both_places() {
     let text = allowlist("ports: [1]") + "---\n" + &allowlist("ports: [2]");
-    refused(&text, 12, "metadata.name", &["allowlist shop/photo-db", "policy.yaml:1"]);
+    refused(
+        &text,
+        12,
+        "metadata.name",
+        &["allowlist shop/photo-db", "policy.yaml:1"],
+    );
 }
 
 #[test]
 fn addresses_that_two_claim_are_told_with_both_places() {
     let other = |addresses: &str| {
-        format!("apiVersion: weir.dev/v1alpha1\nkind: Workload\nmetadata: {{name: other}}\nspec: {{{addresses}}}\n")
+        format!(
+            "apiVersion: weir.dev/v1alpha1\nkind: Workload\nmetadata: {{name: other}}\nspec: {{{addresses}}}\n"
+        )
     };
     let field = "spec.addresses[0]";
     let words = ["workload default/other already", "policy.yaml:1"];
     refused(&other("addresses: [10.9.9.9, 10.91.0.3]"), 5, field, &words);
-    refused(&other("addresses: [10.9.9.9, 10.96.0.10]"), 15, field, &words);
+    refused(
+        &other("addresses: [10.9.9.9, 10.96.0.10]"),
+        15,
+        field,
+        &words,
+    );
     assert_eq!(with(&other("addresses: [10.91.0.3], zone: 4")).problems, []);
-    assert_eq!(with(&other("addresses: [10.91.0.0/24, 10.9.9.9, 10.9.9.9]")).problems, []);
+    assert_eq!(
+        with(&other("addresses: [10.91.0.0/24, 10.9.9.9, 10.9.9.9]")).problems,
+        []
+    );
 }
 
 #[test]
 fn settings_are_one_and_make_sense() {
     let settings = |name: &str, spec: &str| {
-        format!("apiVersion: weir.dev/v1alpha1\nkind: Settings\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n")
+        format!(
+            "apiVersion: weir.dev/v1alpha1\nkind: Settings\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+        )
     };
     let two = settings("a", "") + "---\n" + &settings("b", "");
     refused(&two, 7, "kind", &["settings in policy.yaml:1"]);
-    refused(&settings("a", "unknown: {action: deny}"), 4, "spec.unknown.action", &["give a mode"]);
+    refused(
+        &settings("a", "unknown: {action: deny}"),
+        4,
+        "spec.unknown.action",
+        &["give a mode"],
+    );
 }
 
 #[test]
 fn what_matches_nothing_is_told_and_does_not_match_everybody() {
     for (peer, words) in [
-        ("{workload: ai-modl}", &["selects no workload", "did you mean shop/ai-model?"][..]),
-        ("{matchLabels: {tier: web}}", &["selects no workload", "compare"]),
-        ("{matchLabels: {tier: model}, namespace: other}", &["selects no workload"]),
-        ("{service: dp}", &["names no service", "did you mean shop/db?"]),
+        (
+            "{workload: ai-modl}",
+            &["selects no workload", "did you mean shop/ai-model?"][..],
+        ),
+        (
+            "{matchLabels: {tier: web}}",
+            &["selects no workload", "compare"],
+        ),
+        (
+            "{matchLabels: {tier: model}, namespace: other}",
+            &["selects no workload"],
+        ),
+        (
+            "{service: dp}",
+            &["names no service", "did you mean shop/db?"],
+        ),
     ] {
         let text = allowlist("ports: [1]").replace("{workload: ai-model}", peer);
         let compiled = warned(&text, "spec.ingress[0].from[0]", words);
-        assert_eq!(compiled.spec.rules, [], "a rule for nobody is no rule for anybody");
-        let text = allowlist("ports: [1]").replace("{workload: ai-model}", &format!("{peer}, {{workload: ai-model}}"));
+        assert_eq!(
+            compiled.spec.rules,
+            [],
+            "a rule for nobody is no rule for anybody"
+        );
+        let text = allowlist("ports: [1]").replace(
+            "{workload: ai-model}",
+            &format!("{peer}, {{workload: ai-model}}"),
+        );
         assert_eq!(with(&text).spec.rules[0].clients.len(), 1);
     }
-    let text = allowlist("ports: [1]").replace("target: {workload: photo-db}", "target: {workload: photo-dp}");
-    let compiled = warned(&text, "spec.target", &["governs nobody", "did you mean shop/photo-db?"]);
+    let text = allowlist("ports: [1]").replace(
+        "target: {workload: photo-db}",
+        "target: {workload: photo-dp}",
+    );
+    let compiled = warned(
+        &text,
+        "spec.target",
+        &["governs nobody", "did you mean shop/photo-db?"],
+    );
     assert_eq!(compiled.spec.rules, []);
     let mode = "apiVersion: weir.dev/v1alpha1\nkind: Mode\nmetadata: {name: m}\nspec: {target: {workload: x}, mode: protect}\n";
     let compiled = warned(mode, "spec.target", &["nothing has this mode"]);
@@ -173,14 +266,36 @@ fn what_can_never_match_is_told() {
     let compiled = with(&text);
     assert_eq!(compiled.warnings, [], "10.91.0.2 lies behind it");
     let text = allowlist("ports: [1]").replace("{workload: ai-model}", "{cidr: 10.91.0.2}");
-    let compiled = warned(&text, "spec.ingress[0].from[0].cidr", &["only some", "shop/ai-model", "not allowed"]);
-    assert!(compiled.spec.addresses.iter().filter(|entry| entry.prefix_bits == 128).count() == 5);
+    let compiled = warned(
+        &text,
+        "spec.ingress[0].from[0].cidr",
+        &["only some", "shop/ai-model", "not allowed"],
+    );
+    assert!(
+        compiled
+            .spec
+            .addresses
+            .iter()
+            .filter(|entry| entry.prefix_bits == 128)
+            .count()
+            == 5
+    );
 }
 
 #[test]
 fn several_mistakes_are_told_at_once_in_the_order_of_their_places() {
     let text = allowlist("applications: [mysqll, htp]") + "---\n" + &allowlist("ports: [2]");
     let problems = with(&text).problems;
-    let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
-    assert_eq!(fields, ["spec.ingress[0].applications[0]", "spec.ingress[0].applications[1]", "metadata.name"]);
+    let fields: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.field.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.ingress[0].applications[0]",
+            "spec.ingress[0].applications[1]",
+            "metadata.name"
+        ]
+    );
 }

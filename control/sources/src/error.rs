@@ -44,13 +44,23 @@ pub enum WriteError {
 
 impl SourceError {
     pub(crate) fn new(path: &Path, what: impl Into<String>, next_step: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), what: what.into(), next_step: next_step.into() }
+        Self {
+            path: path.to_owned(),
+            what: what.into(),
+            next_step: next_step.into(),
+        }
     }
 
     pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::NotFound => Self::new(path, "does not exist", "create it or correct the setting"),
-            io::ErrorKind::NotADirectory => Self::new(path, "is not a directory", "name the directory that holds the files"),
+            io::ErrorKind::NotFound => {
+                Self::new(path, "does not exist", "create it or correct the setting")
+            }
+            io::ErrorKind::NotADirectory => Self::new(
+                path,
+                "is not a directory",
+                "name the directory that holds the files",
+            ),
             _ => Self::new(path, format!("cannot be read: {error}"), next_step(error)),
         }
     }
@@ -60,7 +70,13 @@ impl WriteError {
     pub(crate) fn file(path: &Path, doing: &'static str, error: io::Error) -> Self {
         let next_step = next_step(&error);
         let outcome = "nothing was changed".to_owned();
-        Self::File { path: path.to_owned(), doing, error, outcome, next_step }
+        Self::File {
+            path: path.to_owned(),
+            doing,
+            error,
+            outcome,
+            next_step,
+        }
     }
 
     /// The mistakes, as problems in any case.
@@ -68,11 +84,25 @@ impl WriteError {
         match self {
             WriteError::Problems(problems) => problems,
             WriteError::Source(error) => {
-                vec![Problem::of_file(&error.path.display().to_string(), error.what, error.next_step)]
+                vec![Problem::of_file(
+                    &error.path.display().to_string(),
+                    error.what,
+                    error.next_step,
+                )]
             }
-            WriteError::File { path, doing, error, outcome, next_step } => {
+            WriteError::File {
+                path,
+                doing,
+                error,
+                outcome,
+                next_step,
+            } => {
                 let message = format!("could not be {doing}: {error}; {outcome}");
-                vec![Problem::of_file(&path.display().to_string(), message, next_step)]
+                vec![Problem::of_file(
+                    &path.display().to_string(),
+                    message,
+                    next_step,
+                )]
             }
         }
     }
@@ -81,16 +111,22 @@ impl WriteError {
 /// What helps against an error of the file system.
 pub(crate) fn next_step(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space on that device and try again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space on that device and try again"
+        }
         io::ErrorKind::PermissionDenied => "give the user that this runs as access to it",
         io::ErrorKind::ReadOnlyFilesystem => "mount it writable, or use another directory",
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory | io::ErrorKind::AlreadyExists => {
-            "something else has that name: move it away"
-        }
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::AlreadyExists => "something else has that name: move it away",
         _ => "look at the device and its file system, and try again",
     }
 }
 
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+    problems
+        .iter()
+        .map(Problem::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

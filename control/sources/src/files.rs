@@ -46,10 +46,18 @@ impl FilesSource {
         let directory = directory.into();
         scan::list(&directory)?;
         let (state, changes) = watch::channel(State::default());
-        let shared = Arc::new(Shared { directory, last: Mutex::default(), state });
+        let shared = Arc::new(Shared {
+            directory,
+            last: Mutex::default(),
+            state,
+        });
         // Watching begins before the first reading, so that no change falls between the two.
         let watcher = Watcher::start(&shared);
-        let mut source = Self { shared, changes, watcher };
+        let mut source = Self {
+            shared,
+            changes,
+            watcher,
+        };
         source.reload();
         source.changes.mark_unchanged();
         Ok(source)
@@ -91,7 +99,11 @@ impl FilesSource {
     }
 
     /// What setting the mode of a workload would come to. Blocks on the disk.
-    pub fn plan_mode(&self, workload: &weir_model::Reference, mode: weir_model::Mode) -> Result<Plan, WriteError> {
+    pub fn plan_mode(
+        &self,
+        workload: &weir_model::Reference,
+        mode: weir_model::Mode,
+    ) -> Result<Plan, WriteError> {
         let _last = self.shared.lock();
         Plan::mode(&self.shared.directory, workload, mode)
     }
@@ -133,9 +145,16 @@ impl Shared {
         let listing = match scan::list(&self.directory) {
             Ok(listing) => listing,
             Err(error) => {
-                let problem = Problem::of_file(&shown(&error.path), format!("the policy directory {}", error.what), error.next_step);
+                let problem = Problem::of_file(
+                    &shown(&error.path),
+                    format!("the policy directory {}", error.what),
+                    error.next_step,
+                );
                 *last = Last::default();
-                self.publish(Scan { problems: vec![problem], ..Scan::default() });
+                self.publish(Scan {
+                    problems: vec![problem],
+                    ..Scan::default()
+                });
                 return;
             }
         };
@@ -144,7 +163,10 @@ impl Shared {
         }
         let scan = scan::read(&listing);
         let same = last.contents == Some(scan.contents);
-        *last = Last { listing, contents: Some(scan.contents) };
+        *last = Last {
+            listing,
+            contents: Some(scan.contents),
+        };
         if !same {
             self.publish(scan);
         }
@@ -153,9 +175,15 @@ impl Shared {
     fn publish(&self, scan: Scan) {
         self.state.send_if_modified(|state| {
             let next = if scan.problems.is_empty() {
-                State { documents: Some(scan.documents.into()), problems: Vec::new() }
+                State {
+                    documents: Some(scan.documents.into()),
+                    problems: Vec::new(),
+                }
             } else {
-                State { documents: state.documents.clone(), problems: scan.problems }
+                State {
+                    documents: state.documents.clone(),
+                    problems: scan.problems,
+                }
             };
             // Called only for other contents: the same mistakes again are nothing new, other
             // documents are, if only by their places.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use weir_model::{
-    Document, Kind, Located, Metadata, Mode, ModeSpec, Problem, Reference, Resource, Selector, parse_documents,
-    to_yaml_stream,
+    Document, Kind, Located, Metadata, Mode, ModeSpec, Problem, Reference, Resource, Selector,
+    parse_documents, to_yaml_stream,
 };
 
 use crate::error::WriteError;
@@ -47,7 +47,11 @@ pub fn write_documents(directory: &Path, files: &[PolicyFile]) -> Result<Vec<Pat
 }
 
 /// Gives a workload ("shop/photo-db") a mode by a document of its own. Returns the file.
-pub fn set_mode(directory: &Path, workload: &Reference, mode: Mode) -> Result<Vec<PathBuf>, WriteError> {
+pub fn set_mode(
+    directory: &Path,
+    workload: &Reference,
+    mode: Mode,
+) -> Result<Vec<PathBuf>, WriteError> {
     Plan::mode(directory, workload, mode)?.write()
 }
 
@@ -79,10 +83,13 @@ impl Plan {
     pub fn mode(directory: &Path, workload: &Reference, mode: Mode) -> Result<Self, WriteError> {
         let namespace = workload.namespace().unwrap_or("default");
         let (existing, _) = scan::load(directory)?;
-        let mut document = new_mode(namespace, workload.name(), mode)
-            .map_err(|error| WriteError::Problems(vec![Problem::of_file("", error.to_string(), "")]))?;
+        let mut document = new_mode(namespace, workload.name(), mode).map_err(|error| {
+            WriteError::Problems(vec![Problem::of_file("", error.to_string(), "")])
+        })?;
         for located in &existing {
-            let Document::Mode(stands) = &located.value else { continue };
+            let Document::Mode(stands) = &located.value else {
+                continue;
+            };
             if stands.metadata.full_name() != document.metadata.full_name() {
                 continue;
             }
@@ -93,14 +100,21 @@ impl Plan {
             if target != document.metadata.full_name() {
                 return Err(WriteError::Problems(vec![located.problem(
                     "spec.target",
-                    format!("{} is for other workloads than {}", located.value.title(), document.metadata.full_name()),
+                    format!(
+                        "{} is for other workloads than {}",
+                        located.value.title(),
+                        document.metadata.full_name()
+                    ),
                     "rename it, or set the mode there",
                 )]));
             }
             document = stands.clone();
             document.spec.mode = Some(mode);
         }
-        Self::of(directory, vec![Located::unplaced(Document::Mode(document), "mode")])
+        Self::of(
+            directory,
+            vec![Located::unplaced(Document::Mode(document), "mode")],
+        )
     }
 
     /// All documents of the directory as they would be, to be compiled before the plan is carried
@@ -127,15 +141,19 @@ impl Plan {
 
     fn of(directory: &Path, news: Vec<Located<Document>>) -> Result<Self, WriteError> {
         let scan = scan::read(&scan::list(directory)?);
-        let standing: BTreeMap<Key, &str> =
-            scan.documents.iter().map(|located| (key(&located.value), located.file.as_str())).collect();
+        let standing: BTreeMap<Key, &str> = scan
+            .documents
+            .iter()
+            .map(|located| (key(&located.value), located.file.as_str()))
+            .collect();
         let mut targets: BTreeMap<PathBuf, Vec<&Located<Document>>> = BTreeMap::new();
         for new in &news {
             let target = match standing.get(&key(&new.value)) {
                 Some(file) => PathBuf::from(file),
                 None => own_file(directory, &new.value, |path| {
                     let file = shown(path);
-                    targets.contains_key(path) || scan.documents.iter().any(|located| located.file == file)
+                    targets.contains_key(path)
+                        || scan.documents.iter().any(|located| located.file == file)
                 }),
             };
             targets.entry(target).or_default().push(new);
@@ -143,13 +161,20 @@ impl Plan {
         let mut problems = refuse_parts(&scan.documents, &targets);
         // A file with mistakes keeps the whole directory from being used, unless it is replaced.
         let replaced: BTreeSet<String> = targets.keys().map(|path| shown(path)).collect();
-        problems.extend(scan.problems.into_iter().filter(|problem| !replaced.contains(&problem.file)));
+        problems.extend(
+            scan.problems
+                .into_iter()
+                .filter(|problem| !replaced.contains(&problem.file)),
+        );
         if !problems.is_empty() {
             return Err(WriteError::Problems(problems));
         }
         let changed = changed(&scan.documents, &news);
-        let mut documents: Vec<Located<Document>> =
-            scan.documents.into_iter().filter(|located| !replaced.contains(&located.file)).collect();
+        let mut documents: Vec<Located<Document>> = scan
+            .documents
+            .into_iter()
+            .filter(|located| !replaced.contains(&located.file))
+            .collect();
         let mut files = BTreeMap::new();
         for (path, news) in targets {
             let text = to_yaml_stream(news.iter().map(|new| &new.value));
@@ -162,7 +187,12 @@ impl Plan {
         }
         documents.extend(news);
         documents.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-        Ok(Self { documents, files, changed, directory: directory.to_owned() })
+        Ok(Self {
+            documents,
+            files,
+            changed,
+            directory: directory.to_owned(),
+        })
     }
 }
 
@@ -175,13 +205,20 @@ fn refuse_parts(
     for (path, news) in targets {
         let file = shown(path);
         let given: BTreeSet<Key> = news.iter().map(|new| key(&new.value)).collect();
-        let Some(left) = standing.iter().find(|old| old.file == file && !given.contains(&key(&old.value))) else {
+        let Some(left) = standing
+            .iter()
+            .find(|old| old.file == file && !given.contains(&key(&old.value)))
+        else {
             continue;
         };
         for new in news {
             problems.push(new.problem(
                 "metadata.name",
-                format!("{} stands in {file}, beside {} and perhaps more", new.value.title(), left.value.title()),
+                format!(
+                    "{} stands in {file}, beside {} and perhaps more",
+                    new.value.title(),
+                    left.value.title()
+                ),
                 "edit that file, or apply all of its documents together",
             ));
         }
@@ -190,10 +227,19 @@ fn refuse_parts(
 }
 
 fn changed(standing: &[Located<Document>], news: &[Located<Document>]) -> Vec<String> {
-    let before: BTreeMap<Key, &Document> =
-        standing.iter().map(|located| (key(&located.value), &located.value)).collect();
-    let differs = |new: &&Located<Document>| before.get(&key(&new.value)).is_none_or(|old| **old != new.value);
-    news.iter().filter(differs).map(|new| new.value.title()).collect()
+    let before: BTreeMap<Key, &Document> = standing
+        .iter()
+        .map(|located| (key(&located.value), &located.value))
+        .collect();
+    let differs = |new: &&Located<Document>| {
+        before
+            .get(&key(&new.value))
+            .is_none_or(|old| **old != new.value)
+    };
+    news.iter()
+        .filter(differs)
+        .map(|new| new.value.title())
+        .collect()
 }
 
 /// A file that is free. Names are DNS labels, so these are plain file names; two pairs of names can
@@ -201,19 +247,33 @@ fn changed(standing: &[Located<Document>], news: &[Located<Document>]) -> Vec<St
 fn own_file(directory: &Path, document: &Document, taken: impl Fn(&Path) -> bool) -> PathBuf {
     let (kind, metadata) = (document.kind().lower(), document.metadata());
     let applied = directory.join("applied");
-    let usual = applied.join(format!("{kind}-{}-{}.yaml", metadata.namespace, metadata.name));
+    let usual = applied.join(format!(
+        "{kind}-{}-{}.yaml",
+        metadata.namespace, metadata.name
+    ));
     if !taken(&usual) {
         return usual;
     }
-    applied.join(format!("{kind}-{}.{}.yaml", metadata.namespace, metadata.name))
+    applied.join(format!(
+        "{kind}-{}.{}.yaml",
+        metadata.namespace, metadata.name
+    ))
 }
 
 fn key(document: &Document) -> Key {
     let metadata = document.metadata();
-    (document.kind(), metadata.namespace.clone(), metadata.name.clone())
+    (
+        document.kind(),
+        metadata.namespace.clone(),
+        metadata.name.clone(),
+    )
 }
 
-fn new_mode(namespace: &str, name: &str, mode: Mode) -> Result<weir_model::ModeDocument, weir_model::NameError> {
+fn new_mode(
+    namespace: &str,
+    name: &str,
+    mode: Mode,
+) -> Result<weir_model::ModeDocument, weir_model::NameError> {
     Ok(Resource {
         metadata: Metadata::new(namespace, name)?,
         spec: ModeSpec {

@@ -46,7 +46,10 @@ pub(crate) type Stamp = (u64, u64, u64, i64, i64, i64, i64);
 /// is written in them; where there are any, the documents are only a part of what was meant.
 pub fn load(path: &Path) -> Result<(Vec<Located<Document>>, Vec<Problem>), SourceError> {
     let scan = if path.is_file() {
-        read(&Listing { files: vec![(path.to_owned(), Stamp::default())], problems: Vec::new() })
+        read(&Listing {
+            files: vec![(path.to_owned(), Stamp::default())],
+            problems: Vec::new(),
+        })
     } else {
         read(&list(path)?)
     };
@@ -60,13 +63,24 @@ pub(crate) fn list(directory: &Path) -> Result<Listing, SourceError> {
     walk(entries, directory, 1, &mut listing);
     listing.files.sort();
     if listing.files.len() > FILES_MAX {
-        let what = format!("holds {} policy files, more than {FILES_MAX}", listing.files.len());
-        return Err(SourceError::new(directory, what, "put several documents into one file"));
+        let what = format!(
+            "holds {} policy files, more than {FILES_MAX}",
+            listing.files.len()
+        );
+        return Err(SourceError::new(
+            directory,
+            what,
+            "put several documents into one file",
+        ));
     }
     let total: u64 = listing.files.iter().map(|(_, stamp)| stamp.0).sum();
     if total > TOTAL_BYTES_MAX {
         let what = format!("holds {total} bytes of policy files, more than {TOTAL_BYTES_MAX}");
-        return Err(SourceError::new(directory, what, "move what is no policy out of it"));
+        return Err(SourceError::new(
+            directory,
+            what,
+            "move what is no policy out of it",
+        ));
     }
     Ok(listing)
 }
@@ -90,7 +104,11 @@ fn walk(entries: fs::ReadDir, directory: &Path, depth: usize, listing: &mut List
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             if depth >= DEPTH_MAX {
                 let message = format!("directories are nested deeper than {DEPTH_MAX}");
-                listing.problems.push(Problem::of_file(&shown(&path), message, "move the files up"));
+                listing.problems.push(Problem::of_file(
+                    &shown(&path),
+                    message,
+                    "move the files up",
+                ));
                 continue;
             }
             match fs::read_dir(&path) {
@@ -99,7 +117,10 @@ fn walk(entries: fs::ReadDir, directory: &Path, depth: usize, listing: &mut List
             }
             continue;
         }
-        if !path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+        if !path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+        {
             continue;
         }
         match fs::metadata(&path) {
@@ -107,7 +128,11 @@ fn walk(entries: fs::ReadDir, directory: &Path, depth: usize, listing: &mut List
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => {
                 let message = "this is not a regular file, so it is not read";
-                listing.problems.push(Problem::of_file(&shown(&path), message, "move it out of the policy directory"));
+                listing.problems.push(Problem::of_file(
+                    &shown(&path),
+                    message,
+                    "move it out of the policy directory",
+                ));
             }
             // A file that vanished between listing and looking is a file that is not there.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !path.is_symlink() => {}
@@ -118,7 +143,10 @@ fn walk(entries: fs::ReadDir, directory: &Path, depth: usize, listing: &mut List
 
 /// Reads and parses what was listed.
 pub(crate) fn read(listing: &Listing) -> Scan {
-    let mut scan = Scan { problems: listing.problems.clone(), ..Scan::default() };
+    let mut scan = Scan {
+        problems: listing.problems.clone(),
+        ..Scan::default()
+    };
     let mut hasher = DefaultHasher::new();
     for (path, _) in &listing.files {
         path.hash(&mut hasher);
@@ -141,19 +169,32 @@ fn read_text(path: &Path) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     let limit = FILE_BYTES_MAX as u64 + 1;
     let file = fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(path, &error))?;
     if bytes.len() > FILE_BYTES_MAX {
         let message = format!("the file is larger than the {FILE_BYTES_MAX} bytes that are read");
-        return Err(Problem::of_file(&shown(path), message, "split it into several files"));
+        return Err(Problem::of_file(
+            &shown(path),
+            message,
+            "split it into several files",
+        ));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let good = error
+            .as_bytes()
+            .get(..error.utf8_error().valid_up_to())
+            .unwrap_or_default();
         let lines = good.iter().filter(|byte| **byte == b'\n').count();
         let column = good.iter().rev().take_while(|byte| **byte != b'\n').count();
         Problem {
             line: u32::try_from(lines).unwrap_or(u32::MAX).saturating_add(1),
             column: u32::try_from(column).unwrap_or(u32::MAX).saturating_add(1),
-            ..Problem::of_file(&shown(path), "the file is not UTF-8 text", "save it as UTF-8")
+            ..Problem::of_file(
+                &shown(path),
+                "the file is not UTF-8 text",
+                "save it as UTF-8",
+            )
         }
     })
 }
@@ -171,7 +212,11 @@ fn stamp(metadata: &fs::Metadata) -> Stamp {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::of_file(&shown(path), format!("cannot be read: {error}"), next_step(error))
+    Problem::of_file(
+        &shown(path),
+        format!("cannot be read: {error}"),
+        next_step(error),
+    )
 }
 
 /// A path as messages and [`Located::file`] show it.

@@ -54,11 +54,15 @@ impl Watcher {
             Err(error) => (None, Some(error.to_string())),
         };
         let weak = Arc::downgrade(shared);
-        let thread = thread::Builder::new().name("policy-files".to_owned()).spawn(move || {
-            run(&notices, &weak);
-            drop(watcher);
-        });
-        let failure = failure.or(thread.err().map(|error| format!("no thread can be started: {error}")));
+        let thread = thread::Builder::new()
+            .name("policy-files".to_owned())
+            .spawn(move || {
+                run(&notices, &weak);
+                drop(watcher);
+            });
+        let failure = failure.or(thread
+            .err()
+            .map(|error| format!("no thread can be started: {error}")));
         Self { failure, notice }
     }
 

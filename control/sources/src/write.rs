@@ -25,16 +25,25 @@ struct Pending {
 }
 
 /// Writes all files below `directory`, or leaves all as they were.
-pub(crate) fn write_all(directory: &Path, files: &BTreeMap<PathBuf, String>) -> Result<(), WriteError> {
+pub(crate) fn write_all(
+    directory: &Path,
+    files: &BTreeMap<PathBuf, String>,
+) -> Result<(), WriteError> {
     let mut pending = Vec::new();
     for (path, content) in files {
         let parent = path.parent().unwrap_or(directory);
         fs::create_dir_all(parent).map_err(|error| WriteError::file(parent, "created", error))?;
-        let prepared = prepare(path, parent, content).map_err(|error| WriteError::file(path, "written", error))?;
+        let prepared = prepare(path, parent, content)
+            .map_err(|error| WriteError::file(path, "written", error))?;
         pending.push(prepared);
     }
     let mut done: Vec<(PathBuf, Option<tempfile::TempPath>)> = Vec::new();
-    for Pending { path, content, before } in pending {
+    for Pending {
+        path,
+        content,
+        before,
+    } in pending
+    {
         if let Err(failure) = content.persist(&path) {
             let mut error = WriteError::file(&path, "renamed into place", failure.error);
             if let (Err(lost), WriteError::File { outcome, .. }) = (undo(done), &mut error) {
@@ -60,27 +69,43 @@ fn prepare(path: &Path, parent: &Path, content: &str) -> io::Result<Pending> {
         Err(_) => path.to_owned(),
     };
     let standing = fs::metadata(&path).ok();
-    let mode = standing.as_ref().map_or(MODE_OF_NEW_FILES, |metadata| metadata.permissions().mode() & 0o7777);
+    let mode = standing.as_ref().map_or(MODE_OF_NEW_FILES, |metadata| {
+        metadata.permissions().mode() & 0o7777
+    });
     let parent = path.parent().unwrap_or(parent);
-    let mut file = Builder::new().prefix(".weir-").suffix(".new").tempfile_in(parent)?;
+    let mut file = Builder::new()
+        .prefix(".weir-")
+        .suffix(".new")
+        .tempfile_in(parent)?;
     file.write_all(content.as_bytes())?;
-    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.as_file()
+        .set_permissions(Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
     let before = match standing {
         Some(metadata) if metadata.is_file() => Some(second_name(&path, parent)?),
         _ => None,
     };
-    Ok(Pending { path, content: file, before })
+    Ok(Pending {
+        path,
+        content: file,
+        before,
+    })
 }
 
 /// A second name for the file that stands at `path`, removed when dropped.
 fn second_name(path: &Path, parent: &Path) -> io::Result<tempfile::TempPath> {
-    let named = Builder::new().prefix(".weir-").suffix(".old").make_in(parent, |name| fs::hard_link(path, name));
+    let named = Builder::new()
+        .prefix(".weir-")
+        .suffix(".old")
+        .make_in(parent, |name| fs::hard_link(path, name));
     match named {
         Ok(named) => Ok(named.into_temp_path()),
         // Some file systems have no second names.
         Err(_) => {
-            let copy = Builder::new().prefix(".weir-").suffix(".old").tempfile_in(parent)?;
+            let copy = Builder::new()
+                .prefix(".weir-")
+                .suffix(".old")
+                .tempfile_in(parent)?;
             fs::copy(path, copy.path())?;
             Ok(copy.into_temp_path())
         }
@@ -96,8 +121,15 @@ fn undo(done: Vec<(PathBuf, Option<tempfile::TempPath>)>) -> Result<(), String> 
             None => fs::remove_file(&path),
         };
         if let Err(error) = undone {
-            lost.push(format!("{} is the new one and could not be put back ({error})", path.display()));
+            lost.push(format!(
+                "{} is the new one and could not be put back ({error})",
+                path.display()
+            ));
         }
     }
-    if lost.is_empty() { Ok(()) } else { Err(lost.join(", ")) }
+    if lost.is_empty() {
+        Ok(())
+    } else {
+        Err(lost.join(", "))
+    }
 }
