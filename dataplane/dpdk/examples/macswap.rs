@@ -85,7 +85,8 @@ fn swap(burst: &mut [Mbuf]) {
             next.prefetch();
         }
         if let Some(addresses) = burst[at].bytes_mut().first_chunk_mut::<12>() {
-            addresses.rotate_left(6);
+            let [a, b, c, d, e, f, u, v, w, x, y, z] = *addresses;
+            *addresses = [u, v, w, x, y, z, a, b, c, d, e, f];
         }
     }
 }

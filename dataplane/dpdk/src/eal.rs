@@ -249,6 +249,15 @@ impl Eal {
     }
 }
 
+impl std::fmt::Debug for Eal {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Eal")
+            .field("huge_pages", &self.environment.huge_pages)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Environment {
     fn drop(&mut self) {
         drop(self.end.take());

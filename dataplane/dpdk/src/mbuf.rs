@@ -240,3 +240,47 @@ pub fn free_bulk(mbufs: &mut Vec<Mbuf>) {
         count -= now as usize;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::rings::{self, RingPort};
+    use crate::{Eal, EalOptions, HugePages, Pool, Port, PortConfig};
+
+    /// A frame that starts where its buffer starts, as no driver in software delivers it.
+    #[test]
+    fn a_tag_is_put_back_without_headroom_or_the_frame_is_refused() {
+        let options = EalOptions {
+            huge_pages: HugePages::Never,
+            memory_mb: 64,
+            ..EalOptions::default()
+        };
+        let _eal = Eal::start(&options).expect("start");
+        let pool = Pool::new("headroom", 255, 0, 256, None).expect("pool");
+        let far = RingPort::new("headroom", 1, 16).expect("rings");
+        let (port, _) = Port::start(far.id(), &PortConfig::default(), &pool).expect("port");
+        let mut queue = port.rx_queue(0).expect("queue");
+
+        let mut frame: Vec<u8> = (0..100).collect();
+        frame.splice(12..16, [0x81, 0x00, 0x0f, 0xff]);
+        for length in [100, 384] {
+            let mut mbuf = pool.allocate().expect("buffer");
+            assert!(mbuf.copy_from(&frame));
+            assert!(rings::strip_tags(&mut mbuf));
+            mbuf.set_field::<u16>(dpdk_sys::WEIR_MBUF_DATA_OFF, 0);
+            let rest: Vec<u8> = frame[..12].iter().chain(&frame[16..]).copied().collect();
+            assert!(mbuf.copy_from(&rest));
+            if length == 384 {
+                assert_eq!(mbuf.room_bytes(), length);
+                assert!(mbuf.set_len(length), "the whole buffer");
+            }
+            assert!(far.inject(0, mbuf).is_ok());
+        }
+        let mut burst = Vec::new();
+        assert_eq!(queue.receive(&mut burst, 8), 1);
+        assert_eq!(burst.first().expect("frame").bytes(), frame);
+        let counters = queue.counters();
+        assert_eq!((counters.tags_restored, counters.refused_tag), (1, 1));
+        burst.clear();
+        assert_eq!(pool.available(), 255);
+    }
+}
