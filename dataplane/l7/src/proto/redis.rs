@@ -13,6 +13,8 @@ use crate::{
 
 /// Longest command name that is read; Redis has none above 20.
 const COMMAND_MAX: usize = 32;
+/// Longer first lines are nobody's who types commands.
+const PROBED_LINE_MAX: usize = 256;
 /// How much of the first argument is told.
 const KEY_MAX: usize = 512;
 /// PROTO_INLINE_MAX_SIZE is 64 KiB; what is kept of a line is less.
@@ -88,14 +90,6 @@ impl Application for Redis {
     };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
-        if input.to_server.is_empty() {
-            let silent = input.to_client.is_empty() || !input.from_start;
-            return if silent {
-                Probe::Unsure
-            } else {
-                Probe::NotMine
-            };
-        }
         // Picked up, the server's bytes may begin within a reply.
         let reply = if input.from_start {
             probe_reply(input.to_client)
@@ -395,32 +389,34 @@ enum Inquiry {
 }
 
 fn probe_command(input: &[u8]) -> Inquiry {
-    if input.first() == Some(&b'*') {
-        return probe_array(input);
+    match input.first() {
+        None => return Inquiry::Partial,
+        Some(b'*') => return probe_array(input),
+        Some(_) => {}
     }
-    let Some(end) = input.iter().position(|&byte| byte == b'\n') else {
-        let text = input.len() < 256
-            && input
-                .iter()
-                .all(|&byte| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\r'));
-        return if text {
-            Inquiry::Partial
-        } else {
-            Inquiry::Other
-        };
-    };
-    let line = input.get(..end).unwrap_or_default();
+    let end = input.iter().position(|&byte| byte == b'\n');
+    let line = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
+    let text = |&byte: &u8| byte.is_ascii_graphic() || matches!(byte, b' ' | b'\r');
+    if line.len() >= PROBED_LINE_MAX || !line.iter().all(text) {
+        return Inquiry::Other;
+    }
     let word = line
         .split(|byte| byte.is_ascii_whitespace())
         .next()
         .unwrap_or_default();
+    let ended = end.is_some() || word.len() < line.len();
     let known = INLINE_WORDS
         .iter()
-        .any(|known| word.eq_ignore_ascii_case(known));
-    if known {
-        Inquiry::Inline
-    } else {
-        Inquiry::Other
+        .any(|known| match known.get(..word.len()) {
+            Some(front) => {
+                word.eq_ignore_ascii_case(front) && (!ended || known.len() == word.len())
+            }
+            None => false,
+        });
+    match end {
+        _ if !known => Inquiry::Other,
+        Some(_) => Inquiry::Inline,
+        None => Inquiry::Partial,
     }
 }
 
@@ -492,7 +488,7 @@ fn probe_reply(input: &[u8]) -> Probe {
     let Some((&first, rest)) = input.split_first() else {
         return Probe::Unsure;
     };
-    let whole = rest.windows(2).any(|pair| pair == b"\r\n");
+    let whole = rest.iter().take(64).any(|&byte| byte == b'\n');
     match first {
         b'+' | b'-' => {
             let line = rest.split(|&byte| byte == b'\r').next().unwrap_or_default();
@@ -536,115 +532,4 @@ const fn field(name: &'static str, condition: bool, about: &'static str) -> Fiel
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Told(Vec<String>);
-
-    impl EventSink for Told {
-        fn event(&mut self, event: &Event<'_>) {
-            let values = event.fields.iter().map(|field| match field.value {
-                Value::Bytes(value) => String::from_utf8_lossy(value).into_owned(),
-                value => format!("{value:?}"),
-            });
-            self.0.push(values.collect::<Vec<_>>().join("|"));
-        }
-    }
-
-    fn probe(to_server: &[u8], to_client: &[u8]) -> Probe {
-        let transport = Transport::Tcp;
-        Redis::probe(&ProbeInput {
-            to_server,
-            to_client,
-            from_start: true,
-            server_port: 3306,
-            transport,
-        })
-    }
-
-    /// Feeds `stream` in pieces of `cut`, as the engine would.
-    fn tell(direction: Direction, stream: &[u8], cut: usize) -> Vec<String> {
-        let (mut told, mut redis) = (Told(Vec::new()), Redis::default());
-        let (mut at, mut end) = (0, 0);
-        while end < stream.len() {
-            end = (end + cut).min(stream.len());
-            while at < end {
-                match redis.parse(direction, &stream[at..end], &mut told) {
-                    Step::Consumed(used) => at += used,
-                    Step::Skip(used) => at += used as usize,
-                    Step::Incomplete => break,
-                    step => panic!("{step:?} {:?}", told.0),
-                }
-            }
-        }
-        told.0
-    }
-
-    #[test]
-    fn only_well_formed_commands_are_certain() {
-        assert_eq!(probe(b"*1\r\n$4\r\nPING\r\n", b""), Probe::Certain);
-        assert_eq!(probe(b"*2\r\n$3\r\nG", b""), Probe::Unsure);
-        assert_eq!(probe(b"*2\r\n$3\r\nGETX", b""), Probe::NotMine);
-        assert_eq!(probe(b"*2\r\n:3\r\n", b""), Probe::NotMine);
-        assert_eq!(probe(b"PING\r\n", b""), Probe::Unsure);
-        assert_eq!(probe(b"PING\r\n", b"+PONG\r\n"), Probe::Certain);
-        assert_eq!(
-            probe(b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n"),
-            Probe::NotMine
-        );
-        assert_eq!(probe(b"", b"+OK POP3 ready\r\n"), Probe::NotMine);
-    }
-
-    #[test]
-    fn commands_are_told_in_any_cut() {
-        let mut stream = b"*3\r\n$3\r\nset\r\n$1\r\nk\r\n$3000\r\n".to_vec();
-        stream.extend([b'x'; 3000]);
-        stream.extend(b"\r\n*1\r\n$4\r\nPING\r\nget k\r\n\r\n*0\r\n");
-        stream.extend(
-            b"*3\r\n$4\r\nAUTH\r\n$3\r\nann\r\n$6\r\nsecret\r\n*2\r\n$3\r\nGET\r\n$1\r\nz\r\n",
-        );
-        stream.extend(b"*5\r\n$5\r\nHELLO\r\n$1\r\n3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$1\r\np\r\n");
-        let expected = [
-            "SET|k|",
-            "PING||",
-            "GET|k|",
-            "AUTH||ann",
-            "GET|z|ann",
-            "HELLO||bob|3",
-        ];
-        for cut in [1, 2, 7, 100, stream.len()] {
-            assert_eq!(
-                tell(Direction::ToServer, &stream, cut),
-                expected,
-                "cut {cut}"
-            );
-        }
-    }
-
-    #[test]
-    fn errors_are_told_and_values_skipped() {
-        let stream = b"+OK\r\n$5\r\n-ERR!\r\n*2\r\n:1\r\n$-1\r\n-WRONGTYPE x\r\n!3\r\nbad\r\n_\r\n%1\r\n+a\r\n#t\r\n";
-        for cut in [1, 3, stream.len()] {
-            assert_eq!(
-                tell(Direction::ToClient, stream, cut),
-                ["WRONGTYPE x", "bad"]
-            );
-        }
-    }
-
-    #[test]
-    fn hidden_names_are_refused() {
-        let mut told = Told(Vec::new());
-        for bytes in [
-            &b"\"FLUSHALL\"\r\n"[..],
-            b"\x16\x03\x01\n",
-            b"*1\r\n:1\r\n",
-            b"*1\r\n$99\r\n",
-        ] {
-            assert!(matches!(
-                Redis::default().parse(Direction::ToServer, bytes, &mut told),
-                Step::Violation(_)
-            ));
-        }
-    }
-}
+mod tests;

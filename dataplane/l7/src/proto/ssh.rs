@@ -96,13 +96,16 @@ impl Application for Ssh {
     };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
-        if !input.to_server.is_empty() {
-            return identification(input.to_server);
-        }
-        match identification(input.to_client) {
+        let client = identification(input.to_server);
+        let server = match identification(input.to_client) {
             // A server may greet with lines before its identification.
             Probe::NotMine if input.from_start => greeting(input.to_client),
             answer => answer,
+        };
+        match (client, server) {
+            (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
+            (Probe::Certain, _) | (_, Probe::Certain) => Probe::Certain,
+            _ => Probe::Unsure,
         }
     }
 

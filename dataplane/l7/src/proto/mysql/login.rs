@@ -8,7 +8,7 @@ use crate::sql::Kind;
 use crate::{Event, EventKind, EventSink, Field, Probe, ProbeInput, Step, Value};
 
 /// A greeting is a version, some salt and a plugin's name.
-const GREETING_MAX: usize = 512;
+const GREETING_MAX: usize = 511;
 const VERSION_MAX: usize = 96;
 /// How much of a login is looked at: attributes behind it may be cut.
 const LOGIN_MAX: usize = 4_096;
@@ -22,11 +22,14 @@ pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
     if !input.from_start {
         return picked_up(input);
     }
-    match (input.to_server.is_empty(), input.to_client.is_empty()) {
-        (true, true) => Probe::Unsure,
-        (_, false) => greeting_probe(input.to_client),
+    match (
+        login_probe(input.to_server),
+        greeting_probe(input.to_client),
+    ) {
+        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
         // The server speaks first; only where its side is not seen is there a login alone.
-        (false, true) => login_probe(input.to_server),
+        (Probe::Certain, _) | (_, Probe::Certain) => Probe::Certain,
+        _ => Probe::Unsure,
     }
 }
 

@@ -22,24 +22,24 @@ const GSS: u32 = 80_877_104;
 const TLS_HANDSHAKE: u8 = 0x16;
 
 pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
-    if input.to_server.is_empty() {
-        let silent = input.to_client.is_empty() || !input.from_start;
-        return if silent {
-            Probe::Unsure
-        } else {
-            Probe::NotMine
+    if !input.from_start {
+        return match (probe_query(input.to_server), probe_answer(input.to_client)) {
+            (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
+            (Probe::Certain, Probe::Certain) => Probe::Certain,
+            _ => Probe::Unsure,
         };
     }
-    if input.to_server.first() == Some(&0) {
-        return probe_startup(input.to_server);
-    }
-    if input.from_start {
+    if !input
+        .to_client
+        .first()
+        .is_none_or(|first| b"RENSGv".contains(first))
+    {
         return Probe::NotMine;
     }
-    match (probe_query(input.to_server), probe_answer(input.to_client)) {
-        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
-        (Probe::Certain, Probe::Certain) => Probe::Certain,
-        _ => Probe::Unsure,
+    match input.to_server.first() {
+        Some(0) => probe_startup(input.to_server),
+        Some(_) => Probe::NotMine,
+        None => Probe::Unsure,
     }
 }
 
