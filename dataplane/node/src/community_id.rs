@@ -11,8 +11,15 @@ use sha1::{Digest, Sha1};
 pub fn community_id(addresses: (IpAddr, IpAddr), ports: (u16, u16), protocol: u8) -> String {
     let has_ports = crate::connection::has_ports(protocol);
     let ports = if has_ports { ports } else { (0, 0) };
-    let (first, second) = ((octets(addresses.0), ports.0), (octets(addresses.1), ports.1));
-    let (low, high) = if first <= second { (first, second) } else { (second, first) };
+    let (first, second) = (
+        (octets(addresses.0), ports.0),
+        (octets(addresses.1), ports.1),
+    );
+    let (low, high) = if first <= second {
+        (first, second)
+    } else {
+        (second, first)
+    };
     let mut hash = Sha1::new();
     hash.update([0, 0]);
     hash.update(&low.0);
@@ -38,7 +45,10 @@ mod tests {
 
     #[test]
     fn the_specifications_example() {
-        let addresses = ("128.232.110.120".parse().unwrap(), "66.35.250.204".parse().unwrap());
+        let addresses = (
+            "128.232.110.120".parse().unwrap(),
+            "66.35.250.204".parse().unwrap(),
+        );
         let id = community_id(addresses, (34855, 80), 6);
         assert_eq!(id, "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
         assert_eq!(community_id((addresses.1, addresses.0), (80, 34855), 6), id);

@@ -45,8 +45,16 @@ pub struct Node {
 impl Default for Node {
     fn default() -> Self {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let name = if name.trim().is_empty() { "node" } else { name.trim() };
-        Self { name: name.to_owned(), state_directory: "/var/lib/weir/node".into(), stuck_after_ms: 2000 }
+        let name = if name.trim().is_empty() {
+            "node"
+        } else {
+            name.trim()
+        };
+        Self {
+            name: name.to_owned(),
+            state_directory: "/var/lib/weir/node".into(),
+            stuck_after_ms: 2000,
+        }
     }
 }
 
@@ -108,7 +116,10 @@ pub struct Workers {
 
 impl Default for Workers {
     fn default() -> Self {
-        Self { cores: vec![0], idle: Idle::Spin }
+        Self {
+            cores: vec![0],
+            idle: Idle::Spin,
+        }
     }
 }
 
@@ -153,7 +164,10 @@ pub struct Tap {
 impl Tap {
     /// A tap on this port with everything else as usual.
     pub fn on(port: &str) -> Self {
-        Self { port: port.to_owned(), mtu: default_mtu() }
+        Self {
+            port: port.to_owned(),
+            mtu: default_mtu(),
+        }
     }
 }
 
@@ -195,7 +209,13 @@ pub struct LimitSettings {
 
 impl Default for LimitSettings {
     fn default() -> Self {
-        Self { flows: 1 << 17, sessions: 1 << 14, held_packets: 1024, reassembly_mb: 64, events: 8192 }
+        Self {
+            flows: 1 << 17,
+            sessions: 1 << 14,
+            held_packets: 1024,
+            reassembly_mb: 64,
+            events: 8192,
+        }
     }
 }
 
@@ -215,7 +235,12 @@ pub struct InspectionSettings {
 
 impl Default for InspectionSettings {
     fn default() -> Self {
-        Self { tunnels: 2, verify_checksums: true, signatures: Vec::new(), scan_depth_kb: 1024 }
+        Self {
+            tunnels: 2,
+            verify_checksums: true,
+            signatures: Vec::new(),
+            scan_depth_kb: 1024,
+        }
     }
 }
 
@@ -262,31 +287,53 @@ impl Config {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: name.clone(), source })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Parse { path: name, why: error.to_string() })
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: name.clone(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: name,
+            why: error.to_string(),
+        })
     }
 
     /// Checks what a type cannot say.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let contradiction = |what: String, next_step| Err(ConfigError::Contradiction { what, next_step });
+        let contradiction =
+            |what: String, next_step| Err(ConfigError::Contradiction { what, next_step });
         if self.pair.is_empty() && self.tap.is_empty() {
-            return contradiction("no port is configured".into(), "add a [[pair]] or a [[tap]], or give --pair");
+            return contradiction(
+                "no port is configured".into(),
+                "add a [[pair]] or a [[tap]], or give --pair",
+            );
         }
         if self.pair.len() + self.tap.len() > 64 {
-            return contradiction("more than 64 pairs and taps are configured".into(), "run a second node for the others");
+            return contradiction(
+                "more than 64 pairs and taps are configured".into(),
+                "run a second node for the others",
+            );
         }
         if self.workers.cores.is_empty() {
-            return contradiction("no worker core is configured".into(), "set workers.cores, or give --cores");
+            return contradiction(
+                "no worker core is configured".into(),
+                "set workers.cores, or give --cores",
+            );
         }
         let mut names: Vec<_> = self.port_names().collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return contradiction(format!("port {} is used twice", pair[0]), "a port belongs to one pair or is one tap");
+            return contradiction(
+                format!("port {} is used twice", pair[0]),
+                "a port belongs to one pair or is one tap",
+            );
         }
         let mut cores = self.workers.cores.clone();
         cores.sort_unstable();
         if let Some(pair) = cores.windows(2).find(|pair| pair[0] == pair[1]) {
-            return contradiction(format!("core {} is listed twice", pair[0]), "one worker runs on a core");
+            return contradiction(
+                format!("core {} is listed twice", pair[0]),
+                "one worker runs on a core",
+            );
         }
         Ok(())
     }
@@ -306,13 +353,19 @@ impl Config {
             ("inspection.signatures", signatures),
             ("events.file", self.events.file != next.events.file),
         ];
-        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+        differs
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// The names of all ports, pairs first: the order of [`crate::io::PortIndex`].
     pub fn port_names(&self) -> impl Iterator<Item = &str> {
         let pairs = self.pair.iter().flat_map(|pair| pair.ports.iter());
-        pairs.chain(self.tap.iter().map(|tap| &tap.port)).map(String::as_str)
+        pairs
+            .chain(self.tap.iter().map(|tap| &tap.port))
+            .map(String::as_str)
     }
 }
 
@@ -327,12 +380,14 @@ pub fn parse_pair(text: &str) -> Result<Pair, String> {
         Some(_) => return Err(usage()),
     };
     match parts[..] {
-        [first, second, ..] if parts.len() <= 3 && !first.is_empty() && !second.is_empty() => Ok(Pair {
-            name: name.to_owned(),
-            ports: [first.to_owned(), second.to_owned()],
-            fail_mode,
-            mtu: default_mtu(),
-        }),
+        [first, second, ..] if parts.len() <= 3 && !first.is_empty() && !second.is_empty() => {
+            Ok(Pair {
+                name: name.to_owned(),
+                ports: [first.to_owned(), second.to_owned()],
+                fail_mode,
+                mtu: default_mtu(),
+            })
+        }
         _ => Err(usage()),
     }
 }
@@ -343,19 +398,44 @@ mod tests {
 
     #[test]
     fn an_unknown_setting_is_named_with_its_line() {
-        let error = toml::from_str::<Config>("[node]\nname = \"a\"\nnmae = \"b\"\n").unwrap_err().to_string();
-        assert!(error.contains("line 3") && error.contains("nmae"), "{error}");
+        let error = toml::from_str::<Config>("[node]\nname = \"a\"\nnmae = \"b\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 3") && error.contains("nmae"),
+            "{error}"
+        );
     }
 
     #[test]
     fn contradictions_are_refused() {
-        let pair = |name: &str, ports: [&str; 2]| Pair { name: name.into(), ports: ports.map(String::from), fail_mode: FailMode::Closed, mtu: 1500 };
-        let config = |pairs: Vec<Pair>, cores: Vec<usize>| Config { pair: pairs, workers: Workers { cores, idle: Idle::Spin }, ..Config::default() };
+        let pair = |name: &str, ports: [&str; 2]| Pair {
+            name: name.into(),
+            ports: ports.map(String::from),
+            fail_mode: FailMode::Closed,
+            mtu: 1500,
+        };
+        let config = |pairs: Vec<Pair>, cores: Vec<usize>| Config {
+            pair: pairs,
+            workers: Workers {
+                cores,
+                idle: Idle::Spin,
+            },
+            ..Config::default()
+        };
         assert!(config(vec![pair("a", ["x", "y"])], vec![0]).check().is_ok());
         assert!(config(vec![], vec![0]).check().is_err());
-        assert!(config(vec![pair("a", ["x", "x"])], vec![0]).check().is_err());
+        assert!(
+            config(vec![pair("a", ["x", "x"])], vec![0])
+                .check()
+                .is_err()
+        );
         assert!(config(vec![pair("a", ["x", "y"])], vec![]).check().is_err());
-        assert!(config(vec![pair("a", ["x", "y"])], vec![1, 1]).check().is_err());
+        assert!(
+            config(vec![pair("a", ["x", "y"])], vec![1, 1])
+                .check()
+                .is_err()
+        );
     }
 
     #[test]

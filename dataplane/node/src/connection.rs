@@ -96,21 +96,33 @@ impl Connection {
     }
 
     /// What policy is asked about this flow; `candidates` while the application is undecided.
-    pub fn question(&self, key: &FlowKey, hot: &Hot, candidates: weir_l7::AppSet) -> Question<'static> {
+    pub fn question(
+        &self,
+        key: &FlowKey,
+        hot: &Hot,
+        candidates: weir_l7::AppSet,
+    ) -> Question<'static> {
         let (_, _, _, server_port) = key.endpoints(hot.initiator_is_low);
         Question {
             client: self.client,
             server: self.server,
             protocol: key.protocol(),
-            server_port: if has_ports(key.protocol()) { server_port } else { 0 },
-            application: self.application.map_or(Application::Candidates(candidates), Application::Known),
+            server_port: if has_ports(key.protocol()) {
+                server_port
+            } else {
+                0
+            },
+            application: self
+                .application
+                .map_or(Application::Candidates(candidates), Application::Known),
             request: None,
         }
     }
 
     /// The facts for an event. None before the first decision.
     pub fn facts(&self, hot: &Hot) -> Option<FlowFacts> {
-        let (client_address, client_port, server_address, server_port) = hot.key.endpoints(hot.initiator_is_low);
+        let (client_address, client_port, server_address, server_port) =
+            hot.key.endpoints(hot.initiator_is_low);
         Some(FlowFacts {
             number: self.number,
             zone: hot.key.zone(),

@@ -30,8 +30,18 @@ pub enum Stage {
 pub const STAGES: usize = 10;
 
 /// The names of the stages, everywhere.
-pub const STAGE_NAMES: [&str; STAGES] =
-    ["rx", "decode", "defragment", "track", "reassemble", "identify", "parse", "scan", "decide", "tx"];
+pub const STAGE_NAMES: [&str; STAGES] = [
+    "rx",
+    "decode",
+    "defragment",
+    "track",
+    "reassemble",
+    "identify",
+    "parse",
+    "scan",
+    "decide",
+    "tx",
+];
 
 /// Packets and cycles per stage since the start.
 #[derive(Clone, Debug, Default)]

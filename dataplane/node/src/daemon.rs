@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
-use weir_api::v1::{PortCounters, WorkerState};
 use weir_api::{Endpoint, TlsFiles};
-use weir_dpdk::{Eal, EalOptions, Pool, Port, PortConfig, PortReport};
+use weir_dpdk::{Eal, EalOptions};
 use weir_policy::{Snapshot, spec::SnapshotSpec};
 
 use crate::agent::{Agent, ControllerAddress, LastGood, last_good_path};
@@ -21,18 +20,12 @@ use crate::event::EventRing;
 use crate::handover::Ownership;
 use crate::inspection::Inspection;
 use crate::io::dpdk::{DpdkQueue, PoolFrames};
-use crate::io::{PortIndex, Role};
 use crate::limits::{Limits, Rules};
 use crate::path::Path;
+use crate::ports::{self, Ports};
 use crate::signatures;
-use crate::status::Status;
 use crate::watchdog::Watchdog;
 use crate::worker::{Shared, SharedQueues, Worker};
-
-/// Descriptors of a queue, each way.
-const DESCRIPTORS: u16 = 1024;
-/// Headroom, Ethernet header, two tags and frame check sequence beside the MTU.
-const FRAME_OVERHEAD_BYTES: u16 = 128 + 14 + 8 + 4 + 10;
 
 /// Runs a node until it is told to stop. `reread` gives the configuration again, for SIGHUP.
 pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
@@ -42,21 +35,33 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     let ruleset = signatures::load(&config.inspection.signatures)?;
     let controller = controller_address(config)?;
     let eal = start_eal(config)?;
-    let ports = start_ports(config, &eal)?;
+    let ports = ports::start(config, &eal)?;
     let workers = config.workers.cores.len();
     let shared = Shared::new(workers);
-    let roles = roles(config);
-    if config.pair.iter().any(|pair| pair.fail_mode == FailMode::Open) {
-        warn!("at least one pair fails open: until a policy is received its traffic passes and is only learned from");
+    let roles = ports::roles(config);
+    if config
+        .pair
+        .iter()
+        .any(|pair| pair.fail_mode == FailMode::Open)
+    {
+        warn!(
+            "at least one pair fails open: until a policy is received its traffic passes and is only learned from"
+        );
         shared.put_in_force(Arc::new(Snapshot::build(SnapshotSpec::default())?));
     }
-    let rings: Vec<_> = (0..workers).map(|_| EventRing::new(config.limits.events)).collect();
+    let rings: Vec<_> = (0..workers)
+        .map(|_| EventRing::new(config.limits.events))
+        .collect();
     let agent = Agent {
         node: config.node.name.clone(),
         shared: Arc::clone(&shared),
         rings: rings.clone(),
         last_good,
-        status: Arc::new(Ports { config: config.clone(), ports: ports.ports, shared: Arc::clone(&shared) }),
+        status: Arc::new(Ports {
+            config: config.clone(),
+            ports: ports.ports,
+            shared: Arc::clone(&shared),
+        }),
         eve,
         controller,
     };
@@ -67,9 +72,15 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     }
     let mut queues: Vec<Vec<DpdkQueue>> = (0..workers).map(|_| Vec::new()).collect();
     for ends in ports.ends {
-        queues.iter_mut().zip(ends).for_each(|(queues, end)| queues.push(end));
+        queues
+            .iter_mut()
+            .zip(ends)
+            .for_each(|(queues, end)| queues.push(end));
     }
-    let queues: Vec<SharedQueues<DpdkQueue>> = queues.into_iter().map(|queues| Arc::new(Mutex::new(Some(queues)))).collect();
+    let queues: Vec<SharedQueues<DpdkQueue>> = queues
+        .into_iter()
+        .map(|queues| Arc::new(Mutex::new(Some(queues))))
+        .collect();
     let ownerships = Ownership::shared(&shared.alive, &ports.spread);
     let mut threads = Vec::new();
     for ((index, ownership), ring) in ownerships.into_iter().enumerate().zip(rings) {
@@ -83,17 +94,32 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
             inspection,
             Box::new(ring),
         );
-        let worker = Worker::new(index, path, Arc::clone(&queues[index]), Arc::clone(&shared), config.workers.idle);
-        threads.push(start_worker(worker, index, config.workers.cores[index], Arc::clone(&shared))?);
+        let worker = Worker::new(
+            index,
+            path,
+            Arc::clone(&queues[index]),
+            Arc::clone(&shared),
+            config.workers.idle,
+        );
+        threads.push(start_worker(
+            worker,
+            index,
+            config.workers.cores[index],
+            Arc::clone(&shared),
+        )?);
     }
     let stuck_after = Duration::from_millis(config.node.stuck_after_ms);
     let watchdog = Watchdog::new(Arc::clone(&shared), queues, roles, stuck_after);
-    threads.push(std::thread::Builder::new().name("watchdog".into()).spawn(move || {
-        if let Err(why) = weir_dpdk::register_thread() {
-            error!(%why, "the watchdog cannot use ports");
-        }
-        watchdog.run();
-    })?);
+    threads.push(
+        std::thread::Builder::new()
+            .name("watchdog".into())
+            .spawn(move || {
+                if let Err(why) = weir_dpdk::register_thread() {
+                    error!(%why, "the watchdog cannot use ports");
+                }
+                watchdog.run();
+            })?,
+    );
     info!(node = config.node.name, workers, "weir-node is ready");
     let outcome = serve(agent, &shared, config, reread);
     shared.stop.store(true, Ordering::Relaxed);
@@ -105,8 +131,16 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
 }
 
 /// Runs the agent and waits for signals.
-fn serve(agent: Agent, shared: &Arc<Shared>, config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+fn serve(
+    agent: Agent,
+    shared: &Arc<Shared>,
+    config: &Config,
+    reread: &dyn Fn() -> Result<Config>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -134,7 +168,10 @@ fn reload(config: &Config, reread: &dyn Fn() -> Result<Config>, shared: &Shared)
         Ok(next) => {
             let changed = config.restart_needed(&next);
             if !changed.is_empty() {
-                warn!(sections = changed.join(", "), "the configuration was read; these sections need a restart to take effect");
+                warn!(
+                    sections = changed.join(", "),
+                    "the configuration was read; these sections need a restart to take effect"
+                );
             }
             shared.look_by(rules(&next));
             info!("configuration read again");
@@ -152,7 +189,11 @@ fn start_eal(config: &Config) -> Result<Eal> {
         memory_mb: config.eal.memory_mb,
         pci: config.eal.devices.clone(),
         virtual_devices: config.eal.virtual_devices.clone(),
-        file_prefix: config.eal.file_prefix.clone().unwrap_or_else(|| format!("weir-{}", std::process::id())),
+        file_prefix: config
+            .eal
+            .file_prefix
+            .clone()
+            .unwrap_or_else(|| format!("weir-{}", std::process::id())),
         extra: config.eal.extra.clone(),
         main_core: None,
     };
@@ -160,93 +201,55 @@ fn start_eal(config: &Config) -> Result<Eal> {
     if eal.huge_pages_used() {
         info!("DPDK memory: hugepages");
     } else {
-        info!("DPDK memory: ordinary pages (no hugepages): expect 1.5 to 2.5 times the cost per packet");
+        info!(
+            "DPDK memory: ordinary pages (no hugepages): expect 1.5 to 2.5 times the cost per packet"
+        );
     }
     Ok(eal)
 }
 
-/// The started ports.
-struct Started {
-    pool: Pool,
-    ports: Vec<(Port, PortReport)>,
-    /// By port, then by worker.
-    ends: Vec<Vec<DpdkQueue>>,
-    /// By port: the device spreads flows over the workers.
-    spread: Vec<bool>,
-}
-
-fn start_ports(config: &Config, eal: &Eal) -> Result<Started> {
-    let workers = u16::try_from(config.workers.cores.len())?;
-    let mtus = config.pair.iter().flat_map(|pair| [pair.mtu; 2]).chain(config.tap.iter().map(|tap| tap.mtu));
-    let mtus: Vec<u16> = mtus.collect();
-    let room = mtus.iter().max().copied().unwrap_or(1500).saturating_add(FRAME_OVERHEAD_BYTES).max(2176);
-    let pool = Pool::new("weir", config.eal.frame_buffers, 256, room, None)?;
-    let mut started = Started { pool, ports: Vec::new(), ends: Vec::new(), spread: Vec::new() };
-    for (name, mtu) in config.port_names().zip(mtus) {
-        let known = || eal.ports().iter().map(|port| port.name.clone()).collect::<Vec<_>>().join(", ");
-        let id = eal.find_port(name).ok_or_else(|| {
-            anyhow!("port {name} is not there (DPDK has: {}); check the PCI address and that its driver is vfio-pci, or add the virtual device with --vdev", known())
-        })?;
-        let settings = PortConfig {
-            rx_queues: workers,
-            tx_queues: workers,
-            rx_descriptors: DESCRIPTORS,
-            tx_descriptors: DESCRIPTORS,
-            mtu,
-            promiscuous: true,
-            symmetric_rss: workers > 1,
-        };
-        let (port, report) = Port::start(id, &settings, &started.pool)?;
-        for deviation in report.deviations() {
-            warn!("{deviation}");
-        }
-        info!(
-            port = name, driver = report.driver, link_up = report.link.up, speed_mbps = report.link.speed_mbps, mtu = report.mtu.given,
-            promiscuous = report.promiscuous.given, queues = report.rx_queues.given, symmetric_rss = report.symmetric_rss.given,
-            checksum_offloads = ?report.checksum_offloads, "port started"
-        );
-        let ends = DpdkQueue::split(&port, usize::from(workers)).with_context(|| format!("port {name} has no transmit queue"))?;
-        started.spread.push(report.symmetric_rss.given && report.rx_queues.given == workers);
-        started.ends.push(ends);
-        started.ports.push((port, report));
-    }
-    Ok(started)
-}
-
-fn start_worker<Q, S>(mut worker: Worker<Q, S>, index: usize, core: usize, shared: Arc<Shared>) -> Result<JoinHandle<()>>
+fn start_worker<Q, S>(
+    mut worker: Worker<Q, S>,
+    index: usize,
+    core: usize,
+    shared: Arc<Shared>,
+) -> Result<JoinHandle<()>>
 where
     Q: crate::io::Queue<Frame = S::Frame> + 'static,
     S: crate::io::FrameSource + Send + 'static,
 {
-    if !core_affinity::get_core_ids().unwrap_or_default().iter().any(|known| known.id == core) {
-        bail!("core {core} cannot be used by this process; choose workers.cores among those that `taskset -p $$` shows");
+    if !core_affinity::get_core_ids()
+        .unwrap_or_default()
+        .iter()
+        .any(|known| known.id == core)
+    {
+        bail!(
+            "core {core} cannot be used by this process; choose workers.cores among those that `taskset -p $$` shows"
+        );
     }
     let run = move || {
         if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-            warn!(worker = index, core, "the worker could not be pinned to its core");
+            warn!(
+                worker = index,
+                core, "the worker could not be pinned to its core"
+            );
         }
         if let Err(why) = weir_dpdk::register_thread() {
             error!(worker = index, %why, "the worker cannot use DPDK");
         }
         if std::panic::catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
-            error!(worker = index, "the worker died; the panic's message stands above");
+            error!(
+                worker = index,
+                "the worker died; the panic's message stands above"
+            );
         }
         if !shared.stop.load(Ordering::Relaxed) {
             shared.alive[index].store(false, Ordering::Release);
         }
     };
-    Ok(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?)
-}
-
-/// What each port is to the path: pairs first, then taps.
-fn roles(config: &Config) -> Vec<Role> {
-    let pairs = config.pair.iter().enumerate().flat_map(|(index, pair)| {
-        let first = (2 * index) as PortIndex;
-        let fail_open = pair.fail_mode == FailMode::Open;
-        [first + 1, first].map(|peer| Role::Inline { peer, pair: index as u8, fail_open })
-    });
-    let taps = (config.pair.len()..).zip(&config.tap).map(|(index, _)| Role::Tap { pair: index as u8 });
-    pairs.chain(taps).collect()
+    Ok(std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(run)?)
 }
 
 fn limits(config: &Config) -> Limits {
@@ -272,7 +275,12 @@ fn rules(config: &Config) -> Rules {
 
 fn open_events(config: &Config) -> Result<Option<EveFile>> {
     let open = |path: &std::path::PathBuf| {
-        EveFile::open(path).with_context(|| format!("cannot append events to {}; check the directory and its permissions", path.display()))
+        EveFile::open(path).with_context(|| {
+            format!(
+                "cannot append events to {}; check the directory and its permissions",
+                path.display()
+            )
+        })
     };
     config.events.file.as_ref().map(open).transpose()
 }
@@ -283,9 +291,17 @@ fn controller_address(config: &Config) -> Result<Option<ControllerAddress>> {
         warn!("no controller is configured: only the last good policy is enforced");
         return Ok(None);
     };
-    let tls = TlsFiles::from_options(settings.tls_ca.clone(), settings.tls_certificate.clone(), settings.tls_key.clone())?;
+    let tls = TlsFiles::from_options(
+        settings.tls_ca.clone(),
+        settings.tls_certificate.clone(),
+        settings.tls_key.clone(),
+    )?;
     let endpoint: Endpoint = address.parse()?;
-    Ok(Some(ControllerAddress { endpoint, tls, server_name: settings.tls_server_name.clone() }))
+    Ok(Some(ControllerAddress {
+        endpoint,
+        tls,
+        server_name: settings.tls_server_name.clone(),
+    }))
 }
 
 /// The last line of the log: every frame is accounted for.
@@ -299,42 +315,8 @@ fn report_totals(shared: &Shared) {
         dropped += page.counts.dropped_total();
     }
     let balanced = received == transmitted + tapped + dropped;
-    info!(received, transmitted, tapped, dropped, balanced, "weir-node has stopped");
-}
-
-/// Ports and workers for the controller.
-struct Ports {
-    config: Config,
-    ports: Vec<(Port, PortReport)>,
-    shared: Arc<Shared>,
-}
-
-impl Status for Ports {
-    fn ports(&self) -> Vec<PortCounters> {
-        let pairs = self.config.pair.iter().flat_map(|pair| pair.ports.iter().map(move |port| (port, pair.name.as_str(), "inline")));
-        let taps = self.config.tap.iter().map(|tap| (&tap.port, "", "tap"));
-        let describe = |((name, pair, role), (port, _)): ((&String, &str, &str), &(Port, PortReport))| {
-            let stats = port.stats();
-            PortCounters {
-                port: name.clone(),
-                received: stats.received,
-                transmitted: stats.transmitted,
-                dropped: stats.receive_errors + stats.transmit_errors,
-                missed: stats.missed + stats.no_buffer,
-                link_up: port.link().up,
-                pair: pair.to_owned(),
-                role: role.to_owned(),
-            }
-        };
-        pairs.chain(taps).zip(&self.ports).map(describe).collect()
-    }
-
-    fn workers(&self) -> Vec<WorkerState> {
-        let describe = |(index, core): (usize, &usize)| WorkerState {
-            worker: index as u32,
-            core: *core as u32,
-            state: if self.shared.alive[index].load(Ordering::Relaxed) { "running" } else { "lost" }.to_owned(),
-        };
-        self.config.workers.cores.iter().enumerate().map(describe).collect()
-    }
+    info!(
+        received,
+        transmitted, tapped, dropped, balanced, "weir-node has stopped"
+    );
 }

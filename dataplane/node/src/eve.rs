@@ -27,7 +27,10 @@ impl EveFile {
     /// Opens it for appending.
     pub fn open(path: &Path) -> std::io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { file: Arc::new(Mutex::new(BufWriter::new(file))), lost: 0 })
+        Ok(Self {
+            file: Arc::new(Mutex::new(BufWriter::new(file))),
+            lost: 0,
+        })
     }
 
     /// Appends an event.
@@ -40,7 +43,13 @@ impl EveFile {
 
     /// Lets readers see what was written.
     pub fn flush(&mut self) {
-        if self.file.lock().unwrap_or_else(PoisonError::into_inner).flush().is_err() {
+        if self
+            .file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .flush()
+            .is_err()
+        {
             self.lost += 1;
         }
     }
@@ -66,7 +75,9 @@ pub fn eve(described: &Described) -> Value {
     }
     if !record.fields.is_empty() {
         let fields = record.fields.iter().map(|(name, value)| {
-            let name = name.split_once('.').map_or(name.as_str(), |(_, field)| field);
+            let name = name
+                .split_once('.')
+                .map_or(name.as_str(), |(_, field)| field);
             (name.to_owned(), json!(value))
         });
         put(&record.application, Value::Object(fields.collect()));
@@ -88,9 +99,13 @@ pub struct Actions {
 /// The verdict of a record in words.
 pub fn actions(record: &v1::FlowRecord) -> Actions {
     Actions {
-        rule_action: name_of(v1::Action::try_from(record.rule_action).map(|action| action.as_str_name())),
+        rule_action: name_of(
+            v1::Action::try_from(record.rule_action).map(|action| action.as_str_name()),
+        ),
         mode: name_of(v1::Mode::try_from(record.mode).map(|mode| mode.as_str_name())),
-        wire_action: name_of(v1::WireAction::try_from(record.wire_action).map(|action| action.as_str_name())),
+        wire_action: name_of(
+            v1::WireAction::try_from(record.wire_action).map(|action| action.as_str_name()),
+        ),
     }
 }
 
@@ -139,7 +154,11 @@ fn event_type(described: &Described) -> &str {
 /// `WIRE_ACTION_DROP` → `drop`: the enumerations' names without their prefix.
 fn name_of<E>(name: Result<&'static str, E>) -> String {
     let name = name.unwrap_or_default();
-    ["WIRE_ACTION_", "ACTION_", "MODE_"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or_default().to_lowercase()
+    ["WIRE_ACTION_", "ACTION_", "MODE_"]
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+        .unwrap_or_default()
+        .to_lowercase()
 }
 
 /// The name of an IP protocol as EVE writes it.
@@ -159,7 +178,12 @@ pub fn protocol_name(protocol: u32) -> String {
 /// RFC 3339 in UTC with microseconds, the offset written as Suricata does.
 pub fn timestamp(unix_us: u64) -> String {
     let time = UNIX_EPOCH + Duration::from_micros(unix_us);
-    format!("{}+0000", humantime::format_rfc3339_micros(time).to_string().trim_end_matches('Z'))
+    format!(
+        "{}+0000",
+        humantime::format_rfc3339_micros(time)
+            .to_string()
+            .trim_end_matches('Z')
+    )
 }
 
 #[cfg(test)]
@@ -168,6 +192,9 @@ mod tests {
 
     #[test]
     fn times_as_suricata_writes_them() {
-        assert_eq!(timestamp(951_782_399_000_001), "2000-02-28T23:59:59.000001+0000");
+        assert_eq!(
+            timestamp(951_782_399_000_001),
+            "2000-02-28T23:59:59.000001+0000"
+        );
     }
 }

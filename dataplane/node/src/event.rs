@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrayvec::ArrayVec;
+use arrayvec::{ArrayString, ArrayVec};
 use crossbeam::queue::ArrayQueue;
 use weir_l7::{AppId, Confidence, Event as Message, Value};
 use weir_policy::{Decision, spec::Action};
@@ -110,7 +110,9 @@ impl Detail {
         let mut detail = Self::default();
         let info = weir_l7::registry::info(application);
         for field in message.fields {
-            let Some(spec) = info.and_then(|info| info.fields.get(usize::from(field.index))) else { continue };
+            let Some(spec) = info.and_then(|info| info.fields.get(usize::from(field.index))) else {
+                continue;
+            };
             if !detail.push_field(spec.name, &field.value) {
                 break;
             }
@@ -120,7 +122,10 @@ impl Detail {
 
     /// Name and value, in order.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        std::str::from_utf8(&self.0).unwrap_or_default().lines().filter_map(|line| line.split_once('='))
+        std::str::from_utf8(&self.0)
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| line.split_once('='))
     }
 
     /// Whether there are none.
@@ -129,7 +134,7 @@ impl Detail {
     }
 
     fn push_field(&mut self, name: &str, value: &Value<'_>) -> bool {
-        use std::io::Write;
+        use std::fmt::Write;
         let start = self.0.len();
         self.push_printable(name.as_bytes());
         self.push_printable(b"=");
@@ -137,14 +142,14 @@ impl Detail {
             Value::Bytes(bytes) => self.push_printable(bytes),
             Value::Name(text) => self.push_printable(text.as_bytes()),
             Value::Number(number) => {
-                let mut text = ArrayVec::<u8, 20>::new();
+                let mut text = ArrayString::<20>::new();
                 let _ = write!(text, "{number}");
-                self.push_printable(&text);
+                self.push_printable(text.as_bytes());
             }
             Value::Address(address) => {
-                let mut text = ArrayVec::<u8, 48>::new();
+                let mut text = ArrayString::<48>::new();
                 let _ = write!(text, "{address}");
-                self.push_printable(&text);
+                self.push_printable(text.as_bytes());
             }
         }
         if self.0.try_push(b'\n').is_err() {
@@ -226,7 +231,10 @@ mod tests {
         let mut detail = Detail::default();
         assert!(detail.push_field("path", &Value::Bytes(b"/a\nuser=root")));
         assert!(detail.push_field("status", &Value::Number(200)));
-        assert_eq!(detail.fields().collect::<Vec<_>>(), [("path", "/a.user=root"), ("status", "200")]);
+        assert_eq!(
+            detail.fields().collect::<Vec<_>>(),
+            [("path", "/a.user=root"), ("status", "200")]
+        );
     }
 
     #[test]

@@ -30,15 +30,27 @@ pub struct Ownership<F> {
 impl<F> Ownership<F> {
     /// A single worker owns everything.
     pub fn alone() -> Self {
-        Self { index: 0, rings: Vec::new(), spread_by_device: Vec::new(), alive: Arc::default() }
+        Self {
+            index: 0,
+            rings: Vec::new(),
+            spread_by_device: Vec::new(),
+            alive: Arc::default(),
+        }
     }
 
     /// The places of the workers whose state `alive` tells.
     pub fn shared(alive: &Arc<Vec<AtomicBool>>, spread_by_device: &[bool]) -> Vec<Self> {
         let workers = alive.len();
-        let rings: Vec<_> = (0..workers).map(|_| Arc::new(ArrayQueue::new(RING_FRAMES))).collect();
+        let rings: Vec<_> = (0..workers)
+            .map(|_| Arc::new(ArrayQueue::new(RING_FRAMES)))
+            .collect();
         (0..workers)
-            .map(|index| Self { index, rings: rings.clone(), spread_by_device: spread_by_device.to_vec(), alive: Arc::clone(alive) })
+            .map(|index| Self {
+                index,
+                rings: rings.clone(),
+                spread_by_device: spread_by_device.to_vec(),
+                alive: Arc::clone(alive),
+            })
             .collect()
     }
 
@@ -53,7 +65,13 @@ impl<F> Ownership<F> {
             return None;
         }
         let plain = packet.fragment.is_none() && packet.tunnels == 0;
-        if plain && self.spread_by_device.get(usize::from(arrived.port)).copied().unwrap_or(false) {
+        if plain
+            && self
+                .spread_by_device
+                .get(usize::from(arrived.port))
+                .copied()
+                .unwrap_or(false)
+        {
             return None;
         }
         let owner = owner_hash(packet) as usize % self.rings.len();
@@ -62,7 +80,9 @@ impl<F> Ownership<F> {
 
     /// Whether that worker still runs.
     pub fn is_alive(&self, worker: usize) -> bool {
-        self.alive.get(worker).is_some_and(|alive| alive.load(Ordering::Relaxed))
+        self.alive
+            .get(worker)
+            .is_some_and(|alive| alive.load(Ordering::Relaxed))
     }
 
     /// Gives a frame to its owner; it comes back when the ring is full.
@@ -73,7 +93,9 @@ impl<F> Ownership<F> {
 
     /// Takes what others handed over, at most `most`.
     pub fn take(&self, into: &mut Vec<Arrived<F>>, most: usize) {
-        let Some(ring) = self.rings.get(self.index) else { return };
+        let Some(ring) = self.rings.get(self.index) else {
+            return;
+        };
         into.extend(std::iter::from_fn(|| ring.pop()).take(most));
     }
 }
@@ -84,8 +106,14 @@ impl<F> Ownership<F> {
 /// the input, so the words can be combined first: source xor destination. Fragments have no ports
 /// and are hashed by address, which brings all of them to one worker.
 fn owner_hash(packet: &Packet) -> u32 {
-    let words = if packet.is_ipv4 { (packet.source ^ packet.destination) as u32 as u128 } else { packet.source ^ packet.destination };
-    let mut word = (0..8).fold(0_u16, |folded, shift| folded ^ (words >> (16 * shift)) as u16);
+    let words = if packet.is_ipv4 {
+        (packet.source ^ packet.destination) as u32 as u128
+    } else {
+        packet.source ^ packet.destination
+    };
+    let mut word = (0..8).fold(0_u16, |folded, shift| {
+        folded ^ (words >> (16 * shift)) as u16
+    });
     if packet.fragment.is_none() && crate::connection::has_ports(packet.protocol) {
         word ^= packet.source_port ^ packet.destination_port;
     }
@@ -95,7 +123,9 @@ fn owner_hash(packet: &Packet) -> u32 {
 /// The Toeplitz hash of one 16-bit word under the repeating key 0x6d5a.
 fn toeplitz_word(word: u16) -> u32 {
     const KEY: u64 = 0x6d5a_6d5a_6d5a_6d5a;
-    (0..16).filter(|bit| word & (0x8000 >> bit) != 0).fold(0, |hash, bit| hash ^ (KEY >> (32 - bit)) as u32)
+    (0..16)
+        .filter(|bit| word & (0x8000 >> bit) != 0)
+        .fold(0, |hash, bit| hash ^ (KEY >> (32 - bit)) as u32)
 }
 
 #[cfg(test)]

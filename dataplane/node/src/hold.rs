@@ -17,7 +17,11 @@ pub struct Hold<F> {
 impl<F> Hold<F> {
     /// Room for so many frames.
     pub fn new(capacity: usize) -> Self {
-        Self { waiting: VecDeque::with_capacity(capacity), capacity, retry: false }
+        Self {
+            waiting: VecDeque::with_capacity(capacity),
+            capacity,
+            retry: false,
+        }
     }
 
     /// Whether another frame can be kept.
@@ -35,10 +39,6 @@ impl<F> Hold<F> {
         self.waiting.len()
     }
 
-    /// Whether none wait.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
-    }
 
     /// What is known has changed: all that wait may be asked again.
     pub fn retry(&mut self) {
@@ -51,7 +51,10 @@ impl<F> Hold<F> {
         if std::mem::take(&mut self.retry) {
             return self.waiting.len();
         }
-        self.waiting.iter().take_while(|arrived| now_us.saturating_sub(arrived.received_us) >= hold_us).count()
+        self.waiting
+            .iter()
+            .take_while(|arrived| now_us.saturating_sub(arrived.received_us) >= hold_us)
+            .count()
     }
 
     /// The oldest frame.

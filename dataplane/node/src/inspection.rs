@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use weir_flow::Reassembler;
-use weir_l7::{AppEventSink, AppId, Engine, Event as Message, EventKind as MessageKind, Field, SessionId, Transport};
+use weir_l7::{
+    AppEventSink, AppId, Engine, Event as Message, EventKind as MessageKind, Field, SessionId,
+    Transport,
+};
 use weir_policy::{Application, Decision, Question, Snapshot, WireAction, spec::Action};
 use weir_sigs::{RuleSet, Scanner, ScannerError, StreamId};
 use weir_wire::Direction;
@@ -26,14 +29,27 @@ pub struct Inspection {
 impl Inspection {
     /// With so many flows under inspection at a time.
     pub fn new(sessions: usize, rules: Option<Arc<RuleSet>>) -> Result<Self, ScannerError> {
-        let limits = weir_l7::Limits { sessions, ..weir_l7::Limits::default() };
-        let scanner = rules.map(|rules| Scanner::new(rules, 2 * sessions)).transpose()?;
-        Ok(Self { l7: Engine::new(limits), scanner })
+        let limits = weir_l7::Limits {
+            sessions,
+            ..weir_l7::Limits::default()
+        };
+        let scanner = rules
+            .map(|rules| Scanner::new(rules, sessions))
+            .transpose()?;
+        Ok(Self {
+            l7: Engine::new(limits),
+            scanner,
+        })
     }
 
     /// The session of a flow; opened at its first content. None when none can be had: the flow is
     /// then judged as speaking an unknown application.
-    pub fn session(&mut self, cold: &mut Connection, transport: Transport, server_port: u16) -> Option<SessionId> {
+    pub fn session(
+        &mut self,
+        cold: &mut Connection,
+        transport: Transport,
+        server_port: u16,
+    ) -> Option<SessionId> {
         if cold.session.is_none() && !cold.session_over {
             cold.session = self.l7.open(transport, server_port, cold.from_start);
             cold.session_over = cold.session.is_none();
@@ -45,7 +61,7 @@ impl Inspection {
     pub fn scan_stream(&mut self, cold: &mut Connection, direction: Direction) -> Option<StreamId> {
         let stream = &mut cold.scans[direction as usize];
         if stream.is_none() {
-            *stream = self.scanner.as_mut()?.open();
+            *stream = self.scanner.as_mut()?.open(direction);
         }
         *stream
     }
@@ -68,7 +84,14 @@ pub fn close(reassembler: &mut Reassembler, inspection: &mut Inspection, cold: &
 
 /// An event that carries nothing but the flow.
 pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
-    Event { kind, time_us, flow, reason: None, signature: 0, detail: Detail::default() }
+    Event {
+        kind,
+        time_us,
+        flow,
+        reason: None,
+        signature: 0,
+        detail: Detail::default(),
+    }
 }
 
 /// What a piece of content brought to light.
@@ -102,11 +125,18 @@ impl<'a> Findings<'a> {
 
     fn judge(&mut self, application: AppId, message: &Message<'_>) {
         self.requests += 1;
-        let question = Question { application: Application::Known(application), request: Some(message.fields), ..self.question };
+        let question = Question {
+            application: Application::Known(application),
+            request: Some(message.fields),
+            ..self.question
+        };
         let decision = self.snapshot.decide(&question);
         let worse = match &self.denied {
             None => decision.rule_action == Action::Deny,
-            Some((known, ..)) => known.wire_action == WireAction::Forward && decision.wire_action != WireAction::Forward,
+            Some((known, ..)) => {
+                known.wire_action == WireAction::Forward
+                    && decision.wire_action != WireAction::Forward
+            }
         };
         if worse {
             self.denied = Some((decision, application, Detail::of(application, message)));
@@ -117,7 +147,12 @@ impl<'a> Findings<'a> {
     /// Only answers to the question that was asked are believed.
     fn learn_names(&mut self, fields: &[Field<'_>]) {
         let answers = DnsAnswers::of(fields);
-        let Some(identity) = answers.question().and_then(|name| self.snapshot.name_identity(name)) else { return };
+        let Some(identity) = answers
+            .question()
+            .and_then(|name| self.snapshot.name_identity(name))
+        else {
+            return;
+        };
         for (address, ttl_s) in answers.addresses().take(self.names.remaining_capacity()) {
             self.names.push((address, identity, ttl_s));
         }
@@ -128,11 +163,17 @@ impl AppEventSink for Findings<'_> {
     fn event(&mut self, application: AppId, message: &Message<'_>) {
         match message.kind {
             MessageKind::Request => self.judge(application, message),
-            MessageKind::Response if application == weir_l7::registry::DNS => self.learn_names(message.fields),
+            MessageKind::Response if Some(application) == DnsAnswers::application() => {
+                self.learn_names(message.fields)
+            }
             MessageKind::Response | MessageKind::Session => {}
         }
         if self.tell && message.kind != MessageKind::Session {
-            let _ = self.messages.try_push((message.kind, application, Detail::of(application, message)));
+            let _ = self.messages.try_push((
+                message.kind,
+                application,
+                Detail::of(application, message),
+            ));
         }
     }
 }
@@ -141,5 +182,9 @@ impl AppEventSink for Findings<'_> {
 /// client that just asked could not use it, and for at most a day.
 pub fn learned_name(found: (u128, u32, u64), now_us: u64) -> LearnedName {
     let (address, identity, ttl_s) = found;
-    LearnedName { address, identity, expires_us: now_us + ttl_s.clamp(1, 86_400) * 1_000_000 }
+    LearnedName {
+        address,
+        identity,
+        expires_us: now_us + ttl_s.clamp(1, 86_400) * 1_000_000,
+    }
 }

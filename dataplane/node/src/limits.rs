@@ -44,8 +44,6 @@ pub struct Rules {
     /// checksum is wrong, so its bytes must not be taken for content. Off for captures, which
     /// often show packets before the NIC filled the checksum in.
     pub verify_checksums: bool,
-    /// The stream may have holes that nobody will fill: captures and taps.
-    pub lossy: bool,
     /// Bytes per direction that signatures look at.
     pub scan_depth_bytes: u64,
     /// Tell every request, not only those that policy denies.
@@ -61,7 +59,6 @@ impl Default for Rules {
         Self {
             tunnels_max: 2,
             verify_checksums: true,
-            lossy: false,
             scan_depth_bytes: 1 << 20,
             tell_requests: false,
             tcp: TcpLimits::default(),
@@ -74,5 +71,8 @@ impl Default for Rules {
 /// operating system's random source.
 pub fn random_secret() -> [u64; 2] {
     use std::hash::{BuildHasher, RandomState};
-    [RandomState::new().hash_one(0_u8), RandomState::new().hash_one(1_u8)]
+    [
+        RandomState::new().hash_one(0_u8),
+        RandomState::new().hash_one(1_u8),
+    ]
 }

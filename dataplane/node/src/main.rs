@@ -76,7 +76,12 @@ struct RunArguments {
 
 impl RunArguments {
     fn config(&self) -> Result<Config> {
-        let mut config = self.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        let mut config = self
+            .config
+            .as_deref()
+            .map(Config::read)
+            .transpose()?
+            .unwrap_or_default();
         replace(&mut config.node.name, &self.name);
         replace(&mut config.node.state_directory, &self.state);
         replace(&mut config.eal.huge_pages, &self.huge_pages);
@@ -93,10 +98,15 @@ impl RunArguments {
         if self.sleep {
             config.workers.idle = Idle::Sleep;
         }
-        config.eal.virtual_devices.extend(self.virtual_devices.iter().cloned());
+        config
+            .eal
+            .virtual_devices
+            .extend(self.virtual_devices.iter().cloned());
         config.eal.devices.extend(self.devices.iter().cloned());
         config.pair.extend(self.pairs.iter().cloned());
-        config.tap.extend(self.taps.iter().map(|port| Tap::on(port)));
+        config
+            .tap
+            .extend(self.taps.iter().map(|port| Tap::on(port)));
         Ok(config)
     }
 }
@@ -112,7 +122,9 @@ fn main() -> ExitCode {
     let outcome = match &arguments.command {
         Command::Run(run) => {
             log_to_standard_error();
-            run.config().and_then(|config| daemon::run(&config, &|| run.config())).map(|()| true)
+            run.config()
+                .and_then(|config| daemon::run(&config, &|| run.config()))
+                .map(|()| true)
         }
         Command::Inspect(inspect) => inspect::run(inspect),
     };
@@ -127,6 +139,11 @@ fn main() -> ExitCode {
 }
 
 fn log_to_standard_error() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 }

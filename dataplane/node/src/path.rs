@@ -73,7 +73,13 @@ pub(crate) struct Slot<F> {
 
 impl<F> Slot<F> {
     pub fn new(arrived: Arrived<F>) -> Self {
-        Self { arrived: Some(arrived), packet: None, key: None, flow: None, fate: Fate::Continue }
+        Self {
+            arrived: Some(arrived),
+            packet: None,
+            key: None,
+            flow: None,
+            fate: Fate::Continue,
+        }
     }
 }
 
@@ -137,7 +143,12 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Takes up to [`BURST`] frames along the way. `burst` is empty afterwards; what leaves is in `out`.
-    pub fn run(&mut self, burst: &mut Vec<Arrived<S::Frame>>, now_us: u64, out: &mut Outbox<S::Frame>) {
+    pub fn run(
+        &mut self,
+        burst: &mut Vec<Arrived<S::Frame>>,
+        now_us: u64,
+        out: &mut Outbox<S::Frame>,
+    ) {
         self.stages.start();
         self.receive(burst);
         self.stages.lap(Stage::Receive, self.slots.len());
@@ -214,8 +225,9 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Lets another worker's learned name count here.
-    pub fn learn(&mut self, name: crate::event::LearnedName) {
+    pub fn learn_name(&mut self, name: crate::event::LearnedName) {
         self.policy.learn(name);
+        self.hold.retry();
     }
 
     /// The frames that other workers handed over, as many as fit a burst.
@@ -249,7 +261,12 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Ends one frame's way.
-    pub(crate) fn dispose(&mut self, arrived: Arrived<S::Frame>, fate: Fate, out: &mut Outbox<S::Frame>) {
+    pub(crate) fn dispose(
+        &mut self,
+        arrived: Arrived<S::Frame>,
+        fate: Fate,
+        out: &mut Outbox<S::Frame>,
+    ) {
         match (fate, self.roles[usize::from(arrived.port)]) {
             (Fate::Drop(reason), Role::Inline { .. }) => {
                 self.counts.dropped[reason as usize] += 1;
@@ -271,6 +288,8 @@ impl<S: FrameSource> Path<S> {
 
     /// The bytes of a slot's frame; empty once the frame is gone.
     pub(crate) fn bytes_of(slot: &Slot<S::Frame>) -> &[u8] {
-        slot.arrived.as_ref().map_or(&[], |arrived| arrived.frame.bytes())
+        slot.arrived
+            .as_ref()
+            .map_or(&[], |arrived| arrived.frame.bytes())
     }
 }

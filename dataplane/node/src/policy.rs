@@ -20,7 +20,12 @@ pub struct Policy {
 impl Policy {
     /// No policy yet; room for so many learned addresses.
     pub fn new(learned_max: usize) -> Self {
-        Self { snapshot: None, epoch: 0, learned: HashMap::with_capacity(learned_max), learned_max }
+        Self {
+            snapshot: None,
+            epoch: 0,
+            learned: HashMap::with_capacity(learned_max),
+            learned_max,
+        }
     }
 
     /// Puts a snapshot in force. Every flow that was decided before has another epoch now.
@@ -48,11 +53,15 @@ impl Policy {
 
     /// Whose address it is: by the snapshot, else by a DNS answer that has not expired.
     pub fn identity_of(&self, zone: u32, address: u128, now_us: u64) -> u32 {
-        let Some(snapshot) = self.snapshot() else { return UNKNOWN_IDENTITY };
+        let Some(snapshot) = self.snapshot() else {
+            return UNKNOWN_IDENTITY;
+        };
         match snapshot.identity_of(zone, address) {
-            UNKNOWN_IDENTITY if !self.learned.is_empty() => {
-                self.learned.get(&address).filter(|name| name.expires_us > now_us).map_or(UNKNOWN_IDENTITY, |name| name.identity)
-            }
+            UNKNOWN_IDENTITY if !self.learned.is_empty() => self
+                .learned
+                .get(&address)
+                .filter(|name| name.expires_us > now_us)
+                .map_or(UNKNOWN_IDENTITY, |name| name.identity),
             identity => identity,
         }
     }
@@ -61,7 +70,11 @@ impl Policy {
     /// first makes way.
     pub fn learn(&mut self, name: LearnedName) {
         if self.learned.len() >= self.learned_max && !self.learned.contains_key(&name.address) {
-            let first = self.learned.values().min_by_key(|known| known.expires_us).map(|known| known.address);
+            let first = self
+                .learned
+                .values()
+                .min_by_key(|known| known.expires_us)
+                .map(|known| known.address);
             first.map(|address| self.learned.remove(&address));
         }
         if self.learned.len() < self.learned_max || self.learned.contains_key(&name.address) {

@@ -17,6 +17,10 @@ pub fn load(paths: &[PathBuf]) -> Result<Option<Arc<RuleSet>>> {
     for refusal in &loaded.refused {
         warn!("{refusal}");
     }
-    info!(rules = loaded.rules.len(), refused = loaded.refused.len(), "signatures compiled");
+    info!(
+        rules = loaded.rules.len(),
+        refused = loaded.refused.len(),
+        "signatures compiled"
+    );
     Ok((!loaded.rules.is_empty()).then(|| Arc::new(loaded.rules)))
 }

@@ -33,14 +33,34 @@ struct Watched {
 
 impl<Q: Queue> Watchdog<Q> {
     /// Watches workers over these queues; one that makes no progress for `stuck_after` is stuck.
-    pub fn new(shared: Arc<Shared>, queues: Vec<SharedQueues<Q>>, roles: Vec<Role>, stuck_after: Duration) -> Self {
-        Self { shared, queues, roles, stuck_after }
+    pub fn new(
+        shared: Arc<Shared>,
+        queues: Vec<SharedQueues<Q>>,
+        roles: Vec<Role>,
+        stuck_after: Duration,
+    ) -> Self {
+        Self {
+            shared,
+            queues,
+            roles,
+            stuck_after,
+        }
     }
 
     /// Watches until the node stops.
     pub fn run(self) {
-        let mut watched: Vec<_> = self.queues.iter().map(|_| Watched { heartbeat: 0, silent: Duration::ZERO }).collect();
-        let mut bypass = Bypass { lanes: Vec::new(), frames: Vec::new() };
+        let mut watched: Vec<_> = self
+            .queues
+            .iter()
+            .map(|_| Watched {
+                heartbeat: 0,
+                silent: Duration::ZERO,
+            })
+            .collect();
+        let mut bypass = Bypass {
+            lanes: Vec::new(),
+            frames: Vec::new(),
+        };
         while !self.shared.stop.load(Ordering::Relaxed) {
             for (worker, state) in watched.iter_mut().enumerate() {
                 self.look_at(worker, state, &mut bypass);
@@ -52,7 +72,11 @@ impl<Q: Queue> Watchdog<Q> {
     fn look_at(&self, worker: usize, state: &mut Watched, bypass: &mut Bypass<Q>) {
         let heartbeat = self.shared.heartbeat[worker].load(Ordering::Relaxed);
         let moved = std::mem::replace(&mut state.heartbeat, heartbeat) != heartbeat;
-        state.silent = if moved { Duration::ZERO } else { state.silent + CHECK_INTERVAL };
+        state.silent = if moved {
+            Duration::ZERO
+        } else {
+            state.silent + CHECK_INTERVAL
+        };
         let dead = !self.shared.alive[worker].load(Ordering::Acquire);
         if !dead && state.silent < self.stuck_after {
             return;
@@ -60,16 +84,24 @@ impl<Q: Queue> Watchdog<Q> {
         // A worker inside a device call holds the lock: its queues cannot be had yet.
         let taken = match self.queues[worker].try_lock() {
             Ok(mut queues) => queues.take(),
-            Err(std::sync::TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned).take(),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => {
+                PoisonError::into_inner(poisoned).take()
+            }
             Err(std::sync::TryLockError::WouldBlock) => {
-                warn!(worker, "worker makes no progress inside a device call; its queues cannot be taken");
+                warn!(
+                    worker,
+                    "worker makes no progress inside a device call; its queues cannot be taken"
+                );
                 None
             }
         };
         if let Some(queues) = taken {
             self.shared.alive[worker].store(false, Ordering::Release);
             let state = if dead { "dead" } else { "stuck" };
-            error!(worker, state, "worker lost: its ports now follow their fail mode; restart weir-node");
+            error!(
+                worker,
+                state, "worker lost: its ports now follow their fail mode; restart weir-node"
+            );
             bypass.lanes.push(queues);
         }
     }
@@ -85,7 +117,9 @@ impl<Q: Queue> Bypass<Q> {
     fn run_for(&mut self, time: Duration, roles: &[Role], shared: &Shared) {
         let begun = std::time::Instant::now();
         while begun.elapsed() < time && !shared.stop.load(Ordering::Relaxed) {
-            let moved: usize = (0..self.lanes.len()).map(|lane| self.move_frames(lane, roles)).sum();
+            let moved: usize = (0..self.lanes.len())
+                .map(|lane| self.move_frames(lane, roles))
+                .sum();
             if moved == 0 {
                 std::thread::sleep(IDLE_SLEEP.min(time));
             }
@@ -98,7 +132,12 @@ impl<Q: Queue> Bypass<Q> {
         for (port, role) in roles.iter().enumerate() {
             queues[port].receive(&mut self.frames);
             moved += self.frames.len();
-            if let Role::Inline { peer, fail_open: true, .. } = role {
+            if let Role::Inline {
+                peer,
+                fail_open: true,
+                ..
+            } = role
+            {
                 queues[usize::from(*peer)].transmit(&mut self.frames);
             }
             self.frames.clear();

@@ -121,12 +121,17 @@ impl Shared {
         self.installed
             .iter()
             .zip(self.alive.iter())
-            .all(|(installed, alive)| installed.load(Ordering::Acquire) >= generation || !alive.load(Ordering::Acquire))
+            .all(|(installed, alive)| {
+                installed.load(Ordering::Acquire) >= generation || !alive.load(Ordering::Acquire)
+            })
     }
 
     /// A worker's counters.
     pub fn page(&self, worker: usize) -> Page {
-        self.pages[worker].lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pages[worker]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -158,10 +163,21 @@ where
     Q: Queue<Frame = S::Frame>,
 {
     /// A worker over queues that the watchdog may take.
-    pub fn new(index: usize, path: Path<S>, queues: SharedQueues<Q>, shared: Arc<Shared>, idle: Idle) -> Self {
-        let ports = queues.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, Vec::len);
+    pub fn new(
+        index: usize,
+        path: Path<S>,
+        queues: SharedQueues<Q>,
+        shared: Arc<Shared>,
+        idle: Idle,
+    ) -> Self {
+        let ports = queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map_or(0, Vec::len);
         // One microsecond to ten seconds at two significant digits: a few tens of kilobytes.
-        let residence = Histogram::new_with_bounds(1, 10_000_000_000, 2).unwrap_or_else(|_| Histogram::new(2).unwrap());
+        let residence = Histogram::new_with_bounds(1, 10_000_000_000, 2)
+            .unwrap_or_else(|_| Histogram::new(2).unwrap());
         Self {
             index,
             path,
@@ -186,7 +202,9 @@ where
         while !self.shared.stop.load(Ordering::Relaxed) {
             match self.poll() {
                 Err(Seized) => return,
-                Ok(0) if self.idle == Idle::Sleep && empty_polls >= SPINS_BEFORE_SLEEP => std::thread::sleep(IDLE_SLEEP),
+                Ok(0) if self.idle == Idle::Sleep && empty_polls >= SPINS_BEFORE_SLEEP => {
+                    std::thread::sleep(IDLE_SLEEP)
+                }
                 Ok(0) => empty_polls += 1,
                 Ok(_) => empty_polls = 0,
             }
@@ -214,9 +232,17 @@ where
     }
 
     fn receive(&mut self, port: usize, now_us: u64) -> Result<(), Seized> {
-        with_queues(&self.queues, |queues| queues[port].receive(&mut self.received))?;
+        with_queues(&self.queues, |queues| {
+            queues[port].receive(&mut self.received)
+        })?;
         let port = port as PortIndex;
-        self.burst.extend(self.received.drain(..).map(|frame| Arrived { frame, port, received_us: now_us, at_owner: false }));
+        self.burst
+            .extend(self.received.drain(..).map(|frame| Arrived {
+                frame,
+                port,
+                received_us: now_us,
+                at_owner: false,
+            }));
         Ok(())
     }
 
@@ -230,7 +256,8 @@ where
         self.path.run(&mut self.burst, now_us, &mut self.out);
         self.send()?;
         let residence_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.residence.saturating_record_n(residence_ns.max(1), frames as u64);
+        self.residence
+            .saturating_record_n(residence_ns.max(1), frames as u64);
         Ok(frames)
     }
 
@@ -268,7 +295,7 @@ where
     fn tick(&mut self, now_us: u64) -> Result<(), Seized> {
         self.ticked_us = now_us;
         while let Some(name) = self.shared.names[self.index].pop() {
-            self.path.learn(name);
+            self.path.learn_name(name);
         }
         self.path.tick(now_us, &mut self.out);
         self.send()?;
@@ -281,7 +308,9 @@ where
 
     /// Copies the counters where others can read them; a reader that is there now is not waited for.
     fn write_page(&mut self) {
-        let Ok(mut page) = self.shared.pages[self.index].try_lock() else { return };
+        let Ok(mut page) = self.shared.pages[self.index].try_lock() else {
+            return;
+        };
         page.counts = self.path.counts().clone();
         page.held = self.path.held();
         page.stages = self.path.stages().clone();
@@ -304,7 +333,10 @@ where
 }
 
 /// Uses the queues, unless they have been taken.
-fn with_queues<Q, R>(queues: &SharedQueues<Q>, use_them: impl FnOnce(&mut Vec<Q>) -> R) -> Result<R, Seized> {
+fn with_queues<Q, R>(
+    queues: &SharedQueues<Q>,
+    use_them: impl FnOnce(&mut Vec<Q>) -> R,
+) -> Result<R, Seized> {
     let mut queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
     queues.as_mut().map(use_them).ok_or(Seized)
 }

@@ -9,7 +9,9 @@ pub fn zone(pair: u8, segment: Segment) -> u32 {
     let (kind, tag) = match segment {
         Segment::None => (0, 0),
         Segment::Vlan(id) => (1, u32::from(id)),
-        Segment::QinQ(outer, inner) => (2, u32::from(outer & 0xfff) << 12 | u32::from(inner & 0xfff)),
+        Segment::QinQ(outer, inner) => {
+            (2, u32::from(outer & 0xfff) << 12 | u32::from(inner & 0xfff))
+        }
         Segment::Vni(vni) => (3, vni & 0xff_ffff),
     };
     u32::from(pair & 0x3f) << 26 | kind << 24 | tag

@@ -17,7 +17,9 @@ pub struct LastGood {
 #[derive(Debug, thiserror::Error)]
 pub enum LastGoodError {
     /// The system refuses.
-    #[error("cannot {what} the last good policy {path}: {source}; check the directory, its permissions and free space")]
+    #[error(
+        "cannot {what} the last good policy {path}: {source}; check the directory, its permissions and free space"
+    )]
     File {
         /// What was tried.
         what: &'static str,
@@ -27,7 +29,9 @@ pub enum LastGoodError {
         source: std::io::Error,
     },
     /// It is damaged.
-    #[error("the last good policy {path} is damaged: {why}; it is left in place for inspection, and the fail mode holds until the controller sends a policy")]
+    #[error(
+        "the last good policy {path} is damaged: {why}; it is left in place for inspection, and the fail mode holds until the controller sends a policy"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -49,7 +53,8 @@ impl LastGood {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.file("read", source)),
         };
-        let snapshot = Snapshot::decode(bytes.as_slice()).map_err(|error| self.damaged(error.to_string()))?;
+        let snapshot =
+            Snapshot::decode(bytes.as_slice()).map_err(|error| self.damaged(error.to_string()))?;
         if weir_api::checksum(&snapshot) != snapshot.checksum {
             return Err(self.damaged("its checksum does not fit its content".into()));
         }
@@ -60,7 +65,8 @@ impl LastGood {
     /// or the new one.
     pub fn keep(&self, snapshot: &Snapshot) -> Result<(), LastGoodError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory).map_err(|error| self.file("make the directory of", error))?;
+        std::fs::create_dir_all(directory)
+            .map_err(|error| self.file("make the directory of", error))?;
         let beside = self.path.with_extension("new");
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&beside)?;
@@ -74,11 +80,18 @@ impl LastGood {
 
     /// The error for a file whose content is of no use.
     pub fn damaged(&self, why: String) -> LastGoodError {
-        LastGoodError::Damaged { path: self.path.display().to_string(), why }
+        LastGoodError::Damaged {
+            path: self.path.display().to_string(),
+            why,
+        }
     }
 
     fn file(&self, what: &'static str, source: std::io::Error) -> LastGoodError {
-        LastGoodError::File { what, path: self.path.display().to_string(), source }
+        LastGoodError::File {
+            what,
+            path: self.path.display().to_string(),
+            source,
+        }
     }
 }
 
@@ -87,7 +100,10 @@ mod tests {
     use super::*;
 
     fn snapshot(version: u64) -> Snapshot {
-        let mut snapshot = Snapshot { version, ..Snapshot::default() };
+        let mut snapshot = Snapshot {
+            version,
+            ..Snapshot::default()
+        };
         snapshot.checksum = weir_api::checksum(&snapshot);
         snapshot
     }
@@ -111,7 +127,10 @@ mod tests {
         wrong.checksum ^= 1;
         for bytes in [wrong.encode_to_vec(), vec![0xff; 40]] {
             std::fs::write(&path, &bytes).unwrap();
-            assert!(matches!(LastGood::at(path.clone()).read(), Err(LastGoodError::Damaged { .. })));
+            assert!(matches!(
+                LastGood::at(path.clone()).read(),
+                Err(LastGoodError::Damaged { .. })
+            ));
             assert_eq!(std::fs::read(&path).unwrap(), bytes);
         }
     }

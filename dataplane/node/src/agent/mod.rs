@@ -52,14 +52,17 @@ pub struct ControllerAddress {
 impl ControllerAddress {
     /// A connection; made when it is first used, and again whenever it breaks.
     fn channel(&self) -> Result<Channel, EndpointError> {
-        self.endpoint.connect_lazily(self.tls.as_ref(), self.server_name.as_deref())
+        self.endpoint
+            .connect_lazily(self.tls.as_ref(), self.server_name.as_deref())
     }
 }
 
 impl Agent {
     /// Puts the last good policy in force, if there is one. Returns its version, 0 for none.
     pub fn start_with_last_good(&self) -> Result<u64, LastGoodError> {
-        let Some(message) = self.last_good.read()? else { return Ok(0) };
+        let Some(message) = self.last_good.read()? else {
+            return Ok(0);
+        };
         let snapshot = policy::build(&message).map_err(|why| self.last_good.damaged(why))?;
         self.shared.put_in_force(Arc::new(snapshot));
         Ok(message.version)

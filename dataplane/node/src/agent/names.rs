@@ -8,7 +8,11 @@ use crate::worker::Shared;
 pub fn pass_on(rings: &[EventRing], shared: &Shared) {
     for (learner, ring) in rings.iter().enumerate() {
         while let Some(name) = ring.names.pop() {
-            let others = shared.names.iter().enumerate().filter(|(worker, _)| *worker != learner);
+            let others = shared
+                .names
+                .iter()
+                .enumerate()
+                .filter(|(worker, _)| *worker != learner);
             others.for_each(|(_, queue)| {
                 let _ = queue.push(name);
             });

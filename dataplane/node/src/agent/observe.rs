@@ -47,7 +47,11 @@ pub struct Batches {
 
 impl Batches {
     fn new() -> Self {
-        Self { waiting: Arc::default(), more: Arc::default(), lost: Arc::default() }
+        Self {
+            waiting: Arc::default(),
+            more: Arc::default(),
+            lost: Arc::default(),
+        }
     }
 
     async fn add(&self, batch: ObservationBatch) {
@@ -55,7 +59,8 @@ impl Batches {
         if waiting.len() >= BATCHES_WAITING
             && let Some(oldest) = waiting.pop_front()
         {
-            self.lost.fetch_add(oldest.flows.len() as u64, Ordering::Relaxed);
+            self.lost
+                .fetch_add(oldest.flows.len() as u64, Ordering::Relaxed);
         }
         waiting.push_back(batch);
         self.more.notify_one();
@@ -63,11 +68,19 @@ impl Batches {
 
     /// The batch with the lowest sequence number above `sent`.
     async fn next_after(&self, sent: u64) -> Option<ObservationBatch> {
-        self.waiting.lock().await.iter().find(|batch| batch.sequence > sent).cloned()
+        self.waiting
+            .lock()
+            .await
+            .iter()
+            .find(|batch| batch.sequence > sent)
+            .cloned()
     }
 
     async fn acknowledged(&self, sequence: u64) {
-        self.waiting.lock().await.retain(|batch| batch.sequence > sequence);
+        self.waiting
+            .lock()
+            .await
+            .retain(|batch| batch.sequence > sequence);
     }
 }
 
@@ -89,7 +102,8 @@ impl Observer {
     /// The observer of an agent, and the batches that it fills.
     pub fn new(agent: &Agent) -> (Self, Batches) {
         let batches = Batches::new();
-        let no_policy = Snapshot::build(SnapshotSpec::default()).unwrap_or_else(|error| unreachable!("an empty policy: {error}"));
+        let no_policy = Snapshot::build(SnapshotSpec::default())
+            .unwrap_or_else(|error| unreachable!("an empty policy: {error}"));
         let observer = Self {
             node: agent.node.clone(),
             shared: Arc::clone(&agent.shared),
@@ -123,7 +137,11 @@ impl Observer {
 
     /// Takes up to a batch of events; returns whether there may be more.
     async fn drain_batch(&mut self, counters: bool) -> bool {
-        let snapshot = self.shared.snapshot.load_full().unwrap_or_else(|| Arc::clone(&self.no_policy));
+        let snapshot = self
+            .shared
+            .snapshot
+            .load_full()
+            .unwrap_or_else(|| Arc::clone(&self.no_policy));
         let mut flows = Vec::new();
         for ring in &self.rings {
             while flows.len() < RECORDS_PER_BATCH
@@ -144,7 +162,11 @@ impl Observer {
         let full = flows.len() >= RECORDS_PER_BATCH;
         if self.to_controller && (counters || !flows.is_empty()) {
             self.sequence += 1;
-            let lost_in_rings: u64 = self.rings.iter().map(|ring| ring.lost.load(Ordering::Relaxed)).sum();
+            let lost_in_rings: u64 = self
+                .rings
+                .iter()
+                .map(|ring| ring.lost.load(Ordering::Relaxed))
+                .sum();
             let batch = ObservationBatch {
                 node: self.node.clone(),
                 sequence: self.sequence,
@@ -161,12 +183,17 @@ impl Observer {
 
 /// All workers' counters as one message.
 fn node_counters(shared: &Shared, status: &dyn Status) -> NodeCounters {
-    let pages: Vec<_> = (0..shared.pages.len()).map(|worker| shared.page(worker)).collect();
-    let stages = STAGE_NAMES.iter().enumerate().map(|(stage, name)| StageCounters {
-        stage: (*name).to_owned(),
-        packets: pages.iter().map(|page| page.stages.packets[stage]).sum(),
-        cycles: pages.iter().map(|page| page.stages.cycles[stage]).sum(),
-    });
+    let pages: Vec<_> = (0..shared.pages.len())
+        .map(|worker| shared.page(worker))
+        .collect();
+    let stages = STAGE_NAMES
+        .iter()
+        .enumerate()
+        .map(|(stage, name)| StageCounters {
+            stage: (*name).to_owned(),
+            packets: pages.iter().map(|page| page.stages.packets[stage]).sum(),
+            cycles: pages.iter().map(|page| page.stages.cycles[stage]).sum(),
+        });
     let mut drops_by_reason = BTreeMap::new();
     let mut gauges = BTreeMap::new();
     for page in &pages {
@@ -184,7 +211,13 @@ fn node_counters(shared: &Shared, status: &dyn Status) -> NodeCounters {
         *gauges.entry("transmitted".to_owned()).or_default() += page.counts.transmitted;
         *gauges.entry("transmit_full".to_owned()).or_default() += page.transmit_full;
     }
-    let residence = |index: usize| pages.iter().map(|page| page.residence_ns[index]).max().unwrap_or(0);
+    let residence = |index: usize| {
+        pages
+            .iter()
+            .map(|page| page.residence_ns[index])
+            .max()
+            .unwrap_or(0)
+    };
     NodeCounters {
         time_unix_us: Clock::started_at(shared.started).unix_us(shared.now_us()),
         stages: stages.collect(),
@@ -207,17 +240,27 @@ pub async fn report(controller: &ControllerAddress, batches: Batches, shared: &A
 }
 
 /// One stream. Whatever was not acknowledged on an earlier one is sent again.
-async fn report_session(controller: &ControllerAddress, batches: &Batches, shared: &Arc<Shared>) -> Result<(), String> {
+async fn report_session(
+    controller: &ControllerAddress,
+    batches: &Batches,
+    shared: &Arc<Shared>,
+) -> Result<(), String> {
     let channel = controller.channel().map_err(|error| error.to_string())?;
     let mut client = ObservationsClient::new(channel);
     let (outgoing, receiver) = mpsc::channel(4);
-    let response = client.report(ReceiverStream::new(receiver)).await.map_err(|status| status.message().to_owned())?;
+    let response = client
+        .report(ReceiverStream::new(receiver))
+        .await
+        .map_err(|status| status.message().to_owned())?;
     let mut acknowledgements = response.into_inner();
     let mut sent = 0;
     while !stopped(shared) {
         while let Some(batch) = batches.next_after(sent).await {
             sent = batch.sequence;
-            outgoing.send(batch).await.map_err(|_| "the stream is closed".to_owned())?;
+            outgoing
+                .send(batch)
+                .await
+                .map_err(|_| "the stream is closed".to_owned())?;
         }
         tokio::select! {
             acknowledgement = acknowledgements.next() => match acknowledgement {

@@ -8,7 +8,10 @@ use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tracing::{error, info, warn};
 use weir_api::v1::policy_distribution_client::PolicyDistributionClient;
-use weir_api::v1::{Applied, ControllerMessage, Hello, NodeMessage, Refused, Snapshot as Message, controller_message, node_message};
+use weir_api::v1::{
+    Applied, ControllerMessage, Hello, NodeMessage, Refused, Snapshot as Message,
+    controller_message, node_message,
+};
 use weir_policy::Snapshot;
 
 use super::{ControllerAddress, LastGood};
@@ -27,13 +30,25 @@ pub fn build(message: &Message) -> Result<Snapshot, String> {
 }
 
 /// Follows the controller until the node stops.
-pub async fn follow(controller: &ControllerAddress, node: &str, shared: &Arc<Shared>, last_good: &LastGood) {
-    let mut follower = Follower { node, shared, last_good, current: last_good.read().ok().flatten() };
+pub async fn follow(
+    controller: &ControllerAddress,
+    node: &str,
+    shared: &Arc<Shared>,
+    last_good: &LastGood,
+) {
+    let mut follower = Follower {
+        node,
+        shared,
+        last_good,
+        current: last_good.read().ok().flatten(),
+    };
     let mut retry = RETRY_FIRST;
     while !stopped(shared) {
         match follower.session(controller).await {
             Ok(()) => retry = RETRY_FIRST,
-            Err(why) => warn!(controller = %controller.endpoint, %why, "no policy stream; the policy in force stays; trying again"),
+            Err(why) => {
+                warn!(controller = %controller.endpoint, %why, "no policy stream; the policy in force stays; trying again")
+            }
         }
         tokio::time::sleep(retry).await;
         retry = (retry * 2).min(RETRY_LAST);
@@ -57,7 +72,8 @@ impl Follower<'_> {
     /// One stream, from Hello until it ends.
     async fn session(&mut self, controller: &ControllerAddress) -> Result<(), String> {
         let channel = controller.channel().map_err(|error| error.to_string())?;
-        let mut client = PolicyDistributionClient::new(channel).max_decoding_message_size(weir_api::MESSAGE_BYTES_MAX);
+        let mut client = PolicyDistributionClient::new(channel)
+            .max_decoding_message_size(weir_api::MESSAGE_BYTES_MAX);
         let (answers, outgoing) = mpsc::channel(16);
         let hello = node_message::Message::Hello(Hello {
             node: self.node.to_owned(),
@@ -67,15 +83,19 @@ impl Follower<'_> {
             software: env!("CARGO_PKG_VERSION").to_owned(),
         });
         send(&answers, hello).await?;
-        let response = client.subscribe(ReceiverStream::new(outgoing)).await.map_err(|status| status.message().to_owned())?;
+        let response = client
+            .subscribe(ReceiverStream::new(outgoing))
+            .await
+            .map_err(|status| status.message().to_owned())?;
         let mut incoming = response.into_inner();
         info!(controller = %controller.endpoint, "policy stream open");
         while !stopped(self.shared) {
-            let message = match tokio::time::timeout(Duration::from_millis(500), incoming.next()).await {
-                Err(_) => continue,
-                Ok(None) => return Err("the controller ended the stream".into()),
-                Ok(Some(message)) => message.map_err(|status| status.message().to_owned())?,
-            };
+            let message =
+                match tokio::time::timeout(Duration::from_millis(500), incoming.next()).await {
+                    Err(_) => continue,
+                    Ok(None) => return Err("the controller ended the stream".into()),
+                    Ok(Some(message)) => message.map_err(|status| status.message().to_owned())?,
+                };
             if let Some(answer) = self.take(message).await? {
                 send(&answers, answer).await?;
             }
@@ -84,16 +104,29 @@ impl Follower<'_> {
     }
 
     /// Takes one message; the answer, if it wants one.
-    async fn take(&mut self, message: ControllerMessage) -> Result<Option<node_message::Message>, String> {
+    async fn take(
+        &mut self,
+        message: ControllerMessage,
+    ) -> Result<Option<node_message::Message>, String> {
         let (version, next) = match message.message {
-            Some(controller_message::Message::Snapshot(snapshot)) => (snapshot.version, verified(snapshot)),
+            Some(controller_message::Message::Snapshot(snapshot)) => {
+                (snapshot.version, verified(snapshot))
+            }
             Some(controller_message::Message::Delta(delta)) => {
                 let base = self.current.as_ref();
                 let next = base.ok_or_else(|| "there is no policy to apply a delta to".to_owned());
-                (delta.version, next.and_then(|base| weir_api::apply(base, &delta).map_err(|error| error.to_string())))
+                (
+                    delta.version,
+                    next.and_then(|base| {
+                        weir_api::apply(base, &delta).map_err(|error| error.to_string())
+                    }),
+                )
             }
             Some(controller_message::Message::Failure(failure)) => {
-                return Err(format!("the controller refuses this node: {}; {}", failure.reason, failure.next_step));
+                return Err(format!(
+                    "the controller refuses this node: {}; {}",
+                    failure.reason, failure.next_step
+                ));
             }
             None => return Ok(None),
         };
@@ -105,7 +138,11 @@ impl Follower<'_> {
             Ok(()) => node_message::Message::Applied(Applied { version }),
             Err(reason) => {
                 error!(version, %reason, enforced = self.version(), "policy refused; the one in force stays");
-                node_message::Message::Refused(Refused { version, reason, enforced_version: self.version() })
+                node_message::Message::Refused(Refused {
+                    version,
+                    reason,
+                    enforced_version: self.version(),
+                })
             }
         }))
     }
@@ -113,21 +150,33 @@ impl Follower<'_> {
     /// Puts a policy in force on every worker and keeps it on disk.
     async fn enforce(&mut self, message: Message) -> Result<(), String> {
         if message.version < self.version() {
-            return Err(format!("version {} is older than version {}, which is in force", message.version, self.version()));
+            return Err(format!(
+                "version {} is older than version {}, which is in force",
+                message.version,
+                self.version()
+            ));
         }
         let snapshot = build(&message)?;
         let generation = self.shared.put_in_force(Arc::new(snapshot));
         let deadline = tokio::time::Instant::now() + IN_FORCE_WITHIN;
         while !self.shared.in_force(generation) {
             if tokio::time::Instant::now() > deadline {
-                return Err(format!("not every worker took version {} within {IN_FORCE_WITHIN:?}", message.version));
+                return Err(format!(
+                    "not every worker took version {} within {IN_FORCE_WITHIN:?}",
+                    message.version
+                ));
             }
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         if let Err(error) = self.last_good.keep(&message) {
             warn!(%error, version = message.version, "the policy is in force but would not survive a restart");
         }
-        info!(version = message.version, rules = message.rules.len(), identities = message.identities.len(), "policy in force");
+        info!(
+            version = message.version,
+            rules = message.rules.len(),
+            identities = message.identities.len(),
+            "policy in force"
+        );
         self.current = Some(message);
         Ok(())
     }
@@ -145,6 +194,14 @@ fn verified(snapshot: Message) -> Result<Message, String> {
     }
 }
 
-async fn send(answers: &mpsc::Sender<NodeMessage>, message: node_message::Message) -> Result<(), String> {
-    answers.send(NodeMessage { message: Some(message) }).await.map_err(|_| "the stream is closed".to_owned())
+async fn send(
+    answers: &mpsc::Sender<NodeMessage>,
+    message: node_message::Message,
+) -> Result<(), String> {
+    answers
+        .send(NodeMessage {
+            message: Some(message),
+        })
+        .await
+        .map_err(|_| "the stream is closed".to_owned())
 }

@@ -21,9 +21,14 @@ pub struct Clock {
 impl Clock {
     /// For a workers' clock that began at `started`.
     pub fn started_at(started: Instant) -> Self {
-        let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let now_us = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_micros();
         let zero = now_us.saturating_sub(started.elapsed().as_micros());
-        Self { zero_unix_us: u64::try_from(zero).unwrap_or(0) }
+        Self {
+            zero_unix_us: u64::try_from(zero).unwrap_or(0),
+        }
     }
 
     /// For a capture, whose packets carry the time of day.
@@ -63,12 +68,20 @@ pub struct Described {
 /// Puts an event into words. `snapshot` should be the one that decided; a later one is close.
 pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described {
     let flow = &event.flow;
-    let addresses = (to_ip_address(flow.client_address), to_ip_address(flow.server_address));
+    let addresses = (
+        to_ip_address(flow.client_address),
+        to_ip_address(flow.server_address),
+    );
     let fields: BTreeMap<String, String> = match flow.application {
         Some(application) => event
             .detail
             .fields()
-            .map(|(name, value)| (format!("{}.{name}", registry::name(application)), value.to_owned()))
+            .map(|(name, value)| {
+                (
+                    format!("{}.{name}", registry::name(application)),
+                    value.to_owned(),
+                )
+            })
             .collect(),
         None => BTreeMap::new(),
     };
@@ -76,7 +89,11 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
     let record = FlowRecord {
         event: flow_event(event.kind) as i32,
         flow_id: flow.number,
-        community_id: community_id(addresses, (flow.client_port, flow.server_port), flow.protocol),
+        community_id: community_id(
+            addresses,
+            (flow.client_port, flow.server_port),
+            flow.protocol,
+        ),
         time_unix_us: clock.unix_us(event.time_us),
         first_seen_unix_us: clock.unix_us(flow.first_seen_us),
         client_address: octets(addresses.0),
@@ -87,21 +104,38 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
         zone: flow.zone,
         client_identity: flow.client,
         server_identity: flow.server,
-        application: flow.application.map(registry::name).unwrap_or_default().to_owned(),
+        application: flow
+            .application
+            .map(registry::name)
+            .unwrap_or_default()
+            .to_owned(),
         confidence: confidence_name(flow.confidence).to_owned(),
         rule_action: weir_api::action_message(flow.decision.rule_action) as i32,
         mode: weir_api::mode_message(flow.decision.mode) as i32,
         wire_action: wire_action(flow.decision.wire_action) as i32,
         decider: snapshot.rule_name(flow.decision.decider).into_owned(),
-        nearest: if denied { nearest(event, snapshot) } else { String::new() },
-        reason: event.reason.map(|reason| reason.name()).unwrap_or_default().to_owned(),
+        nearest: if denied {
+            nearest(event, snapshot)
+        } else {
+            String::new()
+        },
+        reason: event
+            .reason
+            .map(|reason| reason.name())
+            .unwrap_or_default()
+            .to_owned(),
         packets_to_server: flow.packets[0],
         packets_to_client: flow.packets[1],
         bytes_to_server: flow.bytes[0],
         bytes_to_client: flow.bytes[1],
-        detail: fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "),
+        detail: fields
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join(" "),
         fields,
         policy_version: flow.policy_version,
+        picked_up: !flow.from_start,
     };
     Described {
         kind: event.kind,
@@ -120,7 +154,10 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
 fn nearest(event: &Event, snapshot: &Snapshot) -> String {
     let flow = &event.flow;
     let fields = request_fields(event);
-    let question = Question { request: fields.as_deref(), ..question(flow) };
+    let question = Question {
+        request: fields.as_deref(),
+        ..question(flow)
+    };
     match snapshot.nearest(&question, &flow.decision) {
         Some(nearest) => snapshot.nearest_sentence(&nearest, &question),
         None => String::new(),
@@ -133,8 +170,19 @@ pub fn question(flow: &FlowFacts) -> Question<'static> {
         Some(application) => Application::Known(application),
         None => Application::Candidates(weir_l7::AppSet::ALL),
     };
-    let server_port = if crate::connection::has_ports(flow.protocol) { flow.server_port } else { 0 };
-    Question { client: flow.client, server: flow.server, protocol: flow.protocol, server_port, application, request: None }
+    let server_port = if crate::connection::has_ports(flow.protocol) {
+        flow.server_port
+    } else {
+        0
+    };
+    Question {
+        client: flow.client,
+        server: flow.server,
+        protocol: flow.protocol,
+        server_port,
+        application,
+        request: None,
+    }
 }
 
 /// The request's fields, as far as the event kept them.
@@ -145,7 +193,10 @@ fn request_fields(event: &Event) -> Option<Vec<Field<'_>>> {
     let info = registry::info(event.flow.application?)?;
     let fields = event.detail.fields().filter_map(|(name, value)| {
         let index = info.fields.iter().position(|spec| spec.name == name)?;
-        Some(Field { index: u8::try_from(index).ok()?, value: Value::Bytes(value.as_bytes()) })
+        Some(Field {
+            index: u8::try_from(index).ok()?,
+            value: Value::Bytes(value.as_bytes()),
+        })
     });
     Some(fields.collect())
 }

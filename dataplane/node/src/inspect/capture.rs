@@ -111,8 +111,15 @@ pub struct FlowReport {
 
 impl Inspector {
     /// Takes a capture along the way. Every event is shown to `each`.
-    pub fn inspect(&self, file: &FilePath, each: &mut dyn FnMut(&Described)) -> anyhow::Result<CaptureReport> {
-        let mut report = CaptureReport { capture: file_name(file), ..CaptureReport::default() };
+    pub fn inspect(
+        &self,
+        file: &FilePath,
+        each: &mut dyn FnMut(&Described),
+    ) -> anyhow::Result<CaptureReport> {
+        let mut report = CaptureReport {
+            capture: file_name(file),
+            ..CaptureReport::default()
+        };
         let mut replay = match Replay::open(file) {
             Ok(replay) => replay,
             Err(error) => {
@@ -137,7 +144,12 @@ impl Inspector {
             };
             now_us = captured.time_us;
             report.packets += 1;
-            burst.push(Arrived { frame: MemoryFrame(captured.frame), port: 0, received_us: now_us, at_owner: false });
+            burst.push(Arrived {
+                frame: MemoryFrame(captured.frame),
+                port: 0,
+                received_us: now_us,
+                at_owner: false,
+            });
             path.run(&mut burst, now_us, &mut out);
             ticked_us = tick(&mut path, ticked_us, now_us, &mut out);
             self.drain(&ring, &mut report, each);
@@ -151,24 +163,59 @@ impl Inspector {
     }
 
     fn path(&self, ring: &EventRing) -> anyhow::Result<Path<MemoryFrames>> {
-        let mut limits = Limits { flows: FLOWS, sessions: SESSIONS, ..Limits::default() };
+        let mut limits = Limits {
+            flows: FLOWS,
+            sessions: SESSIONS,
+            ..Limits::default()
+        };
         limits.reassembly.pool_bytes = 32 << 20;
-        let rules = Rules { verify_checksums: self.verify_checksums, lossy: true, tell_requests: true, ..Rules::default() };
+        let rules = Rules {
+            verify_checksums: self.verify_checksums,
+            tell_requests: true,
+            ..Rules::default()
+        };
         let roles = vec![
-            Role::Inline { peer: 1, pair: 0, fail_open: false },
-            Role::Inline { peer: 0, pair: 0, fail_open: false },
+            Role::Inline {
+                peer: 1,
+                pair: 0,
+                fail_open: false,
+            },
+            Role::Inline {
+                peer: 0,
+                pair: 0,
+                fail_open: false,
+            },
         ];
         let inspection = Inspection::new(SESSIONS, self.ruleset.clone())?;
-        Ok(Path::new(&limits, rules, roles, MemoryFrames, Ownership::alone(), inspection, Box::new(ring.clone())))
+        Ok(Path::new(
+            &limits,
+            rules,
+            roles,
+            MemoryFrames,
+            Ownership::alone(),
+            inspection,
+            Box::new(ring.clone()),
+        ))
     }
 
-    fn drain(&self, ring: &EventRing, report: &mut CaptureReport, each: &mut dyn FnMut(&Described)) {
+    fn drain(
+        &self,
+        ring: &EventRing,
+        report: &mut CaptureReport,
+        each: &mut dyn FnMut(&Described),
+    ) {
         let clock = Clock::of_capture();
         while let Some(event) = ring.events.pop() {
             let described = describe(&event, &self.snapshot, &clock);
             match event.kind {
-                EventKind::End => report.flows.push(FlowReport::of(&described, event.flow.last_seen_us)),
-                EventKind::Alert => report.alerts.extend(self.ruleset.as_ref().map(|rules| rules.describe(event.signature))),
+                EventKind::End => report
+                    .flows
+                    .push(FlowReport::of(&described, event.flow.last_seen_us)),
+                EventKind::Alert => report.alerts.extend(
+                    self.ruleset
+                        .as_ref()
+                        .map(|rules| rules.describe(event.signature)),
+                ),
                 _ => {}
             }
             each(&described);
@@ -177,7 +224,12 @@ impl Inspector {
 }
 
 /// Moves the clock: time-driven work at every tick, but not for hours that a capture skips.
-fn tick(path: &mut Path<MemoryFrames>, ticked_us: u64, now_us: u64, out: &mut Outbox<MemoryFrame>) -> u64 {
+fn tick(
+    path: &mut Path<MemoryFrames>,
+    ticked_us: u64,
+    now_us: u64,
+    out: &mut Outbox<MemoryFrame>,
+) -> u64 {
     if now_us < ticked_us + TICK_US {
         return ticked_us;
     }
@@ -192,14 +244,22 @@ impl CaptureReport {
     fn count(&mut self, path: &Path<MemoryFrames>) {
         let counts = path.counts();
         let by_reason = |counts: &[u64]| -> Vec<(&'static str, u64)> {
-            Reason::ALL.iter().map(|reason| (reason.name(), counts[*reason as usize])).filter(|(_, count)| *count > 0).collect()
+            Reason::ALL
+                .iter()
+                .map(|reason| (reason.name(), counts[*reason as usize]))
+                .filter(|(_, count)| *count > 0)
+                .collect()
         };
         self.forwarded = counts.transmitted - counts.injected;
         self.dropped = by_reason(&counts.dropped);
         self.spared = by_reason(&counts.spared);
         let accounted = counts.transmitted + counts.tapped + counts.dropped_total() + path.held();
         self.unaccounted = (counts.received + counts.injected) as i64 - accounted as i64;
-        self.evicted = path.gauges().iter().find(|(name, _)| *name == "flows_evicted").map_or(0, |(_, value)| *value);
+        self.evicted = path
+            .gauges()
+            .iter()
+            .find(|(name, _)| *name == "flows_evicted")
+            .map_or(0, |(_, value)| *value);
     }
 }
 
@@ -233,5 +293,8 @@ impl FlowReport {
 }
 
 fn file_name(file: &FilePath) -> String {
-    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+    file.file_name()
+        .unwrap_or(file.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }

@@ -38,7 +38,11 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     let files = list_captures(&arguments.captures)?;
     let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
     let ruleset = signatures::load(&arguments.signatures)?;
-    let inspector = Inspector { snapshot, ruleset, verify_checksums: arguments.verify_checksums };
+    let inspector = Inspector {
+        snapshot,
+        ruleset,
+        verify_checksums: arguments.verify_checksums,
+    };
     let mut printer = render::Printer::new(arguments.output, files.len());
     let mut all_whole = true;
     for file in &files {
@@ -62,7 +66,10 @@ fn list_captures(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
         } else if path.exists() {
             files.push(path.clone());
         } else {
-            bail!("{}: no such file or directory; give captures (pcap, pcapng) or directories of them", path.display());
+            bail!(
+                "{}: no such file or directory; give captures (pcap, pcapng) or directories of them",
+                path.display()
+            );
         }
     }
     if files.is_empty() {
@@ -72,14 +79,19 @@ fn list_captures(arguments: &[PathBuf]) -> Result<Vec<PathBuf>> {
 }
 
 fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = std::fs::read_dir(directory).with_context(|| format!("cannot read the directory {}", directory.display()))?;
+    let entries = std::fs::read_dir(directory)
+        .with_context(|| format!("cannot read the directory {}", directory.display()))?;
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
         // Links are not followed: a link to a parent would never end.
         if entry.file_type()?.is_dir() {
             walk(&path, found)?;
-        } else if path.extension().is_some_and(|ending| ["pcap", "pcapng", "cap"].iter().any(|known| ending.eq_ignore_ascii_case(known))) {
+        } else if path.extension().is_some_and(|ending| {
+            ["pcap", "pcapng", "cap"]
+                .iter()
+                .any(|known| ending.eq_ignore_ascii_case(known))
+        }) {
             found.push(path);
         }
     }
@@ -88,10 +100,16 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 
 /// The policy in a directory, compiled; an empty one without a directory.
 fn load_policy(directory: Option<&Path>) -> Result<Snapshot> {
-    let Some(directory) = directory else { return Ok(Snapshot::build(SnapshotSpec::default())?) };
-    let loaded = weir_sources::load(directory)?;
-    let compiled = weir_compile::compile(&loaded.documents, None);
-    let problems: Vec<String> = loaded.problems.iter().chain(&compiled.problems).map(ToString::to_string).collect();
+    let Some(directory) = directory else {
+        return Ok(Snapshot::build(SnapshotSpec::default())?);
+    };
+    let (documents, problems) = weir_sources::load(directory)?;
+    let compiled = weir_compile::compile(&documents, None);
+    let problems: Vec<String> = problems
+        .iter()
+        .chain(&compiled.problems)
+        .map(ToString::to_string)
+        .collect();
     if !problems.is_empty() {
         bail!("the policy cannot be used:\n{}", problems.join("\n"));
     }

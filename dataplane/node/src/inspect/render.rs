@@ -33,8 +33,22 @@ impl Printer {
     /// For so many captures.
     pub fn new(format: Format, captures: usize) -> Self {
         let mut summary = Table::new();
-        summary.load_preset(NOTHING).set_header(["CAPTURE", "PACKETS", "FORWARDED", "DROPPED", "FLOWS", "APPLICATIONS", "REMARK"]);
-        Self { format, several: captures > 1, out: BufWriter::new(io::stdout().lock()), summary, broken: Ok(()) }
+        summary.load_style(NOTHING).set_header([
+            "CAPTURE",
+            "PACKETS",
+            "FORWARDED",
+            "DROPPED",
+            "FLOWS",
+            "APPLICATIONS",
+            "REMARK",
+        ]);
+        Self {
+            format,
+            several: captures > 1,
+            out: BufWriter::new(io::stdout().lock()),
+            summary,
+            broken: Ok(()),
+        }
     }
 
     /// An event, as it happens.
@@ -75,11 +89,31 @@ impl Printer {
 
 fn flow_table(report: &CaptureReport) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(["CLIENT", "SERVER", "PROTO", "APPLICATION", "CONFIDENCE", "PACKETS", "BYTES", "RULE", "MODE", "WIRE", "DECIDER"]);
+    table.load_style(NOTHING).set_header([
+        "CLIENT",
+        "SERVER",
+        "PROTO",
+        "APPLICATION",
+        "CONFIDENCE",
+        "PACKETS",
+        "BYTES",
+        "RULE",
+        "MODE",
+        "WIRE",
+        "DECIDER",
+    ]);
     for flow in &report.flows {
         let end = |name: &str, address: &str, port: u32| {
-            let place = if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") };
-            if name == "unknown" { place } else { format!("{name} {place}") }
+            let place = if address.contains(':') {
+                format!("[{address}]:{port}")
+            } else {
+                format!("{address}:{port}")
+            };
+            if name == "unknown" {
+                place
+            } else {
+                format!("{name} {place}")
+            }
         };
         let application = match flow.began_as {
             Some(began_as) => format!("{} (began as {began_as})", flow.app),
@@ -103,7 +137,12 @@ fn flow_table(report: &CaptureReport) -> Table {
 }
 
 fn totals(report: &CaptureReport) -> String {
-    let by_reason = |counts: &[(&str, u64)]| counts.iter().map(|(name, count)| format!(" {name}={count}")).collect::<String>();
+    let by_reason = |counts: &[(&str, u64)]| {
+        counts
+            .iter()
+            .map(|(name, count)| format!(" {name}={count}"))
+            .collect::<String>()
+    };
     let mut lines = format!(
         "{} packets: {} forwarded, {} dropped{}",
         report.packets,
@@ -112,7 +151,10 @@ fn totals(report: &CaptureReport) -> String {
         by_reason(&report.dropped)
     );
     if !report.spared.is_empty() {
-        lines += &format!("\nwould have been dropped in protect:{}", by_reason(&report.spared));
+        lines += &format!(
+            "\nwould have been dropped in protect:{}",
+            by_reason(&report.spared)
+        );
     }
     for alert in &report.alerts {
         lines += &format!("\nalert: {alert}");
@@ -123,14 +165,24 @@ fn totals(report: &CaptureReport) -> String {
 fn summary_row(report: &CaptureReport) -> [String; 7] {
     let mut applications = BTreeMap::<&str, usize>::new();
     for flow in &report.flows {
-        *applications.entry(if flow.app.is_empty() { "-" } else { &flow.app }).or_default() += 1;
+        *applications
+            .entry(if flow.app.is_empty() { "-" } else { &flow.app })
+            .or_default() += 1;
     }
-    let applications: Vec<String> = applications.iter().map(|(name, count)| format!("{name}={count}")).collect();
+    let applications: Vec<String> = applications
+        .iter()
+        .map(|(name, count)| format!("{name}={count}"))
+        .collect();
     [
         report.capture.clone(),
         report.packets.to_string(),
         report.forwarded.to_string(),
-        report.dropped.iter().map(|(_, count)| count).sum::<u64>().to_string(),
+        report
+            .dropped
+            .iter()
+            .map(|(_, count)| count)
+            .sum::<u64>()
+            .to_string(),
         report.flows.len().to_string(),
         applications.join(" "),
         report.error.clone().unwrap_or_default(),

@@ -41,7 +41,9 @@ impl DpdkQueue {
             .collect();
         (0..workers)
             .map(|worker| {
-                let receive = u16::try_from(worker).ok().and_then(|queue| port.rx_queue(queue));
+                let receive = u16::try_from(worker)
+                    .ok()
+                    .and_then(|queue| port.rx_queue(queue));
                 let transmit = Arc::clone(transmit.get(worker % transmit.len().max(1))?);
                 Some(Self { receive, transmit })
             })
@@ -59,6 +61,9 @@ impl Queue for DpdkQueue {
     }
 
     fn transmit(&mut self, from: &mut Vec<Mbuf>) {
-        self.transmit.lock().unwrap_or_else(PoisonError::into_inner).transmit(from);
+        self.transmit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .transmit(from);
     }
 }

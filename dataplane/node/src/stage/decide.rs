@@ -4,7 +4,10 @@
 //! before. Gives: the reasons of [`weir_policy::Decision`]. Memory: none.
 
 use weir_flow::FlowId;
-use weir_policy::{Application, Certainty, Decision, Question, WireAction, spec::{Action, Mode}};
+use weir_policy::{
+    Application, Certainty, Decision, Question, WireAction,
+    spec::{Action, Mode},
+};
 use weir_wire::emit::{Toward, tcp_reset};
 use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
@@ -20,15 +23,25 @@ const RESET_BYTES: usize = 512;
 impl<S: FrameSource> Path<S> {
     /// Asks policy about a flow as far as it is known, and lets the answer stand.
     pub(crate) fn ask(&mut self, id: FlowId, now_us: u64) {
-        let Some(snapshot) = self.policy.snapshot_shared() else { return };
+        let Some(snapshot) = self.policy.snapshot_shared() else {
+            return;
+        };
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let question = cold.question(&hot.key, hot, self.inspection.candidates(cold, hot.key.protocol()));
+        let question = cold.question(
+            &hot.key,
+            hot,
+            self.inspection.candidates(cold, hot.key.protocol()),
+        );
         let decision = snapshot.decide(&question);
         cold.decision = Some(decision);
         cold.policy_version = snapshot.version();
         hot.epoch = self.policy.epoch();
         let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
-        hot.verdict = if stops { Standing::Drop } else { Standing::Inspect } as u8;
+        hot.verdict = if stops {
+            Standing::Drop
+        } else {
+            Standing::Inspect
+        } as u8;
         if let Some(application) = cold.application
             && !std::mem::replace(&mut cold.identified_told, true)
             && application != weir_l7::AppId::UNKNOWN
@@ -62,9 +75,14 @@ impl<S: FrameSource> Path<S> {
     /// packets take the short way from now on.
     pub(crate) fn settle_if_done(&mut self, id: FlowId, _now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let decided = cold.decision.is_some_and(|decision| decision.certainty == Certainty::Final);
+        let decided = cold
+            .decision
+            .is_some_and(|decision| decision.certainty == Certainty::Final);
         let scanned = self.inspection.scanner.is_none()
-            || cold.scanned.iter().all(|&bytes| bytes >= self.rules.scan_depth_bytes)
+            || cold
+                .scanned
+                .iter()
+                .all(|&bytes| bytes >= self.rules.scan_depth_bytes)
             || cold.scans == [None, None] && cold.done == [true; 2];
         if decided && scanned && cold.application.is_some() && cold.done == [true; 2] {
             for stream in &mut cold.streams {
@@ -82,14 +100,22 @@ impl<S: FrameSource> Path<S> {
     pub(crate) fn object(&mut self, id: FlowId, reason: Reason) -> Fate {
         let cold = self.flows.table.cold(id);
         match cold.decision {
-            Some(decision) if cold.enforceable && decision.mode == Mode::Protect => Fate::Drop(reason),
+            Some(decision) if cold.enforceable && decision.mode == Mode::Protect => {
+                Fate::Drop(reason)
+            }
             _ => self.spare(reason),
         }
     }
 
     /// A stage objects to a packet that has no flow: the mode between its addresses says whether it
     /// is dropped.
-    pub(crate) fn object_between(&mut self, reason: Reason, packet: &Packet, zone: u32, now_us: u64) -> Fate {
+    pub(crate) fn object_between(
+        &mut self,
+        reason: Reason,
+        packet: &Packet,
+        zone: u32,
+        now_us: u64,
+    ) -> Fate {
         let question = Question {
             client: self.policy.identity_of(zone, packet.source, now_us),
             server: self.policy.identity_of(zone, packet.destination, now_us),
@@ -98,7 +124,11 @@ impl<S: FrameSource> Path<S> {
             application: Application::Candidates(weir_l7::AppSet::ALL),
             request: None,
         };
-        match self.policy.snapshot().map(|snapshot| snapshot.decide(&question).mode) {
+        match self
+            .policy
+            .snapshot()
+            .map(|snapshot| snapshot.decide(&question).mode)
+        {
             Some(Mode::Protect) => Fate::Drop(reason),
             _ => self.spare(reason),
         }
@@ -106,7 +136,13 @@ impl<S: FrameSource> Path<S> {
 
     /// Tells a denial, or what would have been one; once per flow and decision. In discover
     /// nothing is told: everything is still to be learned.
-    pub(crate) fn tell_verdict(&mut self, id: FlowId, decision: Decision, detail: Detail, now_us: u64) {
+    pub(crate) fn tell_verdict(
+        &mut self,
+        id: FlowId,
+        decision: Decision,
+        detail: Detail,
+        now_us: u64,
+    ) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         if decision.mode == Mode::Discover && decision.wire_action == WireAction::Forward {
             return;
@@ -115,10 +151,18 @@ impl<S: FrameSource> Path<S> {
             return;
         }
         cold.told = Some(decision);
-        let reason = if cold.contradicted { Some(Reason::ApplicationChanged) } else { decision.reason };
+        let reason = if cold.contradicted {
+            Some(Reason::ApplicationChanged)
+        } else {
+            decision.reason
+        };
         if let Some(mut flow) = cold.facts(hot) {
             flow.decision = decision;
-            self.events.emit(Event { reason, detail, ..plain_event(EventKind::Verdict, now_us, flow) });
+            self.events.emit(Event {
+                reason,
+                detail,
+                ..plain_event(EventKind::Verdict, now_us, flow)
+            });
         }
     }
 
@@ -131,14 +175,28 @@ impl<S: FrameSource> Path<S> {
 
     /// Where policy says so, a dropped TCP segment is answered by a reset: to both ends when the
     /// flow is first denied, later only to whoever sends on.
-    pub(crate) fn answer_denied(&mut self, id: FlowId, direction: Direction, packet: &Packet, arrived: &Arrived<S::Frame>) {
+    pub(crate) fn answer_denied(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+        arrived: &Arrived<S::Frame>,
+    ) {
         let cold = self.flows.table.cold_mut(id);
-        let resets = cold.decision.is_some_and(|decision| decision.wire_action == WireAction::Reset);
+        let resets = cold
+            .decision
+            .is_some_and(|decision| decision.wire_action == WireAction::Reset);
         let dropped = Standing::of(self.flows.table.hot(id)) == Standing::Drop;
-        if !resets || !dropped || packet.protocol != protocol::TCP || packet.tcp.flags & tcp_flags::RST != 0 {
+        if !resets
+            || !dropped
+            || packet.protocol != protocol::TCP
+            || packet.tcp.flags & tcp_flags::RST != 0
+        {
             return;
         }
-        let Role::Inline { peer, .. } = self.roles[usize::from(arrived.port)] else { return };
+        let Role::Inline { peer, .. } = self.roles[usize::from(arrived.port)] else {
+            return;
+        };
         let bytes = arrived.frame.bytes();
         self.send_reset(bytes, packet, Toward::Source, arrived.port);
         let cold = self.flows.table.cold_mut(id);
@@ -152,7 +210,9 @@ impl<S: FrameSource> Path<S> {
 
     fn send_reset(&mut self, bytes: &[u8], packet: &Packet, toward: Toward, port: u8) {
         let mut reset = [0; RESET_BYTES];
-        let Some(length) = tcp_reset(bytes, packet, toward, &mut reset) else { return };
+        let Some(length) = tcp_reset(bytes, packet, toward, &mut reset) else {
+            return;
+        };
         if self.resets.is_full() {
             return;
         }

@@ -29,13 +29,21 @@ impl<S: FrameSource> Path<S> {
                 Err(reason) => self.refuse_malformed(*reason),
             };
             self.slots[index].packet = decoded.ok();
-            self.slots[index].fate = if self.policy.snapshot().is_none() { Fate::Drop(Reason::NoPolicy) } else { fate };
+            self.slots[index].fate = if self.policy.snapshot().is_none() {
+                Fate::Drop(Reason::NoPolicy)
+            } else {
+                fate
+            };
         }
     }
 
     /// A frame that is not IP has no identities: the link policy judges it by its EtherType.
     fn judge_link(&mut self, ether_type: u16) -> Fate {
-        let Some(decision) = self.policy.snapshot().map(|snapshot| snapshot.link_decision(ether_type)) else {
+        let Some(decision) = self
+            .policy
+            .snapshot()
+            .map(|snapshot| snapshot.link_decision(ether_type))
+        else {
             return Fate::Drop(Reason::NoPolicy);
         };
         match decision.reason {
@@ -47,8 +55,12 @@ impl<S: FrameSource> Path<S> {
 
     /// A malformed frame cannot be tied to a workload: the strictest mode on the node, which is the
     /// link policy's, says whether it is dropped.
-    fn refuse_malformed(&mut self, reason: Reason) -> Fate {
-        match self.policy.snapshot().map(|snapshot| snapshot.spec().link.mode) {
+    pub(crate) fn refuse_malformed(&mut self, reason: Reason) -> Fate {
+        match self
+            .policy
+            .snapshot()
+            .map(|snapshot| snapshot.spec().link.mode)
+        {
             Some(Mode::Protect) => Fate::Drop(reason),
             _ => self.spare(reason),
         }

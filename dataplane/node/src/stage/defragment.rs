@@ -14,11 +14,18 @@ impl<S: FrameSource> Path<S> {
     /// the datagram's fate.
     pub(crate) fn defragment(&mut self, now_us: u64) {
         for index in 0..self.slots.len() {
-            let Some(packet) = self.slots[index].packet.filter(|packet| packet.fragment.is_some()) else { continue };
+            let Some(packet) = self.slots[index]
+                .packet
+                .filter(|packet| packet.fragment.is_some())
+            else {
+                continue;
+            };
             if self.slots[index].fate != Fate::Continue {
                 continue;
             }
-            let Some(arrived) = self.slots[index].arrived.take() else { continue };
+            let Some(arrived) = self.slots[index].arrived.take() else {
+                continue;
+            };
             if let Some(owner) = self.ownership.other(&arrived, &packet) {
                 self.hand_over(index, owner, arrived);
                 continue;
@@ -30,28 +37,47 @@ impl<S: FrameSource> Path<S> {
 
     fn take_fragment(&mut self, arrived: Arrived<S::Frame>, packet: &Packet, now_us: u64) {
         let zone = self.zone(arrived.port, packet);
+        let enforceable = matches!(self.roles[usize::from(arrived.port)], Role::Inline { .. });
         // The defragmenter keeps the frame and reads it at the same time.
         let mut bytes = std::mem::take(&mut self.datagram);
         bytes.clear();
         bytes.extend_from_slice(arrived.frame.bytes());
-        let outcome = self.defragmenter.fragment(arrived, &bytes, packet, zone, now_us);
+        let outcome = self
+            .defragmenter
+            .fragment(arrived, &bytes, packet, zone, now_us);
         self.datagram = bytes;
         let fate = match outcome {
             FragmentOutcome::Held => return,
-            FragmentOutcome::Complete => self.judge_datagram(packet, zone, now_us),
-            FragmentOutcome::GiveUp(reason) | FragmentOutcome::Drop(reason) => self.object_between(reason, packet, zone, now_us),
+            FragmentOutcome::Complete => self.judge_datagram(packet, zone, enforceable, now_us),
+            FragmentOutcome::GiveUp(reason) | FragmentOutcome::Drop(reason) => {
+                self.object_between(reason, packet, zone, now_us)
+            }
         };
         self.release_fragments(fate);
     }
 
     /// Takes the whole datagram along the rest of the way.
-    fn judge_datagram(&mut self, fragment: &Packet, zone: u32, now_us: u64) -> Fate {
-        let options = DecodeOptions { tunnels_max: self.rules.tunnels_max, ..DecodeOptions::default() };
+    fn judge_datagram(
+        &mut self,
+        fragment: &Packet,
+        zone: u32,
+        enforceable: bool,
+        now_us: u64,
+    ) -> Fate {
+        let options = DecodeOptions {
+            tunnels_max: self.rules.tunnels_max,
+            ..DecodeOptions::default()
+        };
         let mut datagram = std::mem::take(&mut self.datagram);
         datagram.clear();
         datagram.extend_from_slice(self.defragmenter.datagram());
-        let fate = match weir_wire::decode_datagram(&datagram, fragment.segment, fragment.tunnels, &options) {
-            Ok(packet) => self.follow_datagram(&datagram, &packet, zone, now_us),
+        let fate = match weir_wire::decode_datagram(
+            &datagram,
+            fragment.segment,
+            fragment.tunnels,
+            &options,
+        ) {
+            Ok(packet) => self.follow_datagram(&datagram, &packet, zone, enforceable, now_us),
             Err(reason) => self.object_between(reason, fragment, zone, now_us),
         };
         self.datagram = datagram;
@@ -61,14 +87,16 @@ impl<S: FrameSource> Path<S> {
     /// The fragments of the datagram just judged leave with its fate.
     fn release_fragments(&mut self, fate: Fate) {
         let late = &mut self.late;
-        self.defragmenter.take_fragments(|arrived| late.push((arrived, fate)));
+        self.defragmenter
+            .take_fragments(|arrived| late.push((arrived, fate)));
     }
 
     /// Gives up the datagrams whose fragments did not arrive in time.
     pub(crate) fn expire_fragments(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
         let before = self.late.len();
         let late = &mut self.late;
-        self.defragmenter.expire(now_us, |arrived| late.push((arrived, Fate::Forward)));
+        self.defragmenter
+            .expire(now_us, |arrived| late.push((arrived, Fate::Forward)));
         for index in before..self.late.len() {
             self.late[index].1 = self.refuse_malformed(Reason::FragmentTimeout);
         }
@@ -78,7 +106,8 @@ impl<S: FrameSource> Path<S> {
     /// Gives every waiting fragment up: the node stops.
     pub(crate) fn drop_fragments(&mut self, out: &mut Outbox<S::Frame>) {
         let late = &mut self.late;
-        self.defragmenter.drain_all(|arrived| late.push((arrived, Fate::Drop(Reason::Shutdown))));
+        self.defragmenter
+            .drain_all(|arrived| late.push((arrived, Fate::Drop(Reason::Shutdown))));
         self.dispose_late(out);
     }
 

@@ -6,7 +6,9 @@ use crate::path::{Arrived, Fate, Path, Slot};
 impl<S: FrameSource> Path<S> {
     /// How long a packet of an unknown address may wait, microseconds.
     fn hold_us(&self) -> u64 {
-        self.policy.snapshot().map_or(0, |snapshot| u64::from(snapshot.spec().unknown.hold_ms) * 1000)
+        self.policy.snapshot().map_or(0, |snapshot| {
+            u64::from(snapshot.spec().unknown.hold_ms) * 1000
+        })
     }
 
     /// Whether a packet of an unknown address still has time to wait, and there is room.
@@ -21,7 +23,9 @@ impl<S: FrameSource> Path<S> {
         while due > 0 {
             let batch = due.min(BURST);
             for _ in 0..batch {
-                let Some(arrived) = self.hold.pop() else { break };
+                let Some(arrived) = self.hold.pop() else {
+                    break;
+                };
                 self.slots.push(Slot::new(arrived));
             }
             self.stages.start();

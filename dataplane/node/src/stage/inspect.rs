@@ -23,9 +23,21 @@ impl<S: FrameSource> Path<S> {
     pub(crate) fn inspect(&mut self, now_us: u64) {
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
-            let (Fate::Continue, Some((id, direction)), Some(packet)) = (slot.fate, slot.flow, slot.packet) else { continue };
-            let Some(arrived) = slot.arrived.take() else { continue };
-            let fate = self.look_inside(id, direction, &packet, crate::io::Frame::bytes(&arrived.frame), now_us);
+            let (Fate::Continue, Some((id, direction)), Some(packet)) =
+                (slot.fate, slot.flow, slot.packet)
+            else {
+                continue;
+            };
+            let Some(arrived) = slot.arrived.take() else {
+                continue;
+            };
+            let fate = self.look_inside(
+                id,
+                direction,
+                &packet,
+                crate::io::Frame::bytes(&arrived.frame),
+                now_us,
+            );
             if let Fate::Drop(_) = fate {
                 self.answer_denied(id, direction, &packet, &arrived);
             }
@@ -36,7 +48,14 @@ impl<S: FrameSource> Path<S> {
 
     /// The stages behind track, for one packet of a flow under inspection. `bytes` is the frame (or
     /// the datagram) that `packet` describes.
-    pub(crate) fn look_inside(&mut self, id: FlowId, direction: Direction, packet: &Packet, bytes: &[u8], now_us: u64) -> Fate {
+    pub(crate) fn look_inside(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+        bytes: &[u8],
+        now_us: u64,
+    ) -> Fate {
         let payload = packet.payload(bytes);
         match packet.protocol {
             protocol::TCP => self.reassemble(id, direction, packet, payload, now_us),
@@ -53,18 +72,30 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// reassemble: segments become stretches of bytes in order; each is read as soon as it is whole.
-    fn reassemble(&mut self, id: FlowId, direction: Direction, packet: &Packet, payload: &[u8], now_us: u64) -> Fate {
+    fn reassemble(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+        payload: &[u8],
+        now_us: u64,
+    ) -> Fate {
         let cold = self.flows.table.cold_mut(id);
         let other = direction.reverse();
         if packet.tcp.flags & tcp_flags::ACK != 0 && cold.streams_open[other as usize] {
-            self.reassembler.acknowledged(&mut cold.streams[other as usize], packet.tcp.acknowledgement);
+            self.reassembler.acknowledged(
+                &mut cold.streams[other as usize],
+                packet.tcp.acknowledgement,
+            );
         }
-        let lost = if self.rules.lossy { self.jump_acknowledged_gap(id, other, packet) } else { 0 };
-        if lost > 0 {
-            self.read_gap(id, other, lost, now_us);
-            self.read_buffered(id, other, now_us);
+        // What the receiver acknowledged and we did not see will never come by here.
+        if self.flows.table.cold(id).streams[other as usize].is_behind() {
+            self.jump_gap(id, other, now_us);
         }
-        let sequence = packet.tcp.sequence.wrapping_add(u32::from(packet.tcp.flags & tcp_flags::SYN != 0));
+        let sequence = packet
+            .tcp
+            .sequence
+            .wrapping_add(u32::from(packet.tcp.flags & tcp_flags::SYN != 0));
         let cold = self.flows.table.cold_mut(id);
         let stream = &mut cold.streams[direction as usize];
         if !std::mem::replace(&mut cold.streams_open[direction as usize], true) {
@@ -78,9 +109,15 @@ impl<S: FrameSource> Path<S> {
         match outcome {
             SegmentOutcome::InOrder { fresh } => {
                 let fate = self.read(id, direction, Transport::Tcp, &payload[fresh], now_us);
-                if let Fate::Drop(_) = fate { fate } else { self.read_buffered(id, direction, now_us) }
+                if let Fate::Drop(_) = fate {
+                    fate
+                } else {
+                    self.read_buffered(id, direction, now_us)
+                }
             }
-            SegmentOutcome::Buffered | SegmentOutcome::Repeated | SegmentOutcome::Untracked => self.fate_of(id, now_us),
+            SegmentOutcome::Buffered | SegmentOutcome::Repeated | SegmentOutcome::Untracked => {
+                self.fate_of(id, now_us)
+            }
             SegmentOutcome::Drop(reason) => self.object(id, reason),
         }
     }
@@ -91,7 +128,9 @@ impl<S: FrameSource> Path<S> {
         let mut fate = self.fate_of(id, now_us);
         while fate == Fate::Forward {
             let stream = &mut self.flows.table.cold_mut(id).streams[direction as usize];
-            let Some(bytes) = self.reassembler.next_buffered(stream) else { break };
+            let Some(bytes) = self.reassembler.next_buffered(stream) else {
+                break;
+            };
             stretch.clear();
             stretch.extend_from_slice(bytes);
             fate = self.read(id, direction, Transport::Tcp, &stretch, now_us);
@@ -100,36 +139,53 @@ impl<S: FrameSource> Path<S> {
         fate
     }
 
-    /// In a capture or on a tap, what the receiver acknowledged and we did not see will never come.
-    fn jump_acknowledged_gap(&mut self, id: FlowId, direction: Direction, packet: &Packet) -> u64 {
+    /// Moves a stream over bytes that passed before it was picked up, or that a capture lost.
+    fn jump_gap(&mut self, id: FlowId, direction: Direction, now_us: u64) {
         let cold = self.flows.table.cold_mut(id);
-        if packet.tcp.flags & tcp_flags::ACK == 0 || !cold.streams_open[direction as usize] {
-            return 0;
+        let lost = self
+            .reassembler
+            .jump_gap(&mut cold.streams[direction as usize]);
+        if let Some(session) = cold.session {
+            let outcome = self.inspection.l7.gap(session, direction, lost);
+            self.heed(id, direction, outcome.interest);
+            self.note_identification(id, now_us);
         }
-        self.reassembler.jump_acknowledged(&mut cold.streams[direction as usize], packet.tcp.acknowledgement)
-    }
-
-    fn read_gap(&mut self, id: FlowId, direction: Direction, length: u64, now_us: u64) {
-        let cold = self.flows.table.cold_mut(id);
-        let Some(session) = cold.session else { return };
-        let outcome = self.inspection.l7.gap(session, direction, length);
-        self.heed(id, direction, outcome.interest);
-        self.note_identification(id, now_us);
+        self.read_buffered(id, direction, now_us);
     }
 
     /// identify → parse → scan → decide, for a stretch of content.
-    fn read(&mut self, id: FlowId, direction: Direction, transport: Transport, content: &[u8], now_us: u64) -> Fate {
-        let Some(snapshot) = self.policy.snapshot_shared() else { return Fate::Drop(Reason::NoPolicy) };
+    fn read(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        transport: Transport,
+        content: &[u8],
+        now_us: u64,
+    ) -> Fate {
+        let Some(snapshot) = self.policy.snapshot_shared() else {
+            return Fate::Drop(Reason::NoPolicy);
+        };
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let question = cold.question(&hot.key, hot, self.inspection.candidates(cold, hot.key.protocol()));
+        let question = cold.question(
+            &hot.key,
+            hot,
+            self.inspection.candidates(cold, hot.key.protocol()),
+        );
         let (_, _, _, server_port) = hot.key.endpoints(hot.initiator_is_low);
         let Some(session) = self.inspection.session(cold, transport, server_port) else {
             self.name_application(id, AppId::UNKNOWN, now_us);
             return self.fate_of(id, now_us);
         };
-        let stage = if cold.application.is_none() { Stage::Identify } else { Stage::Parse };
+        let stage = if cold.application.is_none() {
+            Stage::Identify
+        } else {
+            Stage::Parse
+        };
         let mut findings = Findings::new(&snapshot, question, self.rules.tell_requests);
-        let outcome = self.inspection.l7.data(session, direction, content, &mut findings);
+        let outcome = self
+            .inspection
+            .l7
+            .data(session, direction, content, &mut findings);
         self.stages.lap(stage, 1);
         self.heed(id, direction, outcome.interest);
         if outcome.violation.is_some() {
@@ -150,7 +206,9 @@ impl<S: FrameSource> Path<S> {
         let cold = self.flows.table.cold_mut(id);
         match interest {
             Interest::Feed => {}
-            Interest::Skip(length) => self.reassembler.skip_kept(&mut cold.streams[direction as usize], length),
+            Interest::Skip(length) => self
+                .reassembler
+                .skip_kept(&mut cold.streams[direction as usize], length),
             Interest::Done => cold.done[direction as usize] = true,
         }
     }
@@ -187,10 +245,22 @@ impl<S: FrameSource> Path<S> {
 
     /// scan: signatures over the stream up to the depth, over each datagram whole. Returns whether
     /// a signature that drops has matched.
-    fn scan(&mut self, id: FlowId, direction: Direction, transport: Transport, content: &[u8], now_us: u64) -> bool {
+    fn scan(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        transport: Transport,
+        content: &[u8],
+        now_us: u64,
+    ) -> bool {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let depth_left = self.rules.scan_depth_bytes.saturating_sub(cold.scanned[direction as usize]);
-        let length = content.len().min(usize::try_from(depth_left).unwrap_or(usize::MAX));
+        let depth_left = self
+            .rules
+            .scan_depth_bytes
+            .saturating_sub(cold.scanned[direction as usize]);
+        let length = content
+            .len()
+            .min(usize::try_from(depth_left).unwrap_or(usize::MAX));
         if length == 0 || self.inspection.scanner.is_none() {
             return false;
         }
@@ -205,7 +275,8 @@ impl<S: FrameSource> Path<S> {
                 events.emit(Event { signature, ..plain });
             }
         };
-        self.inspection.search(cold, direction, transport, &content[..length], on_match);
+        self.inspection
+            .search(cold, direction, transport, &content[..length], on_match);
         self.stages.lap(Stage::Scan, 1);
         drops
     }
@@ -214,7 +285,9 @@ impl<S: FrameSource> Path<S> {
         // An answer counts only from a server that is known and that policy lets the client ask.
         let cold = self.flows.table.cold(id);
         let trusted = cold.server != weir_policy::spec::UNKNOWN_IDENTITY
-            && cold.decision.is_some_and(|decision| decision.rule_action == weir_policy::spec::Action::Allow);
+            && cold
+                .decision
+                .is_some_and(|decision| decision.rule_action == weir_policy::spec::Action::Allow);
         for found in findings.names.drain(..) {
             if trusted {
                 let name = learned_name(found, now_us);
@@ -226,13 +299,30 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// decide: what the findings mean for this packet and for the flow.
-    fn judge_content(&mut self, id: FlowId, findings: Findings<'_>, matched: bool, now_us: u64) -> Fate {
+    fn judge_content(
+        &mut self,
+        id: FlowId,
+        findings: Findings<'_>,
+        matched: bool,
+        now_us: u64,
+    ) -> Fate {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let facts = cold.facts(hot);
         for (kind, _, detail) in findings.messages {
             let Some(flow) = facts else { break };
-            let kind = if kind == MessageKind::Request { EventKind::Request } else { EventKind::Response };
-            self.events.emit(Event { kind, time_us: now_us, flow, reason: None, signature: 0, detail });
+            let kind = if kind == MessageKind::Request {
+                EventKind::Request
+            } else {
+                EventKind::Response
+            };
+            self.events.emit(Event {
+                kind,
+                time_us: now_us,
+                flow,
+                reason: None,
+                signature: 0,
+                detail,
+            });
         }
         if let Some((decision, _, detail)) = findings.denied {
             self.tell_verdict(id, decision, detail, now_us);
@@ -295,9 +385,11 @@ impl Inspection {
         mut on_match: impl FnMut(u32, SignatureAction),
     ) {
         if transport == Transport::Tcp {
-            let Some(stream) = self.scan_stream(cold, direction) else { return };
+            let Some(stream) = self.scan_stream(cold, direction) else {
+                return;
+            };
             if let Some(scanner) = &mut self.scanner {
-                scanner.scan_stream(stream, direction, content, &mut on_match);
+                scanner.scan_stream(stream, content, &mut on_match);
             }
         } else if let Some(scanner) = &mut self.scanner {
             scanner.scan_block(direction, content, &mut on_match);
@@ -308,6 +400,9 @@ impl Inspection {
 fn denial_reason(cold: &Connection) -> Reason {
     match cold.contradicted {
         true => Reason::ApplicationChanged,
-        false => cold.decision.and_then(|decision| decision.reason).unwrap_or(Reason::Terminated),
+        false => cold
+            .decision
+            .and_then(|decision| decision.reason)
+            .unwrap_or(Reason::Terminated),
     }
 }

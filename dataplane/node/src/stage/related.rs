@@ -28,7 +28,10 @@ impl<S: FrameSource> Path<S> {
             return None;
         }
         let oriented = FlowKey::of(&quoted, zone);
-        let id = self.flows.table.find(&oriented.key, self.flows.table.hash(&oriented.key))?;
+        let id = self
+            .flows
+            .table
+            .find(&oriented.key, self.flows.table.hash(&oriented.key))?;
         Some(match Standing::of(self.flows.table.hot(id)) {
             Standing::Drop => Fate::Drop(Reason::Terminated),
             Standing::Inspect | Standing::Forward => Fate::Forward,
@@ -56,17 +59,29 @@ fn quoted_packet(quoted: &[u8], error: &Packet) -> Option<Packet> {
                 let bytes: [u8; 4] = header[at..at + 4].try_into().ok()?;
                 Some(weir_wire::from_ip_address(bytes.into()))
             };
-            (address(12)?, address(16)?, header[9], usize::from(header[0] & 0x0f) * 4)
+            (
+                address(12)?,
+                address(16)?,
+                header[9],
+                usize::from(header[0] & 0x0f) * 4,
+            )
         }
         6 => {
             let header = quoted.get(..40)?;
-            let address = |at: usize| Some(u128::from_be_bytes(header[at..at + 16].try_into().ok()?));
+            let address =
+                |at: usize| Some(u128::from_be_bytes(header[at..at + 16].try_into().ok()?));
             (address(8)?, address(24)?, header[6], 40)
         }
         _ => return None,
     };
     let word = |at: usize| Some(u16::from_be_bytes(quoted.get(at..at + 2)?.try_into().ok()?));
-    let mut packet = Packet { source, destination, protocol: number, fragment: None, ..*error };
+    let mut packet = Packet {
+        source,
+        destination,
+        protocol: number,
+        fragment: None,
+        ..*error
+    };
     if has_ports(number) {
         packet.source_port = word(transport)?;
         packet.destination_port = word(transport + 2)?;

@@ -4,15 +4,14 @@
 //! `tcp_*`, `terminated`, `transport_checksum`, and for a new flow what policy says at once.
 //! Memory: the flow table, the timers; a full table evicts by the order that [`weir_flow`] states.
 
-use weir_flow::{FlowId, FlowKey, Life, Oriented, TcpConnection, TcpVerdict};
+use weir_flow::{FlowId, FlowKey, Oriented, TcpConnection, TcpVerdict, sender_is_client};
 use weir_policy::spec::UNKNOWN_IDENTITY;
 use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
 use crate::connection::{Connection, Standing};
 use crate::event::EventKind;
 use crate::inspection::close;
-use crate::io::{FrameSource, Role};
-use crate::orientation::orient;
+use crate::io::{Frame, FrameSource, Role};
 use crate::path::{Arrived, EXPIRE_BUDGET, Fate, Path};
 
 impl<S: FrameSource> Path<S> {
@@ -23,8 +22,14 @@ impl<S: FrameSource> Path<S> {
             self.key(index);
         }
         for index in 0..self.slots.len() {
-            let Some((oriented, hash)) = self.slots[index].key else { continue };
-            let (Some(packet), Some(arrived)) = (self.slots[index].packet, self.slots[index].arrived.take()) else { continue };
+            let Some((oriented, hash)) = self.slots[index].key else {
+                continue;
+            };
+            let (Some(packet), Some(arrived)) =
+                (self.slots[index].packet, self.slots[index].arrived.take())
+            else {
+                continue;
+            };
             let (flow, fate) = self.follow(&arrived, &packet, oriented, hash, now_us);
             self.slots[index].flow = flow;
             self.slots[index].fate = fate;
@@ -37,7 +42,9 @@ impl<S: FrameSource> Path<S> {
 
     fn key(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        let (Some(packet), Some(arrived)) = (slot.packet, slot.arrived.take()) else { return };
+        let (Some(packet), Some(arrived)) = (slot.packet, slot.arrived.take()) else {
+            return;
+        };
         if slot.fate != Fate::Continue {
             slot.arrived = Some(arrived);
             return;
@@ -57,8 +64,18 @@ impl<S: FrameSource> Path<S> {
     /// mode holds.
     pub(crate) fn hand_over(&mut self, index: usize, owner: usize, arrived: Arrived<S::Frame>) {
         if !self.ownership.is_alive(owner) {
-            let open = matches!(self.roles[usize::from(arrived.port)], Role::Inline { fail_open: true, .. });
-            self.slots[index].fate = if open { Fate::Forward } else { Fate::Drop(Reason::FailClosed) };
+            let open = matches!(
+                self.roles[usize::from(arrived.port)],
+                Role::Inline {
+                    fail_open: true,
+                    ..
+                }
+            );
+            self.slots[index].fate = if open {
+                Fate::Forward
+            } else {
+                Fate::Drop(Reason::FailClosed)
+            };
             self.slots[index].arrived = Some(arrived);
             return;
         }
@@ -83,24 +100,24 @@ impl<S: FrameSource> Path<S> {
         hash: u64,
         now_us: u64,
     ) -> (Option<(FlowId, Direction)>, Fate) {
-        use crate::io::Frame;
         let bytes = arrived.frame.bytes();
         let enforceable = matches!(self.roles[usize::from(arrived.port)], Role::Inline { .. });
         if let Some(fate) = self.related(bytes, packet, oriented.key.zone()) {
             return (None, fate);
         }
-        let id = match self.find(packet, &oriented, hash, now_us) {
-            Some(id) => id,
-            None if self.must_wait(packet, oriented.key.zone(), now_us) && enforceable && self.may_wait(arrived, now_us) => {
-                return (None, Fate::Held);
-            }
-            None => match self.open(packet, &oriented, hash, enforceable, now_us) {
-                Ok(id) => id,
+        let known = self.flows.table.find(&oriented.key, hash);
+        if known.is_none()
+            && enforceable
+            && self.must_wait(packet, oriented.key.zone(), now_us)
+            && self.may_wait(arrived, now_us)
+        {
+            return (None, Fate::Held);
+        }
+        let (id, direction, fate) =
+            match self.at_flow(known, packet, bytes, &oriented, hash, enforceable, now_us) {
+                Ok(found) => found,
                 Err(fate) => return (None, fate),
-            },
-        };
-        let direction = self.flows.table.hot(id).direction(oriented.from_low);
-        let fate = self.pass(id, direction, packet, bytes, now_us);
+            };
         if let Fate::Drop(_) = fate {
             self.answer_denied(id, direction, packet, arrived);
         }
@@ -108,76 +125,134 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// A whole datagram, put together from fragments, at its flow and on through all stages.
-    pub(crate) fn follow_datagram(&mut self, datagram: &[u8], packet: &Packet, zone: u32, now_us: u64) -> Fate {
+    pub(crate) fn follow_datagram(
+        &mut self,
+        datagram: &[u8],
+        packet: &Packet,
+        zone: u32,
+        enforceable: bool,
+        now_us: u64,
+    ) -> Fate {
         let oriented = FlowKey::of(packet, zone);
         let hash = self.flows.table.hash(&oriented.key);
-        let id = match self.find(packet, &oriented, hash, now_us) {
-            Some(id) => id,
-            None => match self.open(packet, &oriented, hash, true, now_us) {
-                Ok(id) => id,
-                Err(fate) => return fate,
-            },
-        };
-        let direction = self.flows.table.hot(id).direction(oriented.from_low);
-        match self.pass(id, direction, packet, datagram, now_us) {
-            Fate::Continue => self.look_inside(id, direction, packet, datagram, now_us),
-            fate => fate,
+        let known = self.flows.table.find(&oriented.key, hash);
+        match self.at_flow(
+            known,
+            packet,
+            datagram,
+            &oriented,
+            hash,
+            enforceable,
+            now_us,
+        ) {
+            Ok((id, direction, Fate::Continue)) => {
+                self.look_inside(id, direction, packet, datagram, now_us)
+            }
+            Ok((_, _, fate)) | Err(fate) => fate,
         }
     }
 
-    /// The flow of a packet. A SYN on a flow that is over begins a new one.
-    fn find(&mut self, packet: &Packet, oriented: &Oriented, hash: u64, now_us: u64) -> Option<FlowId> {
-        let id = self.flows.table.find(&oriented.key, hash)?;
-        let begins_anew = packet.protocol == protocol::TCP
-            && packet.tcp.flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
-            && self.flows.table.hot(id).life == Life::Closed;
-        if begins_anew {
-            self.end_flow(id, now_us);
-            return None;
-        }
-        Some(id)
+    /// The packet's flow, made where there is none, and what the flow says of the packet.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what track knows of a packet; a struct would be made for this call alone"
+    )]
+    fn at_flow(
+        &mut self,
+        known: Option<FlowId>,
+        packet: &Packet,
+        bytes: &[u8],
+        oriented: &Oriented,
+        hash: u64,
+        enforceable: bool,
+        now_us: u64,
+    ) -> Result<(FlowId, Direction, Fate), Fate> {
+        let mut id = match known {
+            Some(id) => id,
+            None => self.open(packet, oriented, hash, enforceable, now_us)?,
+        };
+        let mut direction = self.flows.table.hot(id).direction(oriented.from_low);
+        let fate = match self.pass(id, direction, packet, bytes, now_us) {
+            Some(fate) => fate,
+            None => {
+                // A SYN that begins a new connection between the same ports.
+                self.end_flow(id, now_us);
+                id = self.open(packet, oriented, hash, enforceable, now_us)?;
+                direction = self.flows.table.hot(id).direction(oriented.from_low);
+                self.pass(id, direction, packet, bytes, now_us)
+                    .unwrap_or(Fate::Drop(Reason::TcpState))
+            }
+        };
+        Ok((id, direction, fate))
     }
 
     /// Whether one of the packet's addresses is nobody's.
     fn must_wait(&self, packet: &Packet, zone: u32, now_us: u64) -> bool {
         let unknown = |address| self.policy.identity_of(zone, address, now_us) == UNKNOWN_IDENTITY;
-        self.policy.snapshot().is_some_and(|snapshot| snapshot.spec().unknown.hold_ms > 0)
+        self.policy
+            .snapshot()
+            .is_some_and(|snapshot| snapshot.spec().unknown.hold_ms > 0)
             && (unknown(packet.source) || unknown(packet.destination))
     }
 
     /// Makes a flow and asks policy for the first time.
-    fn open(&mut self, packet: &Packet, oriented: &Oriented, hash: u64, enforceable: bool, now_us: u64) -> Result<FlowId, Fate> {
+    fn open(
+        &mut self,
+        packet: &Packet,
+        oriented: &Oriented,
+        hash: u64,
+        enforceable: bool,
+        now_us: u64,
+    ) -> Result<FlowId, Fate> {
         let zone = oriented.key.zone();
-        if packet.protocol == protocol::TCP && !weir_flow::tcp_flags_valid(packet.tcp.flags) {
-            return Err(self.object_between(Reason::TcpFlags, packet, zone, now_us));
+        if packet.protocol == protocol::TCP
+            && let Some(reason) = weir_flow::check_flags(packet.tcp.flags)
+        {
+            return Err(self.object_between(reason, packet, zone, now_us));
         }
-        let orientation = orient(packet);
-        let initiator_is_low = oriented.from_low == orientation.source_is_client;
-        let (client, server) = match orientation.source_is_client {
+        let source_is_client = sender_is_client(packet);
+        let initiator_is_low = oriented.from_low == source_is_client;
+        let (client, server) = match source_is_client {
             true => (packet.source, packet.destination),
             false => (packet.destination, packet.source),
         };
-        let (client, server) = (self.policy.identity_of(zone, client, now_us), self.policy.identity_of(zone, server, now_us));
+        let (client, server) = (
+            self.policy.identity_of(zone, client, now_us),
+            self.policy.identity_of(zone, server, now_us),
+        );
+        let from_start = packet.protocol != protocol::TCP || packet.tcp.flags & tcp_flags::SYN != 0;
         let number = self.flows.number();
-        let (reassembler, inspection, events) = (&mut self.reassembler, &mut self.inspection, &mut self.events);
-        let id = self.flows.table.insert(oriented.key, hash, initiator_is_low, now_us, |hot, cold| {
-            close(reassembler, inspection, cold);
-            if let Some(flow) = cold.facts(hot) {
-                events.emit(crate::inspection::plain_event(EventKind::End, now_us, flow));
-            }
-        });
+        let (reassembler, inspection, events) = (
+            &mut self.reassembler,
+            &mut self.inspection,
+            &mut self.events,
+        );
+        let id =
+            self.flows
+                .table
+                .insert(oriented.key, hash, initiator_is_low, now_us, |hot, cold| {
+                    close(reassembler, inspection, cold);
+                    if let Some(flow) = cold.facts(hot) {
+                        events.emit(crate::inspection::plain_event(EventKind::End, now_us, flow));
+                    }
+                });
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         *cold = Connection {
             number,
             client,
             server,
-            from_start: orientation.from_start,
+            from_start,
             enforceable,
             first_seen_us: now_us,
             ..Connection::default()
         };
         if packet.protocol == protocol::TCP {
-            cold.tcp = TcpConnection::open(&packet.tcp, packet.payload_end - packet.payload_offset);
+            let direction = hot.direction(oriented.from_low);
+            cold.tcp = TcpConnection::open_from(
+                direction,
+                &packet.tcp,
+                packet.payload_end - packet.payload_offset,
+            );
         }
         let timeout_us = self.rules.timeouts.for_flow(packet.protocol, hot.life);
         self.flows.timers.schedule(id, now_us + timeout_us);
@@ -185,48 +260,74 @@ impl<S: FrameSource> Path<S> {
         Ok(id)
     }
 
-    /// A packet at a flow that exists: counted, checked against the connection's state, and sent
-    /// the short way where the flow's standing is settled.
-    fn pass(&mut self, id: FlowId, direction: Direction, packet: &Packet, bytes: &[u8], now_us: u64) -> Fate {
+    /// A packet at its flow: counted, checked against the connection's state, and sent the short way
+    /// where the flow's standing is settled. None: it is the first of a new connection.
+    fn pass(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+        bytes: &[u8],
+        now_us: u64,
+    ) -> Option<Fate> {
         if self.flows.table.hot(id).epoch != self.policy.epoch() {
             self.ask_again(id, now_us);
         }
         let standing = Standing::of(self.flows.table.hot(id));
-        if standing == Standing::Inspect && self.rules.verify_checksums && !weir_wire::transport_checksum_ok(bytes, packet) {
-            return self.object(id, Reason::TransportChecksum);
+        if standing == Standing::Inspect
+            && self.rules.verify_checksums
+            && !weir_wire::transport_checksum_ok(bytes, packet)
+        {
+            return Some(self.object(id, Reason::TransportChecksum));
         }
-        let opening = self.flows.table.cold(id).packets == [0, 0];
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let opening = cold.packets == [0, 0];
         hot.last_seen_us = now_us;
-        cold.count(direction, bytes.len());
-        if standing == Standing::Drop {
-            let reason = if opening { cold.decision.and_then(|decision| decision.reason) } else { None };
-            return Fate::Drop(reason.unwrap_or(Reason::Terminated));
-        }
         if packet.protocol == protocol::TCP && !opening {
             let length = packet.payload_end - packet.payload_offset;
-            match cold.tcp.segment(direction, &packet.tcp, length, &self.rules.tcp) {
+            match cold
+                .tcp
+                .segment(direction, &packet.tcp, length, &self.rules.tcp)
+            {
                 TcpVerdict::Accept => {}
                 TcpVerdict::AcceptLife(life) => {
                     hot.life = life;
                     let timeout_us = self.rules.timeouts.for_flow(protocol::TCP, life);
                     self.flows.timers.schedule(id, now_us + timeout_us);
                 }
-                TcpVerdict::Drop(reason) => return self.object(id, reason),
+                TcpVerdict::Reopen => return None,
+                TcpVerdict::Drop(reason) if standing != Standing::Drop => {
+                    cold.count(direction, bytes.len());
+                    return Some(self.object(id, reason));
+                }
+                TcpVerdict::Drop(_) => {}
             }
         }
-        if standing == Standing::Forward { Fate::Forward } else { Fate::Continue }
+        cold.count(direction, bytes.len());
+        Some(match standing {
+            Standing::Inspect => Fate::Continue,
+            Standing::Forward => Fate::Forward,
+            Standing::Drop if opening => Fate::Drop(
+                cold.decision
+                    .and_then(|decision| decision.reason)
+                    .unwrap_or(Reason::Terminated),
+            ),
+            Standing::Drop => Fate::Drop(Reason::Terminated),
+        })
     }
 
     /// Looks at the flows whose timer is due: those that were silent long enough end.
     pub(crate) fn expire_flows(&mut self, now_us: u64) {
         let due = &mut self.due;
         due.clear();
-        self.flows.timers.advance(now_us, EXPIRE_BUDGET, |id| due.push(id));
+        self.flows
+            .timers
+            .advance(now_us, EXPIRE_BUDGET, |id| due.push(id));
         for index in 0..self.due.len() {
             let id = self.due[index];
             let hot = self.flows.table.hot(id);
-            let ends_us = hot.last_seen_us + self.rules.timeouts.for_flow(hot.key.protocol(), hot.life);
+            let ends_us =
+                hot.last_seen_us + self.rules.timeouts.for_flow(hot.key.protocol(), hot.life);
             if ends_us > now_us {
                 self.flows.timers.schedule(id, ends_us);
             } else {
@@ -247,7 +348,8 @@ impl<S: FrameSource> Path<S> {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         close(&mut self.reassembler, &mut self.inspection, cold);
         if let Some(flow) = cold.facts(hot) {
-            self.events.emit(crate::inspection::plain_event(EventKind::End, now_us, flow));
+            self.events
+                .emit(crate::inspection::plain_event(EventKind::End, now_us, flow));
         }
         self.flows.timers.cancel(id);
         self.flows.table.remove(id);

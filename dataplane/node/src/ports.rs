@@ -1,0 +1,170 @@
+//! The ports of a running node: started as configured, described for people and for the controller.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, anyhow};
+use tracing::{info, warn};
+use weir_api::v1::{PortCounters, WorkerState};
+use weir_dpdk::{Eal, Pool, Port, PortConfig, PortReport};
+
+use crate::config::{Config, FailMode};
+use crate::io::dpdk::DpdkQueue;
+use crate::io::{PortIndex, Role};
+use crate::status::Status;
+use crate::worker::Shared;
+
+/// Descriptors of a queue, each way.
+const DESCRIPTORS: u16 = 1024;
+/// Headroom, Ethernet header, two tags and frame check sequence beside the MTU.
+const FRAME_OVERHEAD_BYTES: u16 = 128 + 14 + 8 + 4 + 10;
+/// A buffer holds at least this, whatever the MTU: DPDK's own default.
+const BUFFER_BYTES_MIN: u16 = 2176;
+
+/// The started ports.
+pub struct Started {
+    /// Where frames live.
+    pub pool: Pool,
+    /// In the order of the configuration.
+    pub ports: Vec<(Port, PortReport)>,
+    /// By port, then by worker.
+    pub ends: Vec<Vec<DpdkQueue>>,
+    /// By port: the device spreads flows over the workers.
+    pub spread: Vec<bool>,
+}
+
+/// Starts every port of the configuration; what a device does not give as asked is logged.
+pub fn start(config: &Config, eal: &Eal) -> Result<Started> {
+    let workers = u16::try_from(config.workers.cores.len())?;
+    let mtus = config
+        .pair
+        .iter()
+        .flat_map(|pair| [pair.mtu; 2])
+        .chain(config.tap.iter().map(|tap| tap.mtu));
+    let mtus: Vec<u16> = mtus.collect();
+    let room = mtus
+        .iter()
+        .max()
+        .copied()
+        .unwrap_or(1500)
+        .saturating_add(FRAME_OVERHEAD_BYTES)
+        .max(BUFFER_BYTES_MIN);
+    let pool = Pool::new("weir", config.eal.frame_buffers, 256, room, None)?;
+    let mut started = Started {
+        pool,
+        ports: Vec::new(),
+        ends: Vec::new(),
+        spread: Vec::new(),
+    };
+    for (name, mtu) in config.port_names().zip(mtus) {
+        let known = || {
+            eal.ports()
+                .iter()
+                .map(|port| port.name.clone())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let id = eal.find_port(name).ok_or_else(|| {
+            anyhow!("port {name} is not there (DPDK has: {}); check the PCI address and that its driver is vfio-pci, or add the virtual device with --vdev", known())
+        })?;
+        let settings = PortConfig {
+            rx_queues: workers,
+            tx_queues: workers,
+            rx_descriptors: DESCRIPTORS,
+            tx_descriptors: DESCRIPTORS,
+            mtu,
+            promiscuous: true,
+            symmetric_rss: workers > 1,
+        };
+        let (port, report) = Port::start(id, &settings, &started.pool)?;
+        for deviation in report.deviations() {
+            warn!("{deviation}");
+        }
+        info!(
+            port = name, driver = report.driver, link_up = report.link.up, speed_mbps = report.link.speed_mbps, mtu = report.mtu.given,
+            promiscuous = report.promiscuous.given, queues = report.rx_queues.given, symmetric_rss = report.symmetric_rss.given,
+            checksum_offloads = ?report.checksum_offloads, "port started"
+        );
+        let ends = DpdkQueue::split(&port, usize::from(workers))
+            .with_context(|| format!("port {name} has no transmit queue"))?;
+        started
+            .spread
+            .push(report.symmetric_rss.given && report.rx_queues.given == workers);
+        started.ends.push(ends);
+        started.ports.push((port, report));
+    }
+    Ok(started)
+}
+
+/// What each port is to the path: pairs first, then taps.
+pub fn roles(config: &Config) -> Vec<Role> {
+    let pairs = config.pair.iter().enumerate().flat_map(|(index, pair)| {
+        let first = (2 * index) as PortIndex;
+        let fail_open = pair.fail_mode == FailMode::Open;
+        [first + 1, first].map(|peer| Role::Inline {
+            peer,
+            pair: index as u8,
+            fail_open,
+        })
+    });
+    let taps = (config.pair.len()..)
+        .zip(&config.tap)
+        .map(|(index, _)| Role::Tap { pair: index as u8 });
+    pairs.chain(taps).collect()
+}
+
+/// Ports and workers for the controller.
+pub struct Ports {
+    /// As it was at the start.
+    pub config: Config,
+    /// In its order.
+    pub ports: Vec<(Port, PortReport)>,
+    /// What the workers tell.
+    pub shared: Arc<Shared>,
+}
+
+impl Status for Ports {
+    fn ports(&self) -> Vec<PortCounters> {
+        let pairs = self.config.pair.iter().flat_map(|pair| {
+            pair.ports
+                .iter()
+                .map(move |port| (port, pair.name.as_str(), "inline"))
+        });
+        let taps = self.config.tap.iter().map(|tap| (&tap.port, "", "tap"));
+        let describe =
+            |((name, pair, role), (port, _)): ((&String, &str, &str), &(Port, PortReport))| {
+                let stats = port.stats();
+                PortCounters {
+                    port: name.clone(),
+                    received: stats.received,
+                    transmitted: stats.transmitted,
+                    dropped: stats.receive_errors + stats.transmit_errors,
+                    missed: stats.missed + stats.no_buffer,
+                    link_up: port.link().up,
+                    pair: pair.to_owned(),
+                    role: role.to_owned(),
+                }
+            };
+        pairs.chain(taps).zip(&self.ports).map(describe).collect()
+    }
+
+    fn workers(&self) -> Vec<WorkerState> {
+        let describe = |(index, core): (usize, &usize)| WorkerState {
+            worker: index as u32,
+            core: *core as u32,
+            state: if self.shared.alive[index].load(Ordering::Relaxed) {
+                "running"
+            } else {
+                "lost"
+            }
+            .to_owned(),
+        };
+        self.config
+            .workers
+            .cores
+            .iter()
+            .enumerate()
+            .map(describe)
+            .collect()
+    }
+}
