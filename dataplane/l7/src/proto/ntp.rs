@@ -84,13 +84,14 @@ impl Application for Ntp {
         {
             return Probe::NotMine;
         }
+        // Where both ends use the port, a flow picked up may have its ends the wrong way round.
+        if input.server_port == PORT {
+            return Probe::Certain;
+        }
         if question.first().is_some_and(|first| first & 7 == 4)
             || answer.first().is_some_and(|first| first & 7 == 3)
         {
             return Probe::NotMine;
-        }
-        if input.server_port == PORT {
-            return Probe::Certain;
         }
         let elsewhere = |packet: &[u8]| packet.first().is_none_or(|first| first & 7 < MODE_CONTROL);
         if !elsewhere(question) || !elsewhere(answer) {
@@ -183,9 +184,10 @@ fn plausible(packet: &[u8]) -> bool {
     }
     match mode {
         1..=5 => {
-            // Poll and precision are powers of two in seconds; simple clients leave them zero.
+            // Poll and precision are powers of two in seconds; simple clients leave them zero,
+            // chrony's says 32.
             let poll = (-8..=17).contains(&third.cast_signed());
-            let precision = (-40..=10).contains(&fourth.cast_signed());
+            let precision = (-40..=32).contains(&fourth.cast_signed());
             second <= 16
                 && poll
                 && precision
@@ -264,7 +266,8 @@ mod tests {
     fn implausible_packets_are_not_mine() {
         assert_eq!(probe(&packet(0x23, 99), &[], 123), Probe::NotMine);
         assert_eq!(probe(&packet(0x3b, 0), &[], 123), Probe::NotMine);
-        assert_eq!(probe(&packet(0x24, 1), &[], 123), Probe::NotMine);
+        assert_eq!(probe(&packet(0x24, 1), &[], 124), Probe::NotMine);
+        assert_eq!(probe(&packet(0x24, 1), &[], 123), Probe::Certain);
         assert_eq!(probe(&packet(0x23, 0)[..47], &[], 123), Probe::NotMine);
         let mut odd = packet(0x23, 0).to_vec();
         odd.extend([0; 7]);
