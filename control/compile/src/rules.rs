@@ -138,18 +138,13 @@ fn terms(rule: &Rule, application: Option<String>) -> RuleSpec {
 }
 
 fn condition(condition: &Condition) -> ConditionSpec {
-    let kinds: [(&Vec<String>, fn(String) -> Pattern); 4] = [
-        (&condition.exact, Pattern::Exact),
-        (&condition.prefix, Pattern::Prefix),
-        (&condition.suffix, Pattern::Suffix),
-        (&condition.glob, Pattern::Glob),
-    ];
-    let patterns = kinds
-        .into_iter()
-        .flat_map(|(texts, kind)| texts.iter().cloned().map(kind));
+    let exact = condition.exact.iter().cloned().map(Pattern::Exact);
+    let prefix = condition.prefix.iter().cloned().map(Pattern::Prefix);
+    let suffix = condition.suffix.iter().cloned().map(Pattern::Suffix);
+    let glob = condition.glob.iter().cloned().map(Pattern::Glob);
     ConditionSpec {
         field: condition.field.clone(),
-        patterns: patterns.collect(),
+        patterns: exact.chain(prefix).chain(suffix).chain(glob).collect(),
     }
 }
 
