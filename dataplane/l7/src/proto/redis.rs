@@ -352,15 +352,17 @@ fn length(input: &[u8], mark: u8) -> Length {
     if first != mark {
         return Length::Bad;
     }
-    let Some(end) = rest
+    let head = rest.get(..LENGTH_LINE_MAX).unwrap_or(rest);
+    let end = head.iter().position(|&byte| byte == b'\r');
+    let digits = head.get(..end.unwrap_or(head.len())).unwrap_or_default();
+    if !digits
         .iter()
-        .take(LENGTH_LINE_MAX)
-        .position(|&byte| byte == b'\r')
-    else {
-        let digits = rest
-            .iter()
-            .all(|&byte| byte.is_ascii_digit() || byte == b'-');
-        return if digits && rest.len() < LENGTH_LINE_MAX {
+        .all(|&byte| byte.is_ascii_digit() || byte == b'-')
+    {
+        return Length::Bad;
+    }
+    let Some(end) = end else {
+        return if rest.len() < LENGTH_LINE_MAX {
             Length::Partial
         } else {
             Length::Bad
@@ -371,9 +373,8 @@ fn length(input: &[u8], mark: u8) -> Length {
         Some(_) => return Length::Bad,
         None => return Length::Partial,
     }
-    let number = rest
-        .get(..end)
-        .and_then(|digits| std::str::from_utf8(digits).ok())
+    let number = std::str::from_utf8(digits)
+        .ok()
         .and_then(|text| text.parse().ok());
     number.map_or(Length::Bad, |number| Length::Read {
         number,
