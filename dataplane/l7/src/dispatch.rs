@@ -49,12 +49,15 @@ macro_rules! applications {
 
         /// A parser's state, of any application.
         #[derive(Default)]
-        #[expect(clippy::large_enum_variant, reason = "sessions are allocated at the start, in one size")]
+        #[allow(clippy::large_enum_variant, reason = "sessions are allocated at the start, in one size")]
         pub(crate) enum Parser {
             /// No application: consumes nothing.
             #[default]
             None,
-            $($type($type)),*
+            $($type($type),)*
+            /// Does as a test says.
+            #[cfg(test)]
+            Scripted(fn(&[u8]) -> Step),
         }
 
         impl Parser {
@@ -71,6 +74,8 @@ macro_rules! applications {
                 match self {
                     Self::None => Step::Done,
                     $(Self::$type(parser) => parser.parse(direction, input, sink),)*
+                    #[cfg(test)]
+                    Self::Scripted(script) => script(input),
                 }
             }
 
@@ -79,6 +84,8 @@ macro_rules! applications {
                 match self {
                     Self::None => Step::Done,
                     $(Self::$type(parser) => parser.overflow(direction, input, sink),)*
+                    #[cfg(test)]
+                    Self::Scripted(script) => script(input),
                 }
             }
 
@@ -87,6 +94,8 @@ macro_rules! applications {
                 match self {
                     Self::None => false,
                     $(Self::$type(parser) => parser.gap(direction, length),)*
+                    #[cfg(test)]
+                    Self::Scripted(_) => true,
                 }
             }
         }

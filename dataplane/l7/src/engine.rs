@@ -8,6 +8,8 @@
 
 mod identify;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use weir_wire::Direction;
 

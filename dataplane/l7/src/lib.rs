@@ -8,6 +8,7 @@ mod dispatch;
 mod app;
 mod application;
 mod cursor;
+mod document;
 mod engine;
 mod event;
 mod pool;

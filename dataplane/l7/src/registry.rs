@@ -106,6 +106,11 @@ pub fn on_port(port: u16) -> AppSet {
         .collect()
 }
 
+/// The registry as a page of Markdown.
+pub fn document() -> String {
+    crate::document::document()
+}
+
 const fn carries(transports: &[Transport], transport: Transport) -> bool {
     let mut index = 0;
     while index < transports.len() {
@@ -144,4 +149,64 @@ pub(crate) fn possible(input: &ProbeInput<'_>) -> AppSet {
         set = set.intersection(OPENINGS_TO_CLIENT[usize::from(byte)]);
     }
     set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sessions are preallocated in one size: what one parser takes, every connection pays.
+    const PARSER_BYTES_MAX: usize = 1_024;
+
+    #[test]
+    fn parsers_are_small() {
+        assert!(std::mem::size_of::<Parser>() <= PARSER_BYTES_MAX);
+    }
+
+    #[test]
+    fn the_prefilter_agrees_with_the_probes() {
+        for app in ALL.iter() {
+            for byte in 0..=255_u8 {
+                for tail in [
+                    &b""[..],
+                    b" / HTTP/1.1\r\n",
+                    &[1, 0, 0, 60, 3, 3],
+                    &[0; 64],
+                    &[3; 64],
+                ] {
+                    let bytes = [&[byte], tail].concat();
+                    for (to_server, to_client) in [(&bytes[..], &[][..]), (&[][..], &bytes[..])] {
+                        let input = ProbeInput {
+                            to_server,
+                            to_client,
+                            from_start: true,
+                            server_port: 1,
+                            transport: Transport::Tcp,
+                        };
+                        let asked = !carried_by(Transport::Tcp).contains(app)
+                            || possible(&input).contains(app);
+                        assert!(
+                            asked || probe(app, &input) == Probe::NotMine,
+                            "{app} promised not to begin with {byte}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_name() {
+        let path = field("http.path").expect("http has paths");
+        assert_eq!(
+            path.spec().map(|spec| (spec.name, spec.condition)),
+            Some(("path", true))
+        );
+        for wrong in ["http", "http.", "http.nothing", "nothing.path", ".path", ""] {
+            assert_eq!(field(wrong), None, "{wrong}");
+        }
+        assert_eq!(by_name("unknown"), Some(AppId::UNKNOWN));
+        assert_eq!(by_name("nothing"), None);
+        assert!(on_port(443).contains(by_name("tls").expect("tls is known")));
+    }
 }

@@ -1,4 +1,5 @@
 //! Samples: conversations with the events that they must give. See `tests/samples/README.md`.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -48,7 +48,8 @@ pub(super) fn request(bytes: &[u8]) -> Probe {
         .iter()
         .position(|byte| !is_method(byte))
         .unwrap_or(bytes.len());
-    if length > METHOD_BYTES_MAX {
+    let upper = bytes.first().is_none_or(u8::is_ascii_uppercase);
+    if !upper || length > METHOD_BYTES_MAX {
         return Probe::NotMine;
     }
     let (method, rest) = bytes.split_at(length);

@@ -1,0 +1,85 @@
+//! The registry as a page for people: what can be named in a policy, and what it means.
+
+use std::fmt::Write as _;
+
+use crate::registry::{self, ApplicationInfo};
+use crate::{FieldKind, Transport};
+
+const HEAD: &str = "\
+# Applications
+
+What Weir recognises by content, on any port, and what a policy can say about it. This page is
+written by `registry::document()`; `UPDATE_DOCUMENT=1 cargo test -p weir-l7 --test document` renews
+it. A condition may name the fields marked *yes*: they occur in every request.
+
+";
+
+/// The page.
+pub(crate) fn document() -> String {
+    let mut page = String::from(HEAD);
+    page.push_str(
+        "| id | application | carried by | customary ports | what it is |\n|---|---|---|---|---|\n",
+    );
+    for row in registry::applications() {
+        let transports: Vec<_> = row
+            .transports
+            .iter()
+            .map(|&transport| word(transport))
+            .collect();
+        let ports: Vec<_> = row.ports.iter().map(u16::to_string).collect();
+        let _ = writeln!(
+            page,
+            "| {} | [{name}](#{name}) | {} | {} | {} |",
+            row.id.number(),
+            transports.join(", "),
+            ports.join(", "),
+            cell(row.about),
+            name = row.name,
+        );
+    }
+    for row in registry::applications() {
+        fields(&mut page, row);
+    }
+    page
+}
+
+fn fields(page: &mut String, row: &ApplicationInfo) {
+    let _ = write!(
+        page,
+        "\n## {}\n\n{}.\n",
+        row.name,
+        row.about.trim_end_matches('.')
+    );
+    if row.fields.is_empty() {
+        page.push_str("\nIt has no fields.\n");
+        return;
+    }
+    page.push_str("\n| field | kind | condition | what it is |\n|---|---|---|---|\n");
+    for spec in row.fields {
+        let kind = match spec.kind {
+            FieldKind::Text => "text",
+            FieldKind::Number => "number",
+            FieldKind::Address => "address",
+        };
+        let condition = if spec.condition { "yes" } else { "no" };
+        let _ = writeln!(
+            page,
+            "| `{}.{}` | {kind} | {condition} | {} |",
+            row.name,
+            spec.name,
+            cell(spec.about)
+        );
+    }
+}
+
+fn word(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "TCP",
+        Transport::Udp => "UDP",
+        Transport::Icmp => "ICMP",
+    }
+}
+
+fn cell(text: &str) -> String {
+    text.trim_end_matches('.').replace('|', "\\|")
+}

@@ -1,0 +1,32 @@
+//! Nothing is allocated per packet: everything an engine uses, it has from the start.
+
+mod common;
+
+use weir_l7::{AppEventSink, AppId, Engine, Event};
+
+struct Silence;
+
+impl AppEventSink for Silence {
+    fn event(&mut self, _app: AppId, _event: &Event<'_>) {}
+}
+
+#[test]
+fn an_engine_allocates_only_when_it_is_made() {
+    for sample in common::all() {
+        let mut engine = Engine::new(common::limits());
+        let counted = allocation_counter::measure(|| {
+            for size in [1, 100, 65_536] {
+                let id = engine
+                    .open(sample.transport, sample.port, true)
+                    .expect("a session");
+                for (direction, piece) in &sample.pieces {
+                    for chunk in piece.chunks(size) {
+                        engine.data(id, *direction, chunk, &mut Silence);
+                    }
+                }
+                engine.close(id);
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{}", sample.path.display());
+    }
+}
