@@ -28,7 +28,7 @@ pub struct FieldError {
 }
 
 impl FieldError {
-    fn new(field: impl Display, reason: impl Display) -> Self {
+    pub(crate) fn new(field: impl Display, reason: impl Display) -> Self {
         Self {
             field: field.to_string(),
             reason: reason.to_string(),

@@ -398,7 +398,7 @@ fn is_socket(metadata: &std::fs::Metadata) -> bool {
 }
 
 /// The transport wraps the cause in "transport error": the cause says more.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -2,11 +2,12 @@
 //!
 //! [`v1`] is the generated code of `control/proto/weir/v1`. Around it: validated conversion between
 //! messages and [`weir_policy::spec`] ([`to_message`], [`from_message`]), the difference of two
-//! snapshots ([`delta`], [`apply`]), and where to listen and connect ([`Endpoint`], [`TlsFiles`]).
+//! snapshots ([`delta`], [`apply`]), an imagined connection judged ([`what_if`]), and where to listen and connect ([`Endpoint`], [`TlsFiles`]).
 
 mod convert;
 mod delta;
 mod endpoint;
+mod question;
 mod tls;
 
 pub use convert::{
@@ -14,7 +15,8 @@ pub use convert::{
     to_message,
 };
 pub use delta::{ApplyError, apply, checksum, delta};
-pub use endpoint::{Endpoint, EndpointError, Listener};
+pub use endpoint::{Endpoint, EndpointError, Listener, innermost};
+pub use question::{what_if, wire_action_message};
 pub use tls::{TlsError, TlsFiles};
 
 /// The generated messages, clients and servers of package `weir.v1`.

@@ -276,7 +276,8 @@ fn ipv4_networks_are_four_bytes_with_their_own_prefix() {
 
 #[test]
 fn what_breaks_the_contract_is_named() {
-    let cases: &[(&str, fn(&mut v1::Snapshot))] = &[
+    type Spoil = fn(&mut v1::Snapshot);
+    let cases: &[(&str, Spoil)] = &[
         ("unknown", |m| m.unknown = None),
         ("link", |m| m.link = None),
         ("link.mode", |m| m.link.as_mut().unwrap().mode = 0),

@@ -1,2 +1,109 @@
-//! Placeholder.
-fn main() {}
+//! The operator's command: asks the controller, and tests policy without one.
+
+mod args;
+mod command;
+mod documents;
+mod error;
+mod output;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command, LearnCommand, ModeCommand, PolicyCommand};
+use crate::error::Failure;
+use crate::output::Output;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What the command found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// It was done, or the answer is yes.
+    Yes,
+    /// The answer is no: denied, different, not accepted.
+    No,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut output = Output::new(arguments.output);
+    let answered = run(arguments, &mut output);
+    match answered.and_then(|answer| output.finish().map(|()| answer)) {
+        Ok(Answer::Yes) => ExitCode::SUCCESS,
+        Ok(Answer::No) => ExitCode::from(1),
+        // Whoever read the output has seen enough.
+        Err(Failure::PipeClosed) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("weir: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
+    let Arguments {
+        command,
+        controller,
+        ..
+    } = arguments;
+    match command {
+        Command::Apps => return command::apps::run(output),
+        Command::Completions { shell } => return command::completions::run(shell),
+        Command::Policy {
+            command: PolicyCommand::Test { files },
+        } => {
+            return command::test::run(&files, output);
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        let mut client = controller.connect().await?;
+        match command {
+            Command::Status => command::status::run(&mut client, output).await,
+            Command::Flows(arguments) => command::flows::run(&mut client, arguments, output).await,
+            Command::Map { workload } => command::map::run(&mut client, workload, output).await,
+            Command::Explain { flow } => command::explain::explain(&mut client, flow, output).await,
+            Command::WhatIf(arguments) => {
+                command::explain::what_if(&mut client, arguments, output).await
+            }
+            Command::Learn { command } => match command {
+                LearnCommand::Review { workload, all } => {
+                    command::learn::review(&mut client, workload, all, output).await
+                }
+                LearnCommand::Accept { ids, all, above } => {
+                    command::learn::accept(&mut client, ids, all, above, output).await
+                }
+            },
+            Command::Policy { command } => match command {
+                PolicyCommand::List => command::policy::list(&mut client, output).await,
+                PolicyCommand::Apply { files } => {
+                    command::policy::apply(&mut client, &files, false, output).await
+                }
+                PolicyCommand::Diff { files } => {
+                    command::policy::apply(&mut client, &files, true, output).await
+                }
+                PolicyCommand::Export { learned, directory } => {
+                    command::policy::export(&mut client, learned, directory, output).await
+                }
+                PolicyCommand::Test { files } => command::test::run(&files, output),
+            },
+            Command::Mode { command } => match command {
+                ModeCommand::Get { workload } => {
+                    command::mode::get(&mut client, workload, output).await
+                }
+                ModeCommand::Set { words, all } => {
+                    command::mode::set(&mut client, &words, all, output).await
+                }
+            },
+            Command::Path { node } => command::path::run(&mut client, node, output).await,
+            Command::Apps | Command::Completions { .. } => Ok(Answer::Yes),
+        }
+    })
+}

@@ -1,0 +1,271 @@
+//! Commands and flags; help and completions come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tonic::transport::Channel;
+use weir_api::v1::operator_client::OperatorClient;
+use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, MESSAGE_BYTES_MAX, TlsFiles};
+
+use crate::error::Failure;
+
+/// The connection to the controller.
+pub type Client = OperatorClient<Channel>;
+
+/// See who speaks to whom, learn the allowlist, and enforce it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir",
+    version,
+    after_help = "Exit codes: 0 done, or the answer is yes; 1 failed, or the answer is no (denied, \
+different, not accepted); 2 wrong usage; 3 the controller cannot be reached."
+)]
+pub struct Arguments {
+    /// How to print.
+    #[arg(short, long, value_enum, global = true, default_value_t = Format::Table)]
+    pub output: Format,
+    #[command(flatten)]
+    pub controller: Controller,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    Table,
+    /// JSON; what is followed comes one object per line.
+    Json,
+    /// YAML; what is followed comes one document each.
+    Yaml,
+}
+
+/// Where the controller is.
+#[derive(Debug, Args)]
+pub struct Controller {
+    /// The controller: unix:/path, http://host:port or https://host:port.
+    #[arg(long, env = "WEIR_CONTROLLER", global = true, default_value = DEFAULT_OPERATOR_ENDPOINT, value_name = "ENDPOINT")]
+    controller: String,
+    /// The authorities that the controller's certificate must come from (PEM).
+    #[arg(long, env = "WEIR_TLS_CA", global = true, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// One's own certificate (PEM).
+    #[arg(long, env = "WEIR_TLS_CERTIFICATE", global = true, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of the certificate (PEM).
+    #[arg(long, env = "WEIR_TLS_KEY", global = true, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// The name in the controller's certificate, where it is not the host's.
+    #[arg(long, env = "WEIR_TLS_SERVER_NAME", global = true, value_name = "NAME")]
+    tls_server_name: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Nodes, workloads, policy version and problems at a glance.
+    Status,
+    /// Connections as the nodes saw them, newest last.
+    Flows(FlowsArguments),
+    /// Who speaks to whom, in which application.
+    Map {
+        /// Only conversations of this workload.
+        workload: Option<String>,
+    },
+    /// Why a connection that was seen was allowed or denied.
+    Explain {
+        /// Community id, node/flow-id, or 10.0.0.1:4000->10.0.0.2:3306.
+        flow: String,
+    },
+    /// What the policy says of an imagined connection; exit code 1 if it denies.
+    WhatIf(WhatIfArguments),
+    /// What was learned: review proposals and accept them.
+    Learn {
+        #[command(subcommand)]
+        command: LearnCommand,
+    },
+    /// The documents: list, test, apply, export, compare.
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
+    /// How far policy goes for a workload: discover, monitor, protect.
+    Mode {
+        #[command(subcommand)]
+        command: ModeCommand,
+    },
+    /// The packet's way through each node, stage by stage, with its counters.
+    Path {
+        /// Only this node.
+        node: Option<String>,
+    },
+    /// The applications Weir recognises, and the fields that conditions can name.
+    Apps,
+    /// Prints completions for a shell.
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct FlowsArguments {
+    /// Go on with every new record.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many recent records at most.
+    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Only with this workload at either end.
+    #[arg(short, long)]
+    pub workload: Option<String>,
+    /// Only this application.
+    #[arg(short, long)]
+    pub application: Option<String>,
+    /// Only this verdict.
+    #[arg(long, value_enum)]
+    pub verdict: Option<VerdictArgument>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum VerdictArgument {
+    Allowed,
+    WouldDeny,
+    Denied,
+}
+
+#[derive(Debug, Args)]
+pub struct WhatIfArguments {
+    /// The client: a workload, an address or "unknown".
+    #[arg(long, value_name = "WORKLOAD|ADDRESS")]
+    pub from: String,
+    /// The server.
+    #[arg(long, value_name = "WORKLOAD|ADDRESS")]
+    pub to: String,
+    /// What the bytes speak; without it, not known yet.
+    #[arg(long)]
+    pub application: Option<String>,
+    /// The server's port.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// IP protocol: tcp, udp, icmp, icmpv6, sctp or a number.
+    #[arg(long, default_value = "tcp", value_parser = protocol)]
+    pub protocol: u8,
+    /// A field of the request: http.path=/api. Repeatable.
+    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = key_value)]
+    pub fields: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LearnCommand {
+    /// What was seen, as proposals with the reasons for and against.
+    Review {
+        /// Only proposals for this workload.
+        workload: Option<String>,
+        /// Also what the policy covers already.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Accepts proposals; `weir policy export --learned` then writes them.
+    Accept {
+        /// Ids from the review.
+        #[arg(required_unless_present_any = ["all", "above"])]
+        ids: Vec<String>,
+        /// Every proposal.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Every proposal with at least this confidence, 0 to 1.
+        #[arg(long, value_name = "CONFIDENCE", conflicts_with_all = ["ids", "all"], value_parser = confidence)]
+        above: Option<f64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// The documents the controller has.
+    List,
+    /// Checks documents without a controller; runs the expectations of *.test.yaml files.
+    ///
+    /// A test file lists connections and what the policy must say of them:
+    /// `tests: [{from: shop/ai-model, to: shop/photo-db, application: mysql, port: 3306, expect: allow}]`.
+    Test {
+        /// Files and directories of YAML.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Checks documents and makes them effective, all or none.
+    Apply {
+        /// Files and directories of YAML; - reads standard input.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Prints the documents the controller has, as YAML.
+    Export {
+        /// Instead, the allowlists that follow from accepted proposals.
+        #[arg(long)]
+        learned: bool,
+        /// Write the files here instead of printing them.
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
+    },
+    /// What applying these documents would change; exit code 1 if anything.
+    Diff {
+        /// Files and directories of YAML; - reads standard input.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModeCommand {
+    /// The modes of all workloads, or of one.
+    Get { workload: Option<String> },
+    /// Sets the mode: `weir mode set shop/photo-db protect`, or `weir mode set --all monitor`.
+    Set {
+        /// The workloads and the mode: discover, monitor or protect.
+        #[arg(required = true, value_name = "WORKLOAD… MODE")]
+        words: Vec<String>,
+        /// Every workload.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+impl Controller {
+    /// Connects, or says why not.
+    pub async fn connect(self) -> Result<Client, Failure> {
+        let tls = TlsFiles::from_options(self.tls_ca, self.tls_certificate, self.tls_key);
+        let tls = tls.map_err(|error| Failure::Usage(error.to_string()))?;
+        let endpoint: Endpoint = self
+            .controller
+            .parse()
+            .map_err(|error: weir_api::EndpointError| Failure::Usage(error.to_string()))?;
+        let channel = endpoint
+            .connect(tls.as_ref(), self.tls_server_name.as_deref())
+            .await?;
+        Ok(OperatorClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+}
+
+fn protocol(text: &str) -> Result<u8, String> {
+    match text.parse::<weir_model::Protocol>() {
+        Ok(protocol) => Ok(protocol.0),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("write name=value, for instance http.path=/api")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn confidence(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("give a number from 0 to 1".to_owned()),
+    }
+}

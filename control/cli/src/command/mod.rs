@@ -1,0 +1,13 @@
+//! One file per command: the view it prints, and how it asks.
+
+pub mod apps;
+pub mod completions;
+pub mod explain;
+pub mod flows;
+pub mod learn;
+pub mod map;
+pub mod mode;
+pub mod path;
+pub mod policy;
+pub mod status;
+pub mod test;

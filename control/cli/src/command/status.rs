@@ -1,0 +1,196 @@
+//! `weir status`.
+
+use serde::Serialize;
+use weir_api::v1;
+
+use crate::Answer;
+use crate::args::Client;
+use crate::command::mode::WorkloadView;
+use crate::error::Failure;
+use crate::output::{Output, Page, Tone, View};
+use crate::text;
+
+#[derive(Serialize)]
+struct StatusView {
+    version: String,
+    source: String,
+    policy_version: u64,
+    workload_count: u32,
+    allowlist_count: u32,
+    conversation_count: u64,
+    problems: Vec<ProblemView>,
+    nodes: Vec<NodeView>,
+    workloads: Vec<WorkloadView>,
+}
+
+/// A mistake in a document.
+#[derive(Serialize)]
+pub struct ProblemView {
+    pub file: String,
+    pub line: u32,
+    pub column: u32,
+    pub field: String,
+    pub message: String,
+    pub next_step: String,
+    pub warning: bool,
+}
+
+#[derive(Serialize)]
+struct NodeView {
+    node: String,
+    connected: bool,
+    enforced_version: u64,
+    refusal: String,
+    last_seen: String,
+    lost_records: u64,
+    software: String,
+}
+
+impl ProblemView {
+    /// Of a message.
+    pub fn of(problem: v1::SourceProblem) -> Self {
+        let v1::SourceProblem {
+            file,
+            line,
+            column,
+            field,
+            message,
+            next_step,
+            warning,
+        } = problem;
+        Self {
+            file,
+            line,
+            column,
+            field,
+            message,
+            next_step,
+            warning,
+        }
+    }
+
+    /// Of a document that was read here.
+    pub fn of_document(problem: &weir_model::Problem, warning: bool) -> Self {
+        Self {
+            file: problem.file.clone(),
+            line: problem.line,
+            column: problem.column,
+            field: problem.field.clone(),
+            message: problem.message.clone(),
+            next_step: problem.next_step.clone(),
+            warning,
+        }
+    }
+
+    /// One line, as compilers write it.
+    pub fn print(&self, page: &mut Page) {
+        let (kind, tone) = if self.warning {
+            ("warning", Tone::Warning)
+        } else {
+            ("error", Tone::Bad)
+        };
+        let mut place = self.file.clone();
+        if self.line > 0 {
+            place.push_str(&format!(":{}:{}", self.line, self.column));
+        }
+        let parts = [kind, &place, &self.field, &self.message];
+        let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let next = if self.next_step.is_empty() { "" } else { "; " };
+        page.toned(
+            tone,
+            &format!("{}{next}{}", parts.join(": "), self.next_step),
+        );
+    }
+}
+
+impl View for StatusView {
+    fn table(&self, page: &mut Page) {
+        page.line(format!(
+            "controller {} · policy version {} · source {}",
+            self.version, self.policy_version, self.source
+        ));
+        page.line(format!(
+            "{} workloads · {} allowlists · {} conversations",
+            self.workload_count, self.allowlist_count, self.conversation_count
+        ));
+        if !self.problems.is_empty() {
+            page.gap();
+            if self.problems.iter().any(|problem| !problem.warning) {
+                page.toned(Tone::Bad, "the last good policy holds, because of:");
+            }
+            for problem in &self.problems {
+                problem.print(page);
+            }
+        }
+        page.gap();
+        let row = |node: &NodeView| {
+            let (tone, state) = match (node.connected, node.refusal.is_empty()) {
+                (false, _) => (Tone::Bad, "gone".to_owned()),
+                (true, false) => (Tone::Bad, format!("refused {}", node.refusal)),
+                (true, true) if node.enforced_version != self.policy_version => {
+                    (Tone::Warning, "behind".to_owned())
+                }
+                (true, true) => (Tone::Plain, "current".to_owned()),
+            };
+            let version = node.enforced_version.to_string();
+            let lost = node.lost_records.to_string();
+            let seen = node.last_seen.clone();
+            (
+                tone,
+                vec![
+                    node.node.clone(),
+                    version,
+                    state,
+                    seen,
+                    lost,
+                    node.software.clone(),
+                ],
+            )
+        };
+        let headers = [
+            "node",
+            "enforces",
+            "state",
+            "last seen",
+            "lost records",
+            "software",
+        ];
+        page.columns(
+            &headers,
+            self.nodes.iter().map(row).collect(),
+            "no node has reported",
+        );
+        page.gap();
+        WorkloadView::print_all(&self.workloads, page);
+    }
+}
+
+/// Asks and prints.
+pub async fn run(client: &mut Client, output: &mut Output) -> Result<Answer, Failure> {
+    let reply = client.status(v1::StatusRequest {}).await?.into_inner();
+    let node = |node: v1::NodeStatus| NodeView {
+        node: node.node,
+        connected: node.connected,
+        enforced_version: node.enforced_version,
+        refusal: node.refusal,
+        last_seen: text::time(node.last_seen_unix_us),
+        lost_records: node.lost_records,
+        software: node.software,
+    };
+    output.print(&StatusView {
+        version: reply.version,
+        source: reply.source,
+        policy_version: reply.policy_version,
+        workload_count: reply.workloads,
+        allowlist_count: reply.allowlists,
+        conversation_count: reply.conversations,
+        problems: reply.problems.into_iter().map(ProblemView::of).collect(),
+        nodes: reply.nodes.into_iter().map(node).collect(),
+        workloads: reply
+            .workload_status
+            .into_iter()
+            .map(WorkloadView::of)
+            .collect(),
+    })?;
+    Ok(Answer::Yes)
+}

@@ -1,0 +1,118 @@
+//! Values as people read them.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use weir_api::v1;
+
+/// "allow", "deny".
+pub fn action(action: v1::Action) -> &'static str {
+    match action {
+        v1::Action::Unspecified => "",
+        v1::Action::Allow => "allow",
+        v1::Action::Deny => "deny",
+    }
+}
+
+/// "discover", "monitor", "protect".
+pub fn mode(mode: v1::Mode) -> &'static str {
+    match mode {
+        v1::Mode::Unspecified => "",
+        v1::Mode::Discover => "discover",
+        v1::Mode::Monitor => "monitor",
+        v1::Mode::Protect => "protect",
+    }
+}
+
+/// "forward", "drop", "reset".
+pub fn wire_action(action: v1::WireAction) -> &'static str {
+    match action {
+        v1::WireAction::Unspecified => "",
+        v1::WireAction::Forward => "forward",
+        v1::WireAction::Drop => "drop",
+        v1::WireAction::Reset => "reset",
+    }
+}
+
+/// "allowed", "would-deny", "denied".
+pub fn verdict(rule: v1::Action, wire: v1::WireAction) -> &'static str {
+    match (rule, wire) {
+        (v1::Action::Deny, v1::WireAction::Forward) => "would-deny",
+        (v1::Action::Deny, _) => "denied",
+        _ => "allowed",
+    }
+}
+
+/// "tcp", or the number.
+pub fn protocol(number: u32) -> String {
+    match number {
+        1 => "icmp".into(),
+        6 => "tcp".into(),
+        17 => "udp".into(),
+        58 => "icmpv6".into(),
+        132 => "sctp".into(),
+        other => other.to_string(),
+    }
+}
+
+/// An address with its port.
+pub fn end(address: &[u8], port: u32) -> String {
+    let address = match (<[u8; 4]>::try_from(address), <[u8; 16]>::try_from(address)) {
+        (Ok(v4), _) => IpAddr::from(v4),
+        (_, Ok(v6)) => IpAddr::from(v6).to_canonical(),
+        _ => return String::new(),
+    };
+    match address {
+        IpAddr::V4(v4) => format!("{v4}:{port}"),
+        IpAddr::V6(v6) => format!("[{v6}]:{port}"),
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond; empty for 0.
+pub fn time(unix_us: u64) -> String {
+    if unix_us == 0 {
+        return String::new();
+    }
+    match UNIX_EPOCH.checked_add(Duration::from_micros(unix_us)) {
+        Some(time) if unix_us < 253_402_300_800_000_000 => {
+            humantime::format_rfc3339_millis(time).to_string()
+        }
+        _ => unix_us.to_string(),
+    }
+}
+
+/// "3s ago"; empty for 0.
+pub fn ago(unix_us: u64) -> String {
+    if unix_us == 0 {
+        return String::new();
+    }
+    let then = UNIX_EPOCH + Duration::from_micros(unix_us);
+    let age = SystemTime::now()
+        .duration_since(then)
+        .unwrap_or_default()
+        .as_secs();
+    match age {
+        0..120 => format!("{age}s ago"),
+        120..7_200 => format!("{}m ago", age / 60),
+        7_200..172_800 => format!("{}h ago", age / 3_600),
+        _ => format!("{}d ago", age / 86_400),
+    }
+}
+
+/// "1.5 MiB".
+pub fn bytes(number: u64) -> String {
+    let mut value = number as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" {
+        format!("{number} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}

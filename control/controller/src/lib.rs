@@ -1,0 +1,251 @@
+//! The controller: sources → compile → push, and observations → learn.
+//!
+//! Start at [`Controller::start`]. [`policy`] makes versions, [`push`] brings them to nodes,
+//! [`observe`] takes what nodes saw, [`operator`] answers people. [`state::State`] is what they
+//! share, [`store::Store`] what survives a restart.
+
+pub mod conversation;
+pub mod flows;
+pub mod nodes;
+pub mod observe;
+pub mod operator;
+pub mod policy;
+pub mod push;
+pub mod state;
+pub mod store;
+mod time;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tonic::transport::Server;
+use tracing::{error, info, warn};
+use weir_api::v1::observations_server::ObservationsServer;
+use weir_api::v1::operator_server::OperatorServer;
+use weir_api::v1::policy_distribution_server::PolicyDistributionServer;
+use weir_api::{Endpoint, EndpointError, Listener, MESSAGE_BYTES_MAX, TlsFiles};
+use weir_sources::FilesSource;
+
+use crate::conversation::Conversations;
+use crate::observe::Observed;
+use crate::policy::{PublishError, Published};
+use crate::state::State;
+use crate::store::{Store, StoreError};
+
+/// How often learned conversations are written.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon publishing is tried again after the store failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// How long open connections have when the controller stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// A dead node is noticed after the sum of both.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a controller is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The directory of documents.
+    pub directory: PathBuf,
+    /// The directory of the store.
+    pub state: PathBuf,
+    /// Where operators ask.
+    pub listen: Endpoint,
+    /// Where nodes subscribe and report.
+    pub node_listen: Endpoint,
+    /// Mutual TLS on `node_listen`, and on `listen` where that is not a unix socket.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Why the controller cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The documents' directory.
+    #[error(transparent)]
+    Source(#[from] weir_sources::SourceError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store remembers is of no use.
+    #[error("{0}; move the store away to start anew, which forgets what was learned")]
+    Remembered(String),
+    /// A place to listen.
+    #[error(transparent)]
+    Listen(#[from] EndpointError),
+    /// The TLS files.
+    #[error("TLS cannot be set up: {0}; check that certificate and key belong together")]
+    Tls(String),
+}
+
+/// A running controller.
+#[derive(Debug)]
+pub struct Controller {
+    /// Where operators ask; a port 0 has become a real one.
+    pub listen: Endpoint,
+    /// Where nodes subscribe and report.
+    pub node_listen: Endpoint,
+    state: Arc<State>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Controller {
+    /// Starts everything: when it returns, the documents have been compiled and both endpoints
+    /// answer. Mistakes in documents do not keep it from starting.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let Config {
+            directory,
+            state,
+            listen,
+            node_listen,
+            tls,
+        } = config;
+        let (node_server, operator_server) = servers(&listen, tls.as_ref())?;
+        // The store is locked before anything is listened on: of two controllers with one state
+        // directory the second touches nothing.
+        let state = policy::blocking(move || open(directory, state)).await?;
+        let listener = listen.listen().await?;
+        let node_listener = node_listen.listen().await?;
+        if let Err(problem) = state.take(state.source.state()).await {
+            error!(
+                "{problem}; the last good policy, version {}, holds",
+                state.version()
+            );
+        }
+        if let Some(failure) = state.source.watch_failure() {
+            warn!("{failure}; changes are looked for every few seconds");
+        }
+        let (listen, node_listen) = (listener.endpoint(), node_listener.endpoint());
+        info!(%listen, %node_listen, tls = tls.is_some(), "listening");
+        let operator = OperatorServer::new(operator::Operator::new(state.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let push = PolicyDistributionServer::new(push::Push::new(state.clone()))
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let observe = ObservationsServer::new(observe::Observe::new(state.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let operator_router = { operator_server }.add_service(operator);
+        let node_router = { node_server }.add_service(push).add_service(observe);
+        let tasks = vec![
+            tokio::spawn(serve(listener, operator_router, state.clone())),
+            tokio::spawn(serve(node_listener, node_router, state.clone())),
+            tokio::spawn(follow_source(state.clone())),
+            tokio::spawn(flush_often(state.clone())),
+        ];
+        Ok(Self {
+            listen,
+            node_listen,
+            state,
+            tasks,
+        })
+    }
+
+    /// The published version.
+    pub fn version(&self) -> u64 {
+        self.state.version()
+    }
+
+    /// Ends the streams, writes what was learned, and returns.
+    pub async fn stop(self) {
+        self.state.stop();
+        for task in self.tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(STOP_TIMEOUT, task).await.is_err() {
+                abort.abort();
+            }
+        }
+        let state = self.state;
+        policy::blocking(move || state.flush()).await;
+        info!("stopped");
+    }
+}
+
+fn servers(listen: &Endpoint, tls: Option<&TlsFiles>) -> Result<(Server, Server), StartError> {
+    let plain = || {
+        Server::builder()
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+    };
+    let secured = |server: Server| match tls {
+        None => Ok(server),
+        Some(files) => {
+            let config = files.server().map_err(EndpointError::from)?;
+            server
+                .tls_config(config)
+                .map_err(|error| StartError::Tls(weir_api::innermost(&error)))
+        }
+    };
+    let operator = match listen {
+        Endpoint::Unix(_) => plain(),
+        Endpoint::Tcp { .. } => secured(plain())?,
+    };
+    Ok((secured(plain())?, operator))
+}
+
+fn open(directory: PathBuf, state: PathBuf) -> Result<Arc<State>, StartError> {
+    let store = Store::open(&state)?;
+    let source = FilesSource::open(directory)?;
+    let conversations = Conversations::from_store(store.conversations()?);
+    let published = Published::from_store(&store).map_err(StartError::Remembered)?;
+    let assignments = store.assignments()?.unwrap_or_default();
+    info!(
+        version = published.message.version,
+        conversations = conversations.count(),
+        "remembered from before"
+    );
+    let observed = Observed::new(conversations);
+    Ok(Arc::new(State::new(
+        Arc::new(store),
+        observed,
+        source,
+        published,
+        assignments,
+    )))
+}
+
+async fn serve(listener: Listener, router: tonic::transport::server::Router, state: Arc<State>) {
+    let mut stopping = state.stopping();
+    let stop = async move {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    if let Err(problem) = listener.serve(router, stop).await {
+        error!("{problem}");
+    }
+}
+
+/// Every change of the documents becomes a version, or a problem.
+async fn follow_source(state: Arc<State>) {
+    let mut changes = state.source.subscribe();
+    let mut stopping = state.stopping();
+    let mut retry = false;
+    loop {
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRY_INTERVAL), if retry => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let newest = changes.borrow_and_update().clone();
+        retry = matches!(state.take(newest).await, Err(PublishError::Store(_)));
+    }
+}
+
+async fn flush_often(state: Arc<State>) {
+    let mut ticks = tokio::time::interval(FLUSH_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopping = state.stopping();
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let flushing = state.clone();
+        policy::blocking(move || flushing.flush()).await;
+    }
+}
+
+/// Locks; what a panicking holder left is taken as it is, since every update is small and whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,110 @@
+//! The operator's questions: `weir.v1.Operator`, one file per group.
+
+mod explain;
+mod flows;
+mod learn;
+mod mode;
+mod policy;
+mod status;
+
+use std::sync::Arc;
+
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use weir_api::v1;
+
+use crate::state::State;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    state: Arc<State>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Operator {
+    /// Answers for this controller.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::operator_server::Operator for Operator {
+    type FlowsStream = ReceiverStream<Result<v1::FlowView, Status>>;
+
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusReply> {
+        Ok(Response::new(status::status(&self.state)))
+    }
+
+    async fn flows(&self, request: Request<v1::FlowsRequest>) -> Answer<Self::FlowsStream> {
+        flows::flows(&self.state, &request.into_inner()).map(Response::new)
+    }
+
+    async fn map(&self, request: Request<v1::MapRequest>) -> Answer<v1::MapReply> {
+        flows::map(&self.state, &request.into_inner()).map(Response::new)
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::Explanation> {
+        explain::explain(&self.state, &request.into_inner()).map(Response::new)
+    }
+
+    async fn what_if(&self, request: Request<v1::WhatIfRequest>) -> Answer<v1::Explanation> {
+        explain::what_if(&self.state, &request.into_inner()).map(Response::new)
+    }
+
+    async fn learn_review(
+        &self,
+        request: Request<v1::LearnReviewRequest>,
+    ) -> Answer<v1::LearnReviewReply> {
+        learn::review(&self.state, &request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn learn_accept(
+        &self,
+        request: Request<v1::LearnAcceptRequest>,
+    ) -> Answer<v1::LearnAcceptReply> {
+        learn::accept(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn policy_list(&self, _: Request<v1::PolicyListRequest>) -> Answer<v1::PolicyListReply> {
+        Ok(Response::new(policy::list(&self.state)))
+    }
+
+    async fn policy_apply(
+        &self,
+        request: Request<v1::PolicyApplyRequest>,
+    ) -> Answer<v1::PolicyApplyReply> {
+        policy::apply(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn policy_export(
+        &self,
+        request: Request<v1::PolicyExportRequest>,
+    ) -> Answer<v1::PolicyExportReply> {
+        policy::export(&self.state, &request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn mode_get(&self, request: Request<v1::ModeGetRequest>) -> Answer<v1::ModeReply> {
+        mode::get(&self.state, &request.into_inner()).map(Response::new)
+    }
+
+    async fn mode_set(&self, request: Request<v1::ModeSetRequest>) -> Answer<v1::ModeReply> {
+        mode::set(&self.state, &request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn path(&self, request: Request<v1::PathRequest>) -> Answer<v1::PathReply> {
+        status::path(&self.state, &request.into_inner()).map(Response::new)
+    }
+}

@@ -1,0 +1,279 @@
+//! The documents: listed, applied, exported.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tonic::Status;
+use weir_api::v1;
+use weir_compile::compile;
+use weir_learn::allowlists;
+use weir_model::{Allowlist, Document, Located, Problem, Selector, to_yaml};
+use weir_policy::{Change, Snapshot};
+use weir_sources::{Plan, PolicyFile};
+
+use crate::operator::learn::accepted;
+use crate::policy::{Documents, blocking, problem_message};
+use crate::state::State;
+
+/// Every document, by kind and name.
+pub fn list(state: &State) -> v1::PolicyListReply {
+    let policy = state.policy();
+    let refused = !state.own_problems().is_empty();
+    let view = |located: &Located<Document>| {
+        let metadata = located.value.metadata();
+        let (rules, targets) = match &located.value {
+            Document::Allowlist(allowlist) => {
+                let AllowlistRules { rules, target } = AllowlistRules::of(allowlist);
+                (rules, target)
+            }
+            Document::Mode(mode) => (0, selector(&mode.spec.target)),
+            Document::Service(service) => (0, service.spec.workload.to_string()),
+            Document::Workload(_) | Document::Settings(_) => (0, String::new()),
+        };
+        // "allowlist shop/photo-db ingress[0]" begins with its document's title.
+        let title = format!("{} ", located.value.title());
+        v1::PolicyView {
+            kind: located.value.kind().name().to_owned(),
+            namespace: metadata.namespace.clone(),
+            name: metadata.name.clone(),
+            file: located.place(),
+            rules,
+            targets,
+            state: if refused { "last good" } else { "enforced" }.to_owned(),
+            hits: if rules > 0 {
+                state.observed.hits(&title)
+            } else {
+                0
+            },
+        }
+    };
+    let mut policies: Vec<v1::PolicyView> = policy.documents.iter().map(view).collect();
+    let key =
+        |view: &v1::PolicyView| (view.kind.clone(), view.namespace.clone(), view.name.clone());
+    policies.sort_by_key(key);
+    v1::PolicyListReply { policies }
+}
+
+/// Checks documents and writes them, all or none.
+pub async fn apply(
+    state: &Arc<State>,
+    request: v1::PolicyApplyRequest,
+) -> Result<v1::PolicyApplyReply, Status> {
+    let file = |file: v1::PolicyFile| PolicyFile {
+        name: file.name,
+        content: file.content,
+    };
+    let files: Vec<PolicyFile> = request.files.into_iter().map(file).collect();
+    let turn = state.changing.lock().await;
+    let planning = state.clone();
+    let planned = blocking(move || {
+        let plan = planning
+            .source
+            .plan(&files)
+            .map_err(weir_sources::WriteError::into_problems)?;
+        let changes = judge(&planning, &plan)?;
+        Ok::<_, Vec<Problem>>((plan, changes))
+    })
+    .await;
+    let (plan, mut reply) = match planned {
+        Ok((plan, changes)) => {
+            let reply = v1::PolicyApplyReply {
+                accepted: true,
+                policy_version: state.version(),
+                changed: plan.changed().to_vec(),
+                ..changes
+            };
+            (plan, reply)
+        }
+        Err(problems) => return Ok(refused(state, &problems)),
+    };
+    if !request.dry_run {
+        match write(state, plan).await {
+            Ok(version) => reply.policy_version = version,
+            Err(problems) => return Ok(refused(state, &problems)),
+        }
+    }
+    drop(turn);
+    Ok(reply)
+}
+
+/// The documents as they stand, or those that follow from what was accepted.
+pub async fn export(
+    state: &Arc<State>,
+    request: &v1::PolicyExportRequest,
+) -> Result<v1::PolicyExportReply, Status> {
+    let documents = state.policy().documents.clone();
+    if request.learned {
+        let accepted = accepted(state).await?;
+        let learned = allowlists(&accepted)
+            .into_iter()
+            .map(|learned| beside(&documents, learned));
+        let file = |learned: Allowlist| v1::PolicyFile {
+            name: format!(
+                "{}-{}.yaml",
+                learned.metadata.namespace, learned.metadata.name
+            ),
+            content: to_yaml(&Document::Allowlist(learned)),
+        };
+        return Ok(v1::PolicyExportReply {
+            files: learned.map(file).collect(),
+        });
+    }
+    let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for located in documents.iter() {
+        files
+            .entry(&located.file)
+            .or_default()
+            .push(to_yaml(&located.value));
+    }
+    let file = |(name, documents): (&str, Vec<String>)| v1::PolicyFile {
+        name: name.to_owned(),
+        content: documents.join("---\n"),
+    };
+    Ok(v1::PolicyExportReply {
+        files: files.into_iter().map(file).collect(),
+    })
+}
+
+/// Carries a plan out and publishes what came of it.
+pub async fn write(state: &Arc<State>, plan: Plan) -> Result<u64, Vec<Problem>> {
+    let writing = state.clone();
+    let written = blocking(move || writing.source.write(&plan)).await;
+    let written = written.map_err(weir_sources::WriteError::into_problems)?;
+    state.take(written).await.map_err(|error| match error {
+        crate::policy::PublishError::Documents(problems) => problems,
+        other => vec![Problem::of_file("", other.to_string(), "")],
+    })
+}
+
+/// What a plan's documents come to, compared with what is published.
+fn judge(state: &State, plan: &Plan) -> Result<v1::PolicyApplyReply, Vec<Problem>> {
+    let compiled = compile(plan.documents(), Some(&state.assignments()));
+    if !compiled.problems.is_empty() {
+        return Err(compiled.problems);
+    }
+    let next = Snapshot::build(compiled.spec).map_err(|error| {
+        let next = "this is a mistake in the compiler; please report it with the documents";
+        vec![Problem::of_file("", error.to_string(), next)]
+    })?;
+    let change = |change: weir_policy::PolicyChange| v1::PolicyChange {
+        change: match change.change {
+            Change::Added => "added",
+            Change::Removed => "removed",
+            Change::Altered => "altered",
+        }
+        .to_owned(),
+        rule: change.rule,
+        weakens: change.weakens,
+    };
+    Ok(v1::PolicyApplyReply {
+        changes: state
+            .policy()
+            .snapshot
+            .diff(&next)
+            .into_iter()
+            .map(change)
+            .collect(),
+        problems: compiled
+            .warnings
+            .iter()
+            .map(|problem| problem_message(problem, true))
+            .collect(),
+        ..Default::default()
+    })
+}
+
+fn refused(state: &State, problems: &[Problem]) -> v1::PolicyApplyReply {
+    v1::PolicyApplyReply {
+        accepted: false,
+        policy_version: state.version(),
+        problems: problems
+            .iter()
+            .map(|problem| problem_message(problem, false))
+            .collect(),
+        ..Default::default()
+    }
+}
+
+/// A learned allowlist under a name that takes nothing away: that of the workload where no document
+/// has it or all of that document's rules are in the learned one, another where a person wrote more.
+fn beside(documents: &Documents, mut learned: Allowlist) -> Allowlist {
+    let same_name = |located: &&Located<Document>| match &located.value {
+        Document::Allowlist(stands) => stands.metadata.full_name() == learned.metadata.full_name(),
+        _ => false,
+    };
+    if let Some(Document::Allowlist(stands)) = documents.iter().find(same_name).map(|it| &it.value)
+    {
+        let contained = stands.spec.target == learned.spec.target
+            && stands
+                .spec
+                .ingress
+                .iter()
+                .all(|rule| covered(rule, &learned.spec.ingress))
+            && stands
+                .spec
+                .egress
+                .iter()
+                .all(|rule| covered(rule, &learned.spec.egress));
+        if contained {
+            learned.metadata.labels.clone_from(&stands.metadata.labels);
+            learned
+                .metadata
+                .annotations
+                .clone_from(&stands.metadata.annotations);
+        } else {
+            learned.metadata.name.push_str("-learned");
+        }
+    }
+    learned
+}
+
+/// Whether one of the rules says all that this rule says.
+fn covered(rule: &weir_model::Rule, rules: &[weir_model::Rule]) -> bool {
+    rules.iter().any(|other| {
+        let peers = rule.peers.iter().all(|peer| other.peers.contains(peer));
+        peers
+            && weir_model::Rule {
+                peers: rule.peers.clone(),
+                ..other.clone()
+            } == *rule
+    })
+}
+
+struct AllowlistRules {
+    rules: u32,
+    target: String,
+}
+
+impl AllowlistRules {
+    fn of(allowlist: &Allowlist) -> Self {
+        let rules = allowlist.spec.ingress.len() + allowlist.spec.egress.len();
+        let rules = u32::try_from(rules).unwrap_or(u32::MAX);
+        Self {
+            rules,
+            target: selector(&allowlist.spec.target),
+        }
+    }
+}
+
+fn selector(selector: &Selector) -> String {
+    match selector {
+        Selector::Name(name) => name.to_string(),
+        Selector::Labels {
+            match_labels,
+            namespace,
+        } => {
+            let labels = match_labels
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"));
+            let mut text = labels.collect::<Vec<_>>().join(",");
+            if text.is_empty() {
+                text.push_str("everything");
+            }
+            match namespace {
+                Some(namespace) => format!("{text} in {namespace}"),
+                None => text,
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! From documents to the published policy: compile, version, remember, publish.
+//!
+//! What cannot be compiled or remembered is not published: the last good policy holds, and the
+//! problems say why.
+
+use std::sync::Arc;
+
+use tracing::{error, info, warn};
+use weir_api::v1;
+use weir_compile::Compiled;
+use weir_learn::ConversationKey;
+use weir_model::{Document, Located, Problem};
+use weir_policy::Snapshot;
+
+use crate::state::State;
+use crate::store::{Store, StoreError};
+
+/// A node that claims a version further ahead than this is not believed.
+const VERSION_LEAP_MAX: u64 = 1 << 32;
+
+/// The documents of a source.
+pub type Documents = Arc<[Located<Document>]>;
+
+/// The policy that nodes are to enforce.
+#[derive(Debug)]
+pub struct Published {
+    /// As nodes get it.
+    pub message: v1::Snapshot,
+    /// As it answers questions.
+    pub snapshot: Snapshot,
+    /// What it was compiled from; empty where the store's snapshot stands in for broken documents.
+    pub documents: Documents,
+    /// What is probably not meant by them.
+    pub warnings: Vec<Problem>,
+    /// From the version before, for the nodes that have it.
+    delta: Option<v1::Delta>,
+}
+
+/// Why a policy could not be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The documents have mistakes.
+    #[error("{} in the documents; the first: {}", count(.0), first(.0))]
+    Documents(Vec<Problem>),
+    /// The version could not be remembered, so it must not be given out.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A node claims a version that this controller cannot have given out.
+    #[error(
+        "the node claims version {claimed}, far beyond this controller's {own}; it belongs to another controller"
+    )]
+    Leap {
+        /// What the node claims.
+        claimed: u64,
+        /// What this controller has.
+        own: u64,
+    },
+}
+
+impl Published {
+    /// What the store remembers; version 0, which is never sent, where it remembers nothing.
+    pub fn from_store(store: &Store) -> Result<Self, String> {
+        let message = store.published().map_err(|error| error.to_string())?;
+        let message = message.unwrap_or_else(|| weir_api::to_message(&Default::default()));
+        let spec = weir_api::from_message(&message);
+        let spec =
+            spec.map_err(|error| format!("the remembered policy cannot be read: {error}"))?;
+        let snapshot = Snapshot::build(spec);
+        let snapshot =
+            snapshot.map_err(|error| format!("the remembered policy cannot be built: {error}"))?;
+        Ok(Self {
+            message,
+            snapshot,
+            documents: Arc::from([]),
+            warnings: Vec::new(),
+            delta: None,
+        })
+    }
+
+    /// What leads from `sent` to this.
+    pub fn delta_from(&self, sent: &Self) -> v1::Delta {
+        match &self.delta {
+            Some(delta) if delta.base_version == sent.message.version => delta.clone(),
+            _ => weir_api::delta(&sent.message, &self.message),
+        }
+    }
+
+    /// What the policy says of a conversation now; an error where an end or the application is no
+    /// longer known.
+    pub fn judge(&self, key: &ConversationKey) -> Result<v1::Explanation, weir_api::FieldError> {
+        let request = v1::WhatIfRequest {
+            client: key.client.clone(),
+            server: key.server.clone(),
+            application: key.application.clone(),
+            port: key.port.into(),
+            protocol: key.protocol.into(),
+            fields: Default::default(),
+        };
+        weir_api::what_if(&self.snapshot, &request)
+    }
+}
+
+impl State {
+    /// Compiles what the source has and publishes it if it differs from what is published.
+    pub async fn take(self: &Arc<Self>, source: weir_sources::State) -> Result<u64, PublishError> {
+        let turn = self.publishing.lock().await;
+        let state = self.clone();
+        let published = blocking(move || state.compile_and_publish(source)).await;
+        drop(turn);
+        let problems = match &published {
+            Err(PublishError::Documents(problems)) => problems
+                .iter()
+                .map(|problem| problem_message(problem, false))
+                .collect(),
+            Err(error) => {
+                vec![v1::SourceProblem {
+                    message: error.to_string(),
+                    ..Default::default()
+                }]
+            }
+            Ok(_) => Vec::new(),
+        };
+        if problems != self.own_problems() {
+            for problem in &problems {
+                let v1::SourceProblem {
+                    file,
+                    line,
+                    column,
+                    field,
+                    message,
+                    next_step,
+                    ..
+                } = problem;
+                warn!(file, line, column, field, next_step, "{message}");
+            }
+        }
+        self.set_problems(problems);
+        published
+    }
+
+    /// Lifts the version above one that a node enforces already: this controller's memory was lost,
+    /// and versions never go back.
+    pub async fn raise_version(self: &Arc<Self>, least: u64) -> Result<(), PublishError> {
+        let turn = self.publishing.lock().await;
+        let own = self.version();
+        if least > own.saturating_add(VERSION_LEAP_MAX) {
+            error!(own, claimed = least, "a node claims an impossible version");
+            return Err(PublishError::Leap {
+                claimed: least,
+                own,
+            });
+        }
+        if least > own && own > 0 {
+            warn!(
+                own,
+                claimed = least,
+                "a node enforces a later version; going on after it"
+            );
+            let state = self.clone();
+            blocking(move || {
+                let last = state.policy();
+                let compiled = Compiled {
+                    spec: last.snapshot.spec().clone(),
+                    problems: Vec::new(),
+                    warnings: last.warnings.clone(),
+                    assignments: state.assignments(),
+                };
+                state.publish(compiled, last.documents.clone(), least + 1)
+            })
+            .await?;
+        }
+        drop(turn);
+        Ok(())
+    }
+
+    fn compile_and_publish(&self, source: weir_sources::State) -> Result<u64, PublishError> {
+        let weir_sources::State {
+            documents,
+            problems,
+        } = source;
+        let documents = match documents {
+            Some(documents) if problems.is_empty() => documents,
+            _ => return Err(PublishError::Documents(problems)),
+        };
+        let compiled = weir_compile::compile(&documents, Some(&self.assignments()));
+        if !compiled.problems.is_empty() {
+            return Err(PublishError::Documents(compiled.problems));
+        }
+        self.publish(compiled, documents, self.version() + 1)
+    }
+
+    fn publish(
+        &self,
+        compiled: Compiled,
+        documents: Documents,
+        version: u64,
+    ) -> Result<u64, PublishError> {
+        let Compiled {
+            mut spec,
+            warnings,
+            assignments,
+            ..
+        } = compiled;
+        let last = self.policy();
+        spec.version = version;
+        let mut message = weir_api::to_message(&spec);
+        let same = last.message.version > 0 && message.checksum == last.message.checksum;
+        if same && version == last.message.version + 1 {
+            // Other text, equal policy: nodes have it already.
+            spec.version = last.message.version;
+            message.version = last.message.version;
+        }
+        let snapshot = Snapshot::build(spec).map_err(|error| {
+            let next = "this is a mistake in the compiler; please report it with the documents";
+            PublishError::Documents(vec![Problem::of_file("", error.to_string(), next)])
+        })?;
+        self.store.publish(&message, &assignments)?;
+        let delta = (last.message.version > 0).then(|| weir_api::delta(&last.message, &message));
+        let (version, identities, rules) = (
+            message.version,
+            message.identities.len(),
+            message.rules.len(),
+        );
+        let delta = delta.filter(|_| version != last.message.version);
+        self.replace(
+            Published {
+                message,
+                snapshot,
+                documents,
+                warnings,
+                delta,
+            },
+            assignments,
+        );
+        info!(version, identities, rules, "policy published");
+        Ok(version)
+    }
+}
+
+/// A problem as the operator sees it.
+pub fn problem_message(problem: &Problem, warning: bool) -> v1::SourceProblem {
+    v1::SourceProblem {
+        file: problem.file.clone(),
+        line: problem.line,
+        column: problem.column,
+        field: problem.field.clone(),
+        message: problem.message.clone(),
+        next_step: problem.next_step.clone(),
+        warning,
+    }
+}
+
+/// Runs what touches the disk or takes long beside the network's tasks.
+pub async fn blocking<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(body).await {
+        Ok(value) => value,
+        // It only fails when the body panicked: go on panicking.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn count(problems: &[Problem]) -> String {
+    match problems.len() {
+        1 => "1 problem".to_owned(),
+        number => format!("{number} problems"),
+    }
+}
+
+fn first(problems: &[Problem]) -> String {
+    problems.first().map_or(String::new(), Problem::to_string)
+}

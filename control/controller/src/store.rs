@@ -1,0 +1,214 @@
+//! What survives a restart: the published snapshot with its version, the numbers that identities
+//! were given, learned conversations and accepted proposals. One redb file, written in
+//! transactions: a crash or a full disk leaves the last complete state.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use weir_api::v1;
+use weir_learn::ConversationKey;
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const CONVERSATIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("conversations");
+/// Proposal id to what it is about.
+const ACCEPTED: TableDefinition<&str, &[u8]> = TableDefinition::new("accepted");
+
+const SNAPSHOT: &str = "snapshot";
+const ASSIGNMENTS: &str = "assignments";
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct Store {
+    database: Database,
+    path: PathBuf,
+}
+
+/// The store cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it.
+    #[error(
+        "the store {path} is in use by another process; stop the other controller or choose another --state directory"
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It cannot be opened.
+    #[error(
+        "cannot open the store {path}: {why}; check the permissions, or move the file away to start with nothing learned"
+    )]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: String,
+    },
+    /// Reading or writing failed.
+    #[error("the store {path} failed: {why}; check the disk's space and health")]
+    Access {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: String,
+    },
+}
+
+impl Store {
+    /// Opens the store in this directory, or makes a new one.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join("controller.redb");
+        let open = |why: String| StoreError::Open {
+            path: path.clone(),
+            why,
+        };
+        std::fs::create_dir_all(directory).map_err(|error| open(error.to_string()))?;
+        let database = match Database::create(&path) {
+            Ok(database) => database,
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
+                return Err(StoreError::InUse { path });
+            }
+            Err(error) => return Err(open(error.to_string())),
+        };
+        let store = Self { database, path };
+        store.access(|database| {
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?;
+            transaction.open_table(CONVERSATIONS)?;
+            transaction.open_table(ACCEPTED)?;
+            Ok(transaction.commit()?)
+        })?;
+        Ok(store)
+    }
+
+    /// The snapshot that was published last.
+    pub fn published(&self) -> Result<Option<v1::Snapshot>, StoreError> {
+        let Some(bytes) = self.meta(SNAPSHOT)? else {
+            return Ok(None);
+        };
+        let snapshot = v1::Snapshot::decode(bytes.as_slice());
+        snapshot
+            .map(Some)
+            .map_err(|error| self.failed(error.to_string()))
+    }
+
+    /// The numbers that identities were given.
+    pub fn assignments<T: DeserializeOwned>(&self) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = self.meta(ASSIGNMENTS)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| self.failed(error.to_string()))
+    }
+
+    /// Remembers a snapshot before it is published: its version is never given again.
+    pub fn publish<T: Serialize>(
+        &self,
+        snapshot: &v1::Snapshot,
+        assignments: &T,
+    ) -> Result<(), StoreError> {
+        let assignments =
+            serde_json::to_vec(assignments).map_err(|error| self.failed(error.to_string()))?;
+        let snapshot = snapshot.encode_to_vec();
+        self.access(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut meta = transaction.open_table(META)?;
+                meta.insert(SNAPSHOT, snapshot.as_slice())?;
+                meta.insert(ASSIGNMENTS, assignments.as_slice())?;
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Everything learned, one value per conversation.
+    pub fn conversations<T: DeserializeOwned>(&self) -> Result<Vec<T>, StoreError> {
+        self.values(CONVERSATIONS)
+    }
+
+    /// Writes these conversations, all or none, and forgets those.
+    pub fn write_conversations(
+        &self,
+        rows: &[(String, Vec<u8>)],
+        forgotten: &[String],
+    ) -> Result<(), StoreError> {
+        self.access(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(CONVERSATIONS)?;
+                for key in forgotten {
+                    table.remove(key.as_str())?;
+                }
+                for (key, value) in rows {
+                    table.insert(key.as_str(), value.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// What was accepted, in the order of the ids.
+    pub fn accepted(&self) -> Result<Vec<ConversationKey>, StoreError> {
+        self.values(ACCEPTED)
+    }
+
+    /// Remembers that these proposals were accepted.
+    pub fn accept(&self, keys: &[ConversationKey]) -> Result<(), StoreError> {
+        let row = |key: &ConversationKey| serde_json::to_vec(key).map(|value| (key.id(), value));
+        let rows: Result<Vec<_>, _> = keys.iter().map(row).collect();
+        let rows = rows.map_err(|error| self.failed(error.to_string()))?;
+        self.access(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(ACCEPTED)?;
+                for (id, value) in &rows {
+                    table.insert(id.as_str(), value.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    fn values<T: DeserializeOwned>(
+        &self,
+        table: TableDefinition<&str, &[u8]>,
+    ) -> Result<Vec<T>, StoreError> {
+        let values = self.access(|database| {
+            let table = database.begin_read()?.open_table(table)?;
+            let mut values = Vec::new();
+            for row in table.iter()? {
+                values.push(serde_json::from_slice(row?.1.value()));
+            }
+            Ok(values)
+        })?;
+        values
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(|error| self.failed(error.to_string()))
+    }
+
+    fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.access(|database| {
+            let table = database.begin_read()?.open_table(META)?;
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        })
+    }
+
+    fn access<T>(
+        &self,
+        body: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        body(&self.database).map_err(|error| self.failed(error.to_string()))
+    }
+
+    fn failed(&self, why: String) -> StoreError {
+        StoreError::Access {
+            path: self.path.clone(),
+            why,
+        }
+    }
+}

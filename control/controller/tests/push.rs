@@ -1,0 +1,230 @@
+//! Policy reaches nodes: full, then by deltas, whatever they answer.
+
+mod common;
+
+use common::{ALLOWLIST, Site, WORKLOADS, hello};
+use weir_api::v1;
+use weir_api::v1::controller_message::Message as FromController;
+
+#[tokio::test]
+async fn a_node_gets_everything_then_what_changes() {
+    let site = Site::start().await;
+    let mut node = site.subscribe(hello(0)).await;
+    assert!(node.take().await, "the first is full");
+    assert_eq!(
+        (node.snapshot.version, node.snapshot.identities.len()),
+        (1, 2)
+    );
+    site.write("allowlist.yaml", ALLOWLIST);
+    assert!(!node.take().await, "the second is a delta");
+    assert_eq!((node.snapshot.version, node.snapshot.rules.len()), (2, 1));
+    let status = site
+        .status_when(|status| status.nodes[0].enforced_version == 2)
+        .await;
+    assert_eq!(
+        (status.policy_version, status.allowlists, status.workloads),
+        (2, 1, 2)
+    );
+    assert!(status.nodes[0].connected && status.problems.is_empty());
+    drop(node);
+    site.status_when(|status| !status.nodes[0].connected).await;
+}
+
+#[tokio::test]
+async fn text_that_means_the_same_is_no_new_version() {
+    let site = Site::start().await;
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    site.write("workloads.yaml", &format!("# a comment\n{WORKLOADS}"));
+    assert!(node.silent().await);
+    assert_eq!(site.status().await.policy_version, 1);
+}
+
+#[tokio::test]
+async fn a_refused_delta_is_followed_by_a_full_snapshot_and_a_refused_snapshot_is_told() {
+    let site = Site::start().await;
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    site.write("allowlist.yaml", ALLOWLIST);
+    assert!(matches!(node.next().await, FromController::Delta(delta) if delta.version == 2));
+    node.refuse(2).await;
+    assert!(matches!(node.next().await, FromController::Snapshot(full) if full.version == 2));
+    node.refuse(2).await;
+    let told = |status: &v1::StatusReply| status.nodes[0].refusal == "version 2: no memory";
+    let status = site.status_when(told).await;
+    assert_eq!(
+        (status.nodes[0].enforced_version, status.policy_version),
+        (1, 2)
+    );
+    assert!(
+        node.silent().await,
+        "what was refused in full is not sent again"
+    );
+    site.write("allowlist.yaml", &ALLOWLIST.replace("3306", "3307"));
+    assert!(node.take().await, "the next version comes in full");
+    let status = site
+        .status_when(|status| status.nodes[0].enforced_version == 3)
+        .await;
+    assert_eq!(status.nodes[0].refusal, "");
+}
+
+#[tokio::test]
+async fn a_slow_node_gets_the_newest_at_once() {
+    let site = Site::start().await;
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    site.write("allowlist.yaml", ALLOWLIST);
+    assert!(matches!(node.next().await, FromController::Delta(delta) if delta.version == 2));
+    for port in 3307..3312 {
+        site.write(
+            "allowlist.yaml",
+            &ALLOWLIST.replace("3306", &port.to_string()),
+        );
+        site.status_when(|status| status.policy_version == port - 3304)
+            .await;
+    }
+    assert!(node.silent().await, "one message at a time");
+    node.applied(2).await;
+    match node.next().await {
+        FromController::Delta(delta) => assert_eq!((delta.base_version, delta.version), (2, 7)),
+        other => panic!("not a delta: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_keeps_the_last_good_policy_and_is_told_with_its_place() {
+    let mut site = Site::start().await;
+    site.write("allowlist.yaml", ALLOWLIST);
+    site.status_when(|status| status.policy_version == 2).await;
+    site.write(
+        "allowlist.yaml",
+        &ALLOWLIST.replace("applications", "aplications"),
+    );
+    let status = site.status_when(|status| !status.problems.is_empty()).await;
+    let problem = &status.problems[0];
+    assert!(
+        problem.file.ends_with("allowlist.yaml") && problem.line > 0,
+        "{problem:?}"
+    );
+    assert!(problem.field.contains("aplications") || problem.message.contains("aplications"));
+    assert_eq!(status.policy_version, 2);
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    assert_eq!(node.snapshot.rules.len(), 1, "the last good policy");
+    site.restart().await;
+    let mut node = site.subscribe(hello(2)).await;
+    node.take().await;
+    assert_eq!(
+        (node.snapshot.version, node.snapshot.rules.len()),
+        (2, 1),
+        "also after a restart"
+    );
+    assert!(!site.status().await.problems.is_empty());
+    site.write("allowlist.yaml", &ALLOWLIST.replace("mysql", "redis"));
+    assert_eq!(
+        site.status_when(|status| status.problems.is_empty())
+            .await
+            .policy_version,
+        3
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_compiled_keeps_the_last_good_policy() {
+    let site = Site::start().await;
+    site.write("allowlist.yaml", &ALLOWLIST.replace("mysql", "mysqll"));
+    let status = site.status_when(|status| !status.problems.is_empty()).await;
+    assert!(
+        status.problems[0].message.contains("mysqll"),
+        "{:?}",
+        status.problems
+    );
+    assert_eq!(status.policy_version, 1);
+}
+
+#[tokio::test]
+async fn a_node_of_another_protocol_is_told_why_it_is_refused() {
+    let site = Site::start().await;
+    let mut node = site
+        .subscribe(v1::Hello {
+            protocol_min: 2,
+            protocol_max: 3,
+            ..hello(0)
+        })
+        .await;
+    match node.next().await {
+        FromController::Failure(failure) => {
+            assert!(failure.reason.contains("versions 2 to 3"), "{failure:?}");
+            assert!(failure.next_step.contains("update"), "{failure:?}");
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+    assert!(
+        node.incoming.message().await.unwrap().is_none(),
+        "the stream ends"
+    );
+    assert!(site.status().await.nodes.is_empty());
+}
+
+#[tokio::test]
+async fn versions_never_go_back() {
+    let mut site = Site::start().await;
+    site.write("allowlist.yaml", ALLOWLIST);
+    site.status_when(|status| status.policy_version == 2).await;
+    site.restart().await;
+    assert_eq!(
+        site.status().await.policy_version,
+        2,
+        "equal policy keeps its version"
+    );
+    site.stop().await;
+    std::fs::remove_dir_all(site.path("state")).unwrap();
+    site.restart().await;
+    assert_eq!(site.status().await.policy_version, 1, "its memory is lost");
+    let mut node = site.subscribe(hello(7)).await;
+    node.take().await;
+    assert_eq!((node.snapshot.version, node.snapshot.rules.len()), (8, 1));
+    assert_eq!(site.status().await.policy_version, 8);
+    let mut liar = site.subscribe(hello(u64::MAX)).await;
+    assert!(matches!(liar.next().await, FromController::Failure(_)));
+    assert_eq!(site.status().await.policy_version, 8);
+}
+
+#[tokio::test]
+async fn identities_keep_their_numbers_over_a_restart() {
+    let mut site = Site::start().await;
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    let before = node.snapshot.identities.clone();
+    site.stop().await;
+    let first = "apiVersion: weir.dev/v1alpha1\nkind: Workload\nmetadata: {name: aaa, namespace: shop}\nspec: {addresses: [10.91.0.9]}\n";
+    site.write("another.yaml", first);
+    site.restart().await;
+    let mut node = site.subscribe(hello(1)).await;
+    node.take().await;
+    assert_eq!(node.snapshot.identities.len(), 3);
+    for identity in before {
+        assert!(node.snapshot.identities.contains(&identity), "{identity:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_controller_does_not_disturb_the_first() {
+    let site = Site::start().await;
+    let error = weir_controller::Controller::start(site.config())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("in use by another process"),
+        "{error}"
+    );
+    let elsewhere = weir_controller::Config {
+        state: site.path("state-2"),
+        ..site.config()
+    };
+    let error = weir_controller::Controller::start(elsewhere)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("another process"), "{error}");
+    assert_eq!(site.status().await.policy_version, 1);
+}
