@@ -20,6 +20,8 @@ pub(crate) struct Inventory<'a> {
     services: BTreeMap<String, String>,
     pub(crate) networks: BTreeMap<Network, u32>,
     pub(crate) domains: BTreeMap<DomainPattern, u32>,
+    /// The workloads by their own addresses, for finding those that a network touches.
+    located: BTreeMap<Network, Vec<String>>,
     /// Whose an address is, by network and zone: services' too.
     owners: BTreeMap<(Network, Option<u32>), Owner<'a>>,
 }
@@ -48,6 +50,7 @@ impl<'a> Inventory<'a> {
             services: BTreeMap::new(),
             networks: BTreeMap::new(),
             domains: BTreeMap::new(),
+            located: BTreeMap::new(),
             owners: BTreeMap::new(),
         };
         // Workloads sort before services, so a service finds the workload that it names.
@@ -81,6 +84,9 @@ impl<'a> Inventory<'a> {
             workload.spec.zone,
             report,
         );
+        for address in &workload.spec.addresses {
+            self.located.entry(*address).or_default().push(name.clone());
+        }
         self.workloads.insert(name, Member { id: 0, workload });
     }
 
@@ -222,6 +228,15 @@ impl<'a> Inventory<'a> {
         }
     }
 
+    /// The workloads that have an address in common with the network.
+    pub(crate) fn touching(&self, network: &Network) -> BTreeSet<&str> {
+        let inside = self.located.range(network.within()).map(|(_, names)| names);
+        let around = network
+            .around()
+            .filter_map(|around| self.located.get(&around));
+        inside.chain(around).flatten().map(String::as_str).collect()
+    }
+
     /// The number of the workload that answers for a service.
     pub(crate) fn serving(&self, service: &Reference, namespace: &str) -> Option<u32> {
         let workload = self.services.get(&service.resolve(namespace))?;
@@ -298,7 +313,7 @@ impl<'a> Inventory<'a> {
     pub(crate) fn addresses(&self) -> Vec<AddressSpec> {
         let mut addresses = BTreeMap::new();
         let mut zoned: BTreeMap<u32, Vec<(Network, u32)>> = BTreeMap::new();
-        let mut anywhere: Vec<Network> = Vec::new();
+        let mut anywhere: BTreeSet<Network> = BTreeSet::new();
         for ((network, zone), owner) in &self.owners {
             let Some(member) = self.workloads.get(&owner.workload) else {
                 continue;
@@ -306,11 +321,13 @@ impl<'a> Inventory<'a> {
             addresses.insert((*network, *zone), member.id);
             match zone {
                 Some(zone) => zoned.entry(*zone).or_default().push((*network, member.id)),
-                None => anywhere.push(*network),
+                None => {
+                    anywhere.insert(*network);
+                }
             }
         }
         for (network, id) in &self.networks {
-            if anywhere.iter().any(|owned| owned.contains(network)) {
+            if network.around().any(|around| anywhere.contains(&around)) {
                 continue;
             }
             addresses.insert((*network, None), *id);

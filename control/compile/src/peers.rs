@@ -120,7 +120,17 @@ impl<'a> Matcher<'a> {
         else {
             return;
         };
-        for (name, member) in &self.inventory.workloads {
+        let networks = rule.peers.iter().filter_map(|peer| match peer {
+            Peer::Network { cidr, .. } => Some(cidr),
+            _ => None,
+        });
+        let touched: BTreeSet<&str> = networks
+            .flat_map(|cidr| self.inventory.touching(cidr))
+            .collect();
+        for name in touched {
+            let Some(member) = self.inventory.workloads.get(name) else {
+                continue;
+            };
             if these.contains(&member.id) {
                 continue;
             }
@@ -150,11 +160,16 @@ impl<'a> Matcher<'a> {
 /// The identities of networks and domains that the rule means.
 fn named_by(inventory: &Inventory<'_>, rule: &Rule) -> BTreeSet<u32> {
     let mut named = BTreeSet::new();
-    let networks = inventory
-        .networks
-        .iter()
-        .filter(|(network, _)| holds(rule, network));
-    named.extend(networks.map(|(_, id)| *id));
+    for peer in &rule.peers {
+        // What an exception cuts out of a network that is meant has an identity of its own.
+        let Peer::Network { cidr, except } = peer else {
+            continue;
+        };
+        let within = inventory.networks.range(cidr.within());
+        let meant =
+            within.filter(|(network, _)| !except.iter().any(|except| except.contains(network)));
+        named.extend(meant.map(|(_, id)| *id));
+    }
     let everything = whole_family(rule, true) && whole_family(rule, false);
     for (domain, id) in &inventory.domains {
         let meant = |peer: &Peer| matches!(peer, Peer::Domain(pattern) if pattern.contains(domain));
@@ -163,17 +178,6 @@ fn named_by(inventory: &Inventory<'_>, rule: &Rule) -> BTreeSet<u32> {
         }
     }
     named
-}
-
-/// Whether one of the rule's networks holds all of `network`, and no exception of it does. What an
-/// exception cuts out of `network` has an identity of its own.
-fn holds(rule: &Rule, network: &Network) -> bool {
-    rule.peers.iter().any(|peer| match peer {
-        Peer::Network { cidr, except } => {
-            cidr.contains(network) && !except.iter().any(|except| except.contains(network))
-        }
-        _ => false,
-    })
 }
 
 fn whole_family(rule: &Rule, ipv4: bool) -> bool {

@@ -94,6 +94,20 @@ impl Network {
         self.0.contains(&other.0)
     }
 
+    /// The range, in the order of networks, that holds exactly the networks within this one.
+    pub fn within(&self) -> std::ops::RangeInclusive<Network> {
+        let last = match self.0 {
+            IpNet::V4(net) => IpAddr::V4(net.broadcast()),
+            IpNet::V6(net) => IpAddr::V6(net.broadcast()),
+        };
+        *self..=Self(IpNet::from(last))
+    }
+
+    /// The networks around this one, itself first, the whole family last.
+    pub fn around(&self) -> impl Iterator<Item = Network> {
+        std::iter::successors(Some(self.0), IpNet::supernet).map(Network)
+    }
+
     /// Whether they have an address in common.
     pub fn overlaps(&self, other: &Network) -> bool {
         self.contains(other) || other.contains(self)
@@ -385,6 +399,49 @@ mod tests {
         ] {
             let error = parse(bad).unwrap_err().to_string();
             assert!(error.contains(told), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn order_groups_networks_by_what_they_lie_within() {
+        let networks: std::collections::BTreeSet<Network> = [
+            "0.0.0.0/0",
+            "9.255.255.255",
+            "10.0.0.0/7",
+            "10.0.0.0/8",
+            "10.0.0.0",
+            "10.0.0.0/9",
+            "10.255.255.255",
+            "11.0.0.0",
+            "::/0",
+            "::a00:0/8",
+            "::a00:0",
+            "ff00::/8",
+            "ffff::",
+            "255.255.255.255",
+        ]
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+        assert!(networks.len() > 10);
+        for network in &networks {
+            let ranged: Vec<_> = networks.range(network.within()).collect();
+            let scanned: Vec<_> = networks
+                .iter()
+                .filter(|other| network.contains(other))
+                .collect();
+            assert_eq!(ranged, scanned, "{network}");
+            let around: Vec<_> = network
+                .around()
+                .filter(|other| networks.contains(other))
+                .collect();
+            let mut scanned: Vec<_> = networks
+                .iter()
+                .filter(|other| other.contains(network))
+                .copied()
+                .collect();
+            scanned.sort_by_key(|other| std::cmp::Reverse(other.net().prefix_len()));
+            assert_eq!(around, scanned, "{network}");
         }
     }
 
