@@ -148,7 +148,35 @@ impl Eal {
             thread: Some(thread),
         });
         process.running = Arc::downgrade(&environment);
-        Ok(Eal { environment })
+        let eal = Eal { environment };
+        eal.expect_ports(options, mark)?;
+        Ok(eal)
+    }
+
+    /// Each configured device must have given a port: a missing one is no reason for DPDK to fail.
+    fn expect_ports(&self, options: &EalOptions, mark: u64) -> Result<(), EalError> {
+        let missing = options
+            .virtual_devices
+            .iter()
+            .chain(&options.pci)
+            .find(|device| {
+                let name = device.split(',').next().unwrap_or(device);
+                let name = name.strip_prefix("pci:").unwrap_or(name);
+                self.find_port(name).is_none()
+            });
+        let Some(device) = missing else {
+            return Ok(());
+        };
+        let log = log::since(mark);
+        Err(EalError::NoPort {
+            device: device.clone(),
+            advice: error::advice(
+                &log,
+                "check that it exists; a PCI device must be bound to vfio-pci (dpdk-devbind.py --status shows it), \
+                 a virtual one's interface, file or socket must be there",
+            ),
+            log,
+        })
     }
 
     /// Whether its memory comes from hugepages.

@@ -31,6 +31,16 @@ pub enum EalError {
     /// The thread for DPDK's start could not be made.
     #[error("no thread could be started for DPDK: {0}")]
     Thread(#[from] std::io::Error),
+    /// DPDK started, but a device it was started with has no port: drivers may fail without a word.
+    #[error("the device {device} gave no port{}\n  next: {advice}", said(log))]
+    NoPort {
+        /// As it was configured.
+        device: String,
+        /// What to try.
+        advice: &'static str,
+        /// The last lines DPDK logged.
+        log: Vec<String>,
+    },
     /// DPDK refused.
     #[error(
         "DPDK did not start with `{arguments}`: {reason}{}\n  next: {advice}",

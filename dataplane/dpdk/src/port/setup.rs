@@ -162,13 +162,20 @@ impl<'a> Setup<'a> {
         ];
         let mut code = 0;
         for (functions, offloads, mtu) in attempts {
-            code = self.configure_once(rx_queues, tx_queues, functions, offloads, mtu);
+            let before = std::mem::replace(
+                &mut code,
+                self.configure_once(rx_queues, tx_queues, functions, offloads, mtu),
+            );
             if code != 0 {
                 continue;
             }
+            let lowered = mtu < possible_mtu;
+            let refused_mtu = lowered.then(|| refusal(before));
             let (mtu, refused) = self.set_mtu(mtu, rx_queues, tx_queues, functions, offloads);
             return Ok(Accepted {
-                mtu: Granted::new(self.config.mtu, mtu, || refused.unwrap_or(mtu_why)),
+                mtu: Granted::new(self.config.mtu, mtu, || {
+                    refused_mtu.or(refused).unwrap_or(mtu_why)
+                }),
                 symmetric_rss: Granted::new(spread, functions != 0, || self.no_rss_because()),
                 rss_functions: functions,
                 offloads,
@@ -219,7 +226,7 @@ impl<'a> Setup<'a> {
         if code == 0 || code == NOT_SUPPORTED {
             return (mtu, None);
         }
-        let why = Some(format!("the device refused it: {}", error::text(code)));
+        let why = Some(refusal(code));
         // What it runs with is not known then; the default is what every device carries.
         let fallback = MTU_DEFAULT.min(mtu);
         let _ = self.configure_once(rx_queues, tx_queues, functions, offloads, fallback);
@@ -294,7 +301,7 @@ impl<'a> Setup<'a> {
         let code = unsafe { dpdk_sys::rte_eth_promiscuous_enable(self.id) };
         Granted::new(true, code == 0, || match code {
             NOT_SUPPORTED => "its driver has no such setting".to_owned(),
-            code => format!("the device refused it: {}", error::text(code)),
+            code => refusal(code),
         })
     }
 
@@ -338,6 +345,10 @@ impl<'a> Setup<'a> {
             log,
         }
     }
+}
+
+fn refusal(code: i32) -> String {
+    format!("the device refused it: {}", error::text(code))
 }
 
 fn names(functions: u64) -> Vec<&'static str> {
