@@ -38,6 +38,8 @@ pub struct Http {
     client: Side,
     server: Side,
     awaited: Awaited,
+    /// The beginning was not seen.
+    midway: bool,
 }
 
 #[derive(Default)]
@@ -193,6 +195,7 @@ impl Application for Http {
     }
 
     fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        self.midway = true;
         if length > 0 {
             // Which response belongs to which request is not known any more.
             self.server.phase = Phase::Over;
@@ -290,6 +293,8 @@ impl Http {
         emit::response(first, line.status, &headers, sink);
         let asked = self.awaited.front();
         match (line.status, asked) {
+            // Of a stream picked up in the middle the request may have gone before.
+            (101, _) if self.awaited.count == 0 && self.midway => {}
             (101, Asked::Other | Asked::Head | Asked::Connect) => {
                 return Err("a switch of protocols that nobody asked for");
             }
@@ -307,7 +312,9 @@ impl Http {
                 Ok(self.go(Direction::ToClient, Phase::Over, Step::Consumed(length)))
             }
             (204 | 304, _) | (_, Asked::Head) => Ok(Step::Consumed(length)),
-            _ if headers.length.is_none() && headers.coding != Coding::Chunked => {
+            _ if headers.coding == Coding::Other
+                || (headers.length.is_none() && headers.coding == Coding::None) =>
+            {
                 // The body ends with the connection.
                 Ok(self.go(Direction::ToClient, Phase::Over, Step::Consumed(length)))
             }

@@ -26,8 +26,10 @@ const SERVER_HELLO: u8 = 2;
 /// The parser of one connection.
 #[derive(Default)]
 pub struct Tls {
-    /// Whether a hello of the client was read.
+    /// Whether a hello of the client was read, or went before what is seen.
     client_spoke: bool,
+    /// Whether the hellos may have gone before what is seen.
+    midway: bool,
 }
 
 impl Application for Tls {
@@ -64,28 +66,38 @@ impl Application for Tls {
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[record::HANDSHAKE]).and_range(0x80, 0xff),
-        to_client: ByteSet::of(&[record::HANDSHAKE, record::ALERT]),
+        to_client: ByteSet::of(&[record::HANDSHAKE, record::ALERT, record::CHANGE_CIPHER_SPEC]),
     };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
-        if input.from_start {
-            return probe_hello(input.to_server, input.to_client);
+        let hello = probe_hello(input.to_server, input.to_client);
+        if input.from_start || hello == Probe::Certain {
+            return hello;
         }
-        let records = record::count_midway(input.to_server)
-            .zip(record::count_midway(input.to_client))
-            .map(|(to_server, to_client)| to_server + to_client);
-        match records {
-            None => Probe::NotMine,
-            Some(0..=1) => Probe::Unsure,
-            Some(_) => Probe::Certain,
+        match [input.to_server, input.to_client].map(record::probe_midway) {
+            [Probe::NotMine, _] | [_, Probe::NotMine] => Probe::NotMine,
+            [Probe::Certain, _] | [_, Probe::Certain] => Probe::Certain,
+            _ => Probe::Unsure,
         }
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
         match direction {
             Direction::ToServer => self.client(input, sink),
+            Direction::ToClient
+                if self.midway && probe_front(input, SERVER_HELLO) == Probe::NotMine =>
+            {
+                Step::Done
+            }
             Direction::ToClient => server(input, sink),
         }
+    }
+
+    /// Picked up in the middle, a hello may still come; what was lost may have held it.
+    fn gap(&mut self, _direction: Direction, length: u64) -> bool {
+        self.client_spoke = true;
+        self.midway = true;
+        length == 0
     }
 }
 
@@ -103,7 +115,7 @@ impl Tls {
             }
             _ => {}
         }
-        if self.client_spoke && probe_client(input) == Probe::NotMine {
+        if self.client_spoke && probe_front(input, CLIENT_HELLO) == Probe::NotMine {
             return Step::Done;
         }
         let mut buffer = record::Buffer::new();
@@ -153,16 +165,16 @@ fn server(input: &[u8], sink: &mut dyn EventSink) -> Step {
 
 fn probe_hello(to_server: &[u8], to_client: &[u8]) -> Probe {
     match to_server.first() {
-        // A server never speaks first.
         None if to_client.is_empty() => Probe::Unsure,
-        None => Probe::NotMine,
+        // One way only: the client's side is not seen.
+        None => probe_front(to_client, SERVER_HELLO),
         Some(0x80..) => hello::probe_old_client(to_server),
-        Some(_) => probe_client(to_server),
+        Some(_) => probe_front(to_server, CLIENT_HELLO),
     }
 }
 
 /// The record header, and behind it the handshake's: type, length and version of a hello.
-fn probe_client(input: &[u8]) -> Probe {
+fn probe_front(input: &[u8], kind: u8) -> Probe {
     let mut front = [0; 6];
     let Some(known) = record::peek(input, &mut front) else {
         return Probe::NotMine;
@@ -171,7 +183,7 @@ fn probe_client(input: &[u8]) -> Probe {
         .iter()
         .enumerate()
         .all(|(index, &byte)| match index {
-            0 => byte == CLIENT_HELLO,
+            0 => byte == kind,
             1 => byte == 0,
             4 => byte == 3,
             5 => byte <= 4,
@@ -180,7 +192,7 @@ fn probe_client(input: &[u8]) -> Probe {
     let length = usize::from(u16::from_be_bytes([front[2], front[3]]));
     match (plausible, known) {
         (false, _) => Probe::NotMine,
-        (true, 6) if length < hello::CLIENT_HELLO_BYTES_MIN => Probe::NotMine,
+        (true, 6) if length < hello::HELLO_BYTES_MIN => Probe::NotMine,
         (true, 6) => Probe::Certain,
         (true, _) => Probe::Unsure,
     }

@@ -80,15 +80,13 @@ impl Header {
 
     /// Whether the fixed part could begin a message as resolvers send them.
     pub(super) fn is_plausible(self) -> bool {
-        let reserved = self.flags & 0x0040;
         let rcode = self.flags & 0xf;
         let counts = match self.is_response() {
             true => self.questions <= QUESTIONS_MAX && self.questions + self.answers.min(1) > 0,
             false => (1..=QUESTIONS_MAX).contains(&self.questions) && rcode == 0,
         };
         let records = [self.answers, self.authorities, self.additionals];
-        reserved == 0
-            && matches!(self.opcode(), 0 | 4 | 5)
+        matches!(self.opcode(), 0 | 4 | 5)
             && rcode <= 11
             && counts
             && records.iter().all(|&count| count < 4_096)
@@ -147,25 +145,29 @@ fn walk_all(header: Header, mut walk: Walk<'_>) -> Option<()> {
     for _ in 0..header.questions {
         let (question, class) = walk.question()?;
         name::read(walk.message, question.name_at, &mut name)?;
-        let netbios = matches!(question.kind, TYPE_NIMLOC | TYPE_SRV) && is_netbios(&name);
-        if !matches!(class, 1 | 3 | 4 | 254 | 255) || question.kind == 0 || netbios {
-            return None;
-        }
+        let sound = is_class(class) && question.kind != 0 && !is_netbios(question.kind, &name);
+        sound.then_some(())?;
     }
     let records = [header.answers, header.authorities, header.additionals].map(u32::from);
     for _ in 0..records.iter().sum() {
         let record = walk.record()?;
         name::read(walk.message, record.name_at, &mut name)?;
-        let class = record.class & CLASS_MASK;
-        if record.kind != TYPE_OPT && !matches!(class, 1 | 3 | 4 | 254 | 255) {
-            return None;
-        }
+        let sound = record.kind == TYPE_OPT || is_class(record.class & CLASS_MASK);
+        (sound && !is_netbios(record.kind, &name)).then_some(())?;
     }
-    walk.cursor.is_empty().then_some(())
+    // Windows ends a request for a zone with its mark.
+    matches!(walk.cursor.rest(), b"" | b"MS").then_some(())
+}
+
+fn is_class(class: u16) -> bool {
+    matches!(class, 1 | 3 | 4 | 254 | 255)
 }
 
 /// NetBIOS names travel in the same form: 32 letters from A to P (RFC 1001, 14.1).
-fn is_netbios(name: &[u8]) -> bool {
+fn is_netbios(kind: u16, name: &[u8]) -> bool {
+    if !matches!(kind, TYPE_NIMLOC | TYPE_SRV) {
+        return false;
+    }
     let label = name.split(|&byte| byte == b'.').next().unwrap_or_default();
     label.len() == 32 && label.iter().all(|byte| (b'a'..=b'p').contains(byte))
 }

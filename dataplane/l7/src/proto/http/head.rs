@@ -111,7 +111,8 @@ pub(super) fn status_line(line: &[u8]) -> Option<StatusLine> {
 }
 
 /// Reads the headers up to the empty line. `strict` for requests: what servers must refuse
-/// (RFC 9112, 5) is refused, since it is how requests are smuggled past a middle box.
+/// (RFC 9112, 5 and 6) is refused, since it is how requests are smuggled past a middle box. Of
+/// responses, which some servers send with two lengths, the coding counts (RFC 9112, 6.3).
 pub(super) fn headers(mut lines: &[u8], strict: bool) -> Result<Headers<'_>, &'static str> {
     let mut headers = Headers::default();
     let mut framing = true;
@@ -133,8 +134,7 @@ pub(super) fn headers(mut lines: &[u8], strict: bool) -> Result<Headers<'_>, &'s
         };
     }
     match (headers.length, headers.coding) {
-        (Some(_), Coding::Chunked | Coding::Other) => Err(AMBIGUOUS_LENGTH),
-        (_, Coding::Other) if strict => Err(AMBIGUOUS_LENGTH),
+        (Some(_), Coding::Chunked) | (_, Coding::Other) if strict => Err(AMBIGUOUS_LENGTH),
         _ => Ok(headers),
     }
 }

@@ -6,8 +6,8 @@ use super::{ALPN, CIPHER, SNI, VERSION};
 use crate::cursor::Cursor;
 use crate::{Event, EventKind, EventSink, Field, Probe, Step, Value};
 
-/// Version, random, and five lengths or single bytes.
-pub(super) const CLIENT_HELLO_BYTES_MIN: usize = 41;
+/// Version, random, an empty session, a cipher and a compression: no hello is shorter.
+pub(super) const HELLO_BYTES_MIN: usize = 38;
 const SERVER_NAME_BYTES_MAX: usize = 255;
 const ALPN_BYTES_MAX: usize = 256;
 
@@ -20,6 +20,9 @@ const RETRY: [u8; 32] = [
     0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
     0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
+
+/// The first byte of a draft's version.
+const DRAFT: u8 = 0x7f;
 
 const MALFORMED_CLIENT: &str = "a malformed ClientHello";
 const MALFORMED_SERVER: &str = "a malformed ServerHello";
@@ -114,6 +117,10 @@ fn client_front<'a>(cursor: &mut Cursor<'a>) -> Option<(u16, Cursor<'a>)> {
 /// Reads a ServerHello and tells of it, unless it asks for another ClientHello.
 pub(super) fn server(body: &[u8], sink: &mut dyn EventSink) -> Result<Answer, &'static str> {
     let mut cursor = Cursor::new(body);
+    if body.first() == Some(&DRAFT) {
+        // Early drafts of TLS 1.3 have another form.
+        return Ok(Answer::Agreed);
+    }
     let (mut version, random, cipher) = server_front(&mut cursor).ok_or(MALFORMED_SERVER)?;
     if random == RETRY {
         return Ok(Answer::Retry);
@@ -234,7 +241,7 @@ fn is_grease(value: u16) -> bool {
 
 /// Drafts of TLS 1.3 count as TLS 1.3.
 fn final_version(version: u16) -> u16 {
-    if version >> 8 == 0x7f {
+    if version >> 8 == u16::from(DRAFT) {
         0x0304
     } else {
         version

@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 
-use crate::Step;
 use crate::cursor::Cursor;
+use crate::{Probe, Step};
 
 pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
 pub(super) const ALERT: u8 = 21;
@@ -137,25 +137,27 @@ pub(super) fn skip(input: &[u8]) -> Step {
     }
 }
 
-/// How many records in a row begin in `input`, which is picked up in the middle of a connection,
-/// counting no further than two. None: it does not begin with a record.
-pub(super) fn count_midway(input: &[u8]) -> Option<u8> {
-    let mut rest = input;
-    for count in 0..2 {
-        let &[kind, 3, minor, high, low, ref content @ ..] = rest else {
-            let kinds = CHANGE_CIPHER_SPEC..=APPLICATION_DATA;
-            let begun = rest.first().is_none_or(|kind| kinds.contains(kind));
-            return (begun && rest.len() < HEADER_BYTES).then_some(count);
+/// Whether `input`, which is picked up in the middle of a connection, begins with a record: proven
+/// by one that is all there and what follows it.
+pub(super) fn probe_midway(input: &[u8]) -> Probe {
+    let kinds = CHANGE_CIPHER_SPEC..=APPLICATION_DATA;
+    let &[kind, 3, minor, high, low, ref content @ ..] = input else {
+        let begun = input.first().is_none_or(|kind| kinds.contains(kind));
+        let unsure = begun && input.len() < HEADER_BYTES;
+        return if unsure {
+            Probe::Unsure
+        } else {
+            Probe::NotMine
         };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let sound = (CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind)
-            && (1..=4).contains(&minor)
-            && (1..=RECORD_BYTES_MAX).contains(&length);
-        match content.get(length..) {
-            _ if !sound => return None,
-            Some(next) => rest = next,
-            None => return Some(count + 1),
-        }
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let sound = kinds.contains(&kind)
+        && (1..=4).contains(&minor)
+        && (1..=RECORD_BYTES_MAX).contains(&length);
+    match content.get(length..) {
+        _ if !sound => Probe::NotMine,
+        None => Probe::Unsure,
+        Some([] | [CHANGE_CIPHER_SPEC..=APPLICATION_DATA] | [_, 3, ..]) => Probe::Certain,
+        Some(_) => Probe::NotMine,
     }
-    Some(2)
 }
