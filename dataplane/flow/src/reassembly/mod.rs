@@ -90,6 +90,8 @@ pub struct StreamState {
     /// Behind the last byte there is; `next` where none lies beyond a gap.
     highest: u32,
     phase: Phase,
+    /// Where its FIN stands, once that was seen.
+    finish: Option<u32>,
     /// So many bytes from `next` on need no keeping once they were handed out.
     unkept: u64,
     held: ChunkList,
@@ -161,7 +163,8 @@ impl Reassembler {
     }
 
     /// Begins a stream whose first byte has that sequence number. A stream that was not opened
-    /// begins with the first segment it gets.
+    /// begins with the first segment it gets: right where a connection is picked up in its middle, of
+    /// which earlier bytes count as gone by.
     pub fn open(&mut self, stream: &mut StreamState, next_sequence: u32) {
         self.close(stream);
         stream.next = next_sequence;
@@ -179,7 +182,11 @@ impl Reassembler {
     ) -> SegmentOutcome {
         match stream.phase {
             Phase::GivenUp => return SegmentOutcome::Untracked,
-            Phase::New => self.open(stream, sequence),
+            Phase::New => {
+                let finish = stream.finish;
+                self.open(stream, sequence);
+                stream.finish = finish;
+            }
             Phase::Open => {}
         }
         if payload.len() > self.per_stream_bytes as usize {
@@ -218,9 +225,22 @@ impl Reassembler {
 
     /// The receiver has everything before `acknowledgement`: what was kept of it is freed.
     pub fn acknowledged(&mut self, stream: &mut StreamState, acknowledgement: u32) {
-        if stream.phase == Phase::Open && after(acknowledgement, stream.acknowledged) {
-            stream.acknowledged = acknowledgement;
+        // What lies behind the FIN is its own number, no byte.
+        let bytes = stream
+            .finish
+            .map_or(acknowledgement, |finish| earlier(acknowledgement, finish));
+        if stream.phase == Phase::Open && after(bytes, stream.acknowledged) {
+            stream.acknowledged = bytes;
             self.free_acknowledged(stream);
+        }
+    }
+
+    /// The stream ends here: `sequence` is that of its FIN, behind the last byte. To be told with the
+    /// FIN, so that its acknowledgement is not taken for that of a byte which was missed.
+    pub fn finish(&mut self, stream: &mut StreamState, sequence: u32) {
+        stream.finish = Some(sequence);
+        if after(stream.acknowledged, sequence) {
+            stream.acknowledged = later(sequence, stream.next);
         }
     }
 

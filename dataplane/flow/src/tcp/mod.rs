@@ -11,7 +11,9 @@
 //!    window),
 //! 2. it is not older than the receiver's largest window,
 //! 3. it acknowledges nothing that was not sent,
-//! 4. its acknowledgement is not older than the sender's own largest window (or 66,000 bytes).
+//! 4. its acknowledgement is not older than twice the sender's own largest window (or 66,000 bytes): what is
+//!    older than that even the receiver discards (RFC 5961, 5.2), which counts one window from
+//!    the last acknowledgement it got.
 //!
 //! **Picking up.** A connection whose handshake was not seen (after a restart) is followed from its
 //! first segment on. Until both ends were heard nothing is refused for its numbers. Then the four
@@ -276,8 +278,11 @@ impl TcpConnection {
         limits: &TcpLimits,
     ) -> Result<(), Reason> {
         let answers_pending = self.pending_syn == Some((direction.reverse(), tcp.acknowledgement));
+        let picked_up = self.picked_up;
         let [sender, receiver] = self.sides_mut(direction);
-        if sender.syn && tcp.sequence.wrapping_add(1) == sender.first {
+        let repeated = sender.syn && tcp.sequence.wrapping_add(1) == sender.first;
+        // Of a connection picked up shortly after its handshake this may be a repetition too.
+        if repeated || picked_up && !sender.syn && !answers_pending {
             return self.on_other(direction, tcp, payload_len, limits);
         }
         if !sender.seen && receiver.syn {

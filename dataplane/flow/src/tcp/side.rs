@@ -147,7 +147,11 @@ impl Side {
     ) -> bool {
         let known = !after(acknowledgement, self.end);
         let under_way_before = picked_up && !after(acknowledgement, self.max_end);
-        let slack = by.max_window.max(limits.acknowledgement_slack_bytes);
+        let slack = by
+            .max_window
+            .saturating_mul(2)
+            .min(1 << 30)
+            .max(limits.acknowledgement_slack_bytes);
         (known || under_way_before) && !after(self.end.wrapping_sub(slack), acknowledgement)
     }
 
