@@ -16,7 +16,7 @@ pub use convert::{
 };
 pub use delta::{ApplyError, apply, checksum, delta};
 pub use endpoint::{Endpoint, EndpointError, Listener, innermost};
-pub use question::{what_if, wire_action_message};
+pub use question::{application_of, what_if, wire_action_message};
 pub use tls::{TlsError, TlsFiles};
 
 /// The generated messages, clients and servers of package `weir.v1`.

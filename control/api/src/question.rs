@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use weir_l7::{Field, FieldKind, Value, registry};
+use weir_l7::{AppId, Field, FieldKind, Transport, Value, registry};
 use weir_policy::spec::UNKNOWN_IDENTITY;
 use weir_policy::{Application, Question, Snapshot, WireAction};
 use weir_wire::from_ip_address;
@@ -30,7 +30,7 @@ pub fn what_if(
         .map_err(|_| FieldError::new("protocol", format!("{protocol} is no IP protocol number")))?;
     let server_port = u16::try_from(request.port)
         .map_err(|_| FieldError::new("port", format!("{} is no port", request.port)))?;
-    let application = application(&request.application)?;
+    let application = application(&request.application, protocol)?;
     let mut fields = Vec::with_capacity(request.fields.len());
     for (name, value) in &request.fields {
         fields.push(field(name, value, &request.application)?);
@@ -131,24 +131,35 @@ fn identity(snapshot: &Snapshot, text: &str, field: &str) -> Result<u32, FieldEr
     }
 }
 
-fn application(name: &str) -> Result<Application, FieldError> {
-    if name.is_empty() {
-        return Ok(Application::Candidates(weir_l7::AppSet::ALL));
+/// What is known of an application by its registry name. Of none: what a node supposes while it
+/// looks at the first bytes of a connection of this protocol. `None`: the name is not in the
+/// registry.
+pub fn application_of(name: &str, protocol: u8) -> Option<Application> {
+    if !name.is_empty() {
+        return registry::by_name(name).map(Application::Known);
     }
-    registry::by_name(name)
-        .map(Application::Known)
-        .ok_or_else(|| {
-            let mut known: Vec<_> = registry::applications()
-                .iter()
-                .map(|info| info.name)
-                .collect();
-            known.sort_unstable();
-            let known = known.join(", ");
-            FieldError::new(
-                "application",
-                format!("{name:?} is not known; known are {known}, unknown"),
-            )
-        })
+    let transport = match protocol {
+        6 => Transport::Tcp,
+        17 => Transport::Udp,
+        1 | 58 => Transport::Icmp,
+        _ => return Some(Application::Known(AppId::UNKNOWN)),
+    };
+    Some(Application::Candidates(registry::carried_by(transport)))
+}
+
+fn application(name: &str, protocol: u8) -> Result<Application, FieldError> {
+    application_of(name, protocol).ok_or_else(|| {
+        let mut known: Vec<_> = registry::applications()
+            .iter()
+            .map(|info| info.name)
+            .collect();
+        known.sort_unstable();
+        let known = known.join(", ");
+        FieldError::new(
+            "application",
+            format!("{name:?} is not known; known are {known}, unknown"),
+        )
+    })
 }
 
 fn field<'a>(name: &str, value: &'a str, application: &str) -> Result<Field<'a>, FieldError> {

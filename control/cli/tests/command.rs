@@ -19,7 +19,10 @@ fn weir(arguments: &[&str]) -> Command {
 
 fn ask(site: &Site, arguments: &[&str]) -> Output {
     let socket = format!("unix:{}", site.path("controller.sock").display());
-    weir(arguments).env("WEIR_CONTROLLER", socket).output().unwrap()
+    weir(arguments)
+        .env("WEIR_CONTROLLER", socket)
+        .output()
+        .unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -40,7 +43,11 @@ async fn site() -> (Site, common::Node) {
     let flows = (0..20).map(|flow| record(&node.snapshot, flow)).collect();
     let counters = v1::NodeCounters {
         time_unix_us: 1,
-        stages: vec![v1::StageCounters { stage: "rx".into(), packets: 10, cycles: 500 }],
+        stages: vec![v1::StageCounters {
+            stage: "rx".into(),
+            packets: 10,
+            cycles: 500,
+        }],
         drops_by_reason: [("tcp_window".to_owned(), 3)].into(),
         residence_percentiles_ns: vec![1, 2, 3, 4],
         ..Default::default()
@@ -53,14 +60,17 @@ async fn site() -> (Site, common::Node) {
         ..Default::default()
     };
     site.report_batch(batch).await;
-    site.status_when(|status| status.nodes[0].enforced_version == 1).await;
+    site.status_when(|status| status.nodes[0].enforced_version == 1)
+        .await;
     (site, node)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_comes_in_every_format_with_the_same_content() {
     let (site, _node) = site().await;
-    let what_if = ["what-if", "--from", "ai-model", "--to", "photo-db", "--port", "3306"];
+    let what_if = [
+        "what-if", "--from", "ai-model", "--to", "photo-db", "--port", "3306",
+    ];
     let commands: &[&[&str]] = &[
         &["status"],
         &["flows"],
@@ -78,18 +88,25 @@ async fn every_answer_comes_in_every_format_with_the_same_content() {
         &["apps"],
     ];
     for command in commands {
-        let [table, json, yaml] =
-            ["table", "json", "yaml"].map(|format| ask(&site, &[*command, &["-o", format][..]].concat()));
+        let [table, json, yaml] = ["table", "json", "yaml"]
+            .map(|format| ask(&site, &[*command, &["-o", format][..]].concat()));
         for output in [&table, &json, &yaml] {
             let expected = i32::from(command[0] == "what-if");
-            assert_eq!(output.status.code(), Some(expected), "{command:?}: {output:?}");
+            assert_eq!(
+                output.status.code(),
+                Some(expected),
+                "{command:?}: {output:?}"
+            );
             assert!(output.stderr.is_empty(), "{command:?}: {output:?}");
         }
         let json: Value = serde_json::from_slice(&json.stdout).unwrap();
         let yaml: Value = serde_yaml_ng::from_slice(&yaml.stdout).unwrap();
         assert_eq!(json, yaml, "{command:?}");
         let table = String::from_utf8(table.stdout).unwrap();
-        assert!(!table.is_empty() && !table.contains('\u{1b}'), "{command:?}: {table}");
+        assert!(
+            !table.is_empty() && !table.contains('\u{1b}'),
+            "{command:?}: {table}"
+        );
         for line in table.lines() {
             assert_eq!(line, line.trim_end(), "{command:?}: no blanks at the end");
         }
@@ -100,7 +117,14 @@ async fn every_answer_comes_in_every_format_with_the_same_content() {
 async fn tables_tell_what_matters() {
     let (site, _node) = site().await;
     let status = text(&ask(&site, &["status"]));
-    for part in ["policy version 1", "node-1", "current", "shop/photo-db", "discover", "10.91.0.3"] {
+    for part in [
+        "policy version 1",
+        "node-1",
+        "current",
+        "shop/photo-db",
+        "discover",
+        "10.91.0.3",
+    ] {
         assert!(status.contains(part), "{part}: {status}");
     }
     let flows = text(&ask(&site, &["flows", "-n", "3"]));
@@ -123,34 +147,73 @@ async fn the_whole_way_from_review_to_protect() {
     text(&ask(&site, &["learn", "accept", "--all"]));
     let directory = site.path("learned");
     let directory = directory.to_str().unwrap();
-    let exported = text(&ask(&site, &["policy", "export", "--learned", "--directory", directory]));
+    let exported = text(&ask(
+        &site,
+        &["policy", "export", "--learned", "--directory", directory],
+    ));
     assert_eq!(exported.lines().count(), 2, "{exported}");
-    let again = ask(&site, &["policy", "export", "--learned", "--directory", directory]);
-    assert_eq!(again.status.code(), Some(1), "files that stand are not overwritten");
+    let again = ask(
+        &site,
+        &["policy", "export", "--learned", "--directory", directory],
+    );
+    assert_eq!(
+        again.status.code(),
+        Some(1),
+        "files that stand are not overwritten"
+    );
 
     let diff = ask(&site, &["policy", "diff", directory]);
     assert_eq!(diff.status.code(), Some(1), "{diff:?}");
-    assert!(String::from_utf8_lossy(&diff.stdout).contains("+ allowlist shop/photo-db"), "{diff:?}");
+    assert!(
+        String::from_utf8_lossy(&diff.stdout).contains("+ allowlist shop/photo-db"),
+        "{diff:?}"
+    );
     let applied = text(&ask(&site, &["policy", "apply", directory]));
     assert!(applied.contains("the policy is version 2"), "{applied}");
     node.take().await;
-    assert_eq!(ask(&site, &["policy", "diff", directory]).status.code(), Some(0));
+    assert_eq!(
+        ask(&site, &["policy", "diff", directory]).status.code(),
+        Some(0)
+    );
 
-    text(&ask(&site, &["mode", "set", "protect", "photo-db", "shop/ai-model"]));
+    text(&ask(
+        &site,
+        &["mode", "set", "protect", "photo-db", "shop/ai-model"],
+    ));
     let modes = json(&site, &["mode", "get"]);
-    assert!(modes["workloads"].as_array().unwrap().iter().all(|it| it["mode"] == "protect"));
+    assert!(
+        modes["workloads"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|it| it["mode"] == "protect")
+    );
     text(&ask(&site, &["mode", "set", "--all", "monitor"]));
     text(&ask(&site, &["mode", "set", "photo-db", "protect"]));
 
     let what_if = |application: &str| {
-        let from = ["what-if", "--from", "ai-model", "--to", "10.91.0.3", "--port", "3306"];
-        ask(&site, &[&from[..], &["--application", application]].concat())
+        let from = [
+            "what-if",
+            "--from",
+            "ai-model",
+            "--to",
+            "10.91.0.3",
+            "--port",
+            "3306",
+        ];
+        ask(
+            &site,
+            &[&from[..], &["--application", application]].concat(),
+        )
     };
     assert_eq!(what_if("mysql").status.code(), Some(0));
     let denied = what_if("redis");
     assert_eq!(denied.status.code(), Some(1));
     let denied = String::from_utf8(denied.stdout).unwrap();
-    assert!(denied.contains("nearest: ") && denied.contains("mysql"), "{denied}");
+    assert!(
+        denied.contains("nearest: ") && denied.contains("mysql"),
+        "{denied}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,8 +236,17 @@ async fn what_is_followed_comes_line_by_line_and_ends_with_its_reader() {
     site.report(4, vec![record(&node.snapshot, 78)]).await;
     let status = child.wait().unwrap();
     let mut complaint = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut complaint).unwrap();
-    assert_eq!((status.code(), complaint.as_str()), (Some(0), ""), "quiet when nobody reads");
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut complaint)
+        .unwrap();
+    assert_eq!(
+        (status.code(), complaint.as_str()),
+        (Some(0), ""),
+        "quiet when nobody reads"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -185,20 +257,48 @@ async fn answers_that_are_no_and_mistakes_have_their_codes() {
         (&["explain", "nonsense"], 1, "names no flow"),
         (&["mode", "get", "nobody"], 1, "no workload is named"),
         (&["mode", "set", "photo-db"], 2, "give workloads and a mode"),
-        (&["mode", "set", "photo-db", "strict"], 2, "give workloads and a mode"),
+        (
+            &["mode", "set", "photo-db", "strict"],
+            2,
+            "give workloads and a mode",
+        ),
         (&["path", "node-9"], 1, "no node named"),
-        (&["policy", "apply", "/nonexistent"], 1, "cannot read /nonexistent"),
-        (&["policy", "export", "--learned"], 1, "nothing was accepted yet"),
-        (&["what-if", "--from", "nobody", "--to", "photo-db"], 1, "nobody is named \"nobody\""),
+        (
+            &["policy", "apply", "/nonexistent"],
+            1,
+            "cannot read /nonexistent",
+        ),
+        (
+            &["policy", "export", "--learned"],
+            1,
+            "nothing was accepted yet",
+        ),
+        (
+            &["what-if", "--from", "nobody", "--to", "photo-db"],
+            1,
+            "nobody is named \"nobody\"",
+        ),
         (&["frobnicate"], 2, "unrecognized subcommand"),
         (&["--controller", "ftp://x", "status"], 2, "is no endpoint"),
-        (&["--controller", "unix:/nonexistent.sock", "status"], 3, "cannot reach unix:/nonexistent"),
-        (&["--controller", "127.0.0.1:1", "status"], 3, "cannot reach 127.0.0.1:1"),
+        (
+            &["--controller", "unix:/nonexistent.sock", "status"],
+            3,
+            "cannot reach unix:/nonexistent",
+        ),
+        (
+            &["--controller", "127.0.0.1:1", "status"],
+            3,
+            "cannot reach 127.0.0.1:1",
+        ),
     ];
     for (arguments, code, message) in cases {
         let output = ask(&site, arguments);
         let complaint = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {output:?}");
+        assert_eq!(
+            output.status.code(),
+            Some(*code),
+            "{arguments:?}: {output:?}"
+        );
         assert!(complaint.contains(message), "{arguments:?}: {complaint}");
     }
     let refused = ask(&site, &["learn", "accept", "ffff"]);
@@ -209,7 +309,11 @@ async fn answers_that_are_no_and_mistakes_have_their_codes() {
 fn documents_are_tested_without_a_controller() {
     let directory = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
-    let test = |path: &Path| weir(&["policy", "test", path.to_str().unwrap()]).output().unwrap();
+    let test = |path: &Path| {
+        weir(&["policy", "test", path.to_str().unwrap()])
+            .output()
+            .unwrap()
+    };
     write("workloads.yaml", common::WORKLOADS);
     write("allowlist.yaml", ALLOWLIST);
     write("shop.test.yaml", "\
@@ -225,7 +329,10 @@ tests:
     assert!(report.contains("FAILED  other: got deny"), "{report}");
     assert!(report.contains("1 failed"), "{report}");
 
-    write("shop.test.yaml", "tests: [{from: shop/ai-model, to: photo-db, expects: deny}]");
+    write(
+        "shop.test.yaml",
+        "tests: [{from: shop/ai-model, to: photo-db, expects: deny}]",
+    );
     assert!(String::from_utf8_lossy(&test(directory.path()).stdout).contains("expects"));
     std::fs::remove_file(directory.path().join("shop.test.yaml")).unwrap();
     assert_eq!(test(directory.path()).status.code(), Some(0));
@@ -233,7 +340,10 @@ tests:
     let output = test(directory.path());
     assert_eq!(output.status.code(), Some(1));
     let report = String::from_utf8(output.stdout).unwrap();
-    assert!(report.contains("allowlist.yaml:8") && report.contains("mysqll"), "{report}");
+    assert!(
+        report.contains("allowlist.yaml:8") && report.contains("mysqll"),
+        "{report}"
+    );
 }
 
 #[test]

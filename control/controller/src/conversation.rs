@@ -19,8 +19,9 @@ pub struct Stored {
 }
 
 /// All conversations, and which of them the store does not have yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Conversations {
+    max: usize,
     conversations: HashMap<ConversationKey, Conversation>,
     unwritten: HashSet<ConversationKey>,
     forgotten: HashSet<ConversationKey>,
@@ -39,7 +40,24 @@ pub struct Unwritten {
     forgotten_keys: HashSet<ConversationKey>,
 }
 
+impl Default for Conversations {
+    fn default() -> Self {
+        Self::with_max(CONVERSATIONS_MAX)
+    }
+}
+
 impl Conversations {
+    /// None yet, and at most this many.
+    pub fn with_max(max: usize) -> Self {
+        Self {
+            max,
+            conversations: HashMap::new(),
+            unwritten: HashSet::new(),
+            forgotten: HashSet::new(),
+            denials: HashMap::new(),
+        }
+    }
+
     /// What the store had.
     pub fn from_store(stored: Vec<Stored>) -> Self {
         let mut conversations = Self::default();
@@ -52,7 +70,7 @@ impl Conversations {
 
     /// Merges what a record adds.
     pub fn merge(&mut self, key: &ConversationKey, seen: &Observation) {
-        if !self.conversations.contains_key(key) && self.conversations.len() >= CONVERSATIONS_MAX {
+        if !self.conversations.contains_key(key) && self.conversations.len() >= self.max {
             self.make_room();
         }
         let conversation = self.conversations.entry(key.clone()).or_default();
@@ -150,7 +168,7 @@ impl Conversations {
             })
             .collect();
         all.sort_unstable();
-        for (.., key) in all.into_iter().take(CONVERSATIONS_MAX / 16) {
+        for (.., key) in all.into_iter().take(self.max.div_ceil(16)) {
             self.conversations.remove(&key);
             self.unwritten.remove(&key);
             self.forgotten.insert(key);
@@ -239,10 +257,10 @@ mod tests {
 
     #[test]
     fn a_flood_of_conversations_forgets_those_that_say_least() {
-        let mut conversations = Conversations::default();
+        let mut conversations = Conversations::with_max(100);
         conversations.merge(&key(80), &at(1));
         conversations.merge(&key(80), &at(1));
-        for number in 0..CONVERSATIONS_MAX {
+        for number in 0..1000 {
             let client = format!("unknown-{number}");
             let flood = ConversationKey {
                 client,
@@ -251,7 +269,7 @@ mod tests {
             };
             conversations.merge(&flood, &at(9));
         }
-        assert!(conversations.count() <= CONVERSATIONS_MAX);
+        assert!(conversations.count() <= 100);
         assert!(conversations.iter().any(|(seen, _)| *seen == key(80)));
     }
 }

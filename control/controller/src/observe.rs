@@ -171,14 +171,18 @@ impl Observed {
         look(&crate::lock(&self.inner).conversations)
     }
 
-    /// How often each of these deciders decided, by a prefix of its name.
-    pub fn hits(&self, prefix: &str) -> u64 {
+    /// How often rules decided, by the title of the document that they stand in:
+    /// "allowlist shop/photo-db" of "allowlist shop/photo-db ingress[0]".
+    pub fn hits(&self) -> HashMap<String, u64> {
         let inner = crate::lock(&self.inner);
-        let of = inner
-            .hits
-            .iter()
-            .filter(|(decider, _)| decider.starts_with(prefix));
-        of.map(|(_, hits)| hits).sum()
+        let mut by_document: HashMap<String, u64> = HashMap::new();
+        for (decider, hits) in &inner.hits {
+            let document = decider
+                .rsplit_once(' ')
+                .map_or(decider.as_str(), |(document, _)| document);
+            *by_document.entry(document.to_owned()).or_default() += hits;
+        }
+        by_document
     }
 
     /// Takes what the store does not have yet.
@@ -343,7 +347,7 @@ mod tests {
             ..Default::default()
         };
         observed.merge(batch, &snapshot);
-        assert!(observed.hits("allowlist a/b ") <= 1);
+        assert_eq!(observed.hits().get("allowlist a/b"), Some(&1));
         let all = |all: &Conversations| {
             all.iter()
                 .map(|(key, seen)| (key.clone(), seen.clone()))

@@ -3,14 +3,17 @@
 //! What cannot be compiled or remembered is not published: the last good policy holds, and the
 //! problems say why.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tracing::{error, info, warn};
 use weir_api::v1;
 use weir_compile::Compiled;
 use weir_learn::ConversationKey;
 use weir_model::{Document, Located, Problem};
-use weir_policy::Snapshot;
+use weir_policy::spec::{Action, UNKNOWN_IDENTITY};
+use weir_policy::{Question, Snapshot};
 
 use crate::state::State;
 use crate::store::{Store, StoreError};
@@ -34,6 +37,8 @@ pub struct Published {
     pub warnings: Vec<Problem>,
     /// From the version before, for the nodes that have it.
     delta: Option<v1::Delta>,
+    /// Identities by name.
+    names: HashMap<String, u32>,
 }
 
 /// Why a policy could not be published.
@@ -68,13 +73,13 @@ impl Published {
         let snapshot = Snapshot::build(spec);
         let snapshot =
             snapshot.map_err(|error| format!("the remembered policy cannot be built: {error}"))?;
-        Ok(Self {
+        Ok(Self::new(
             message,
             snapshot,
-            documents: Arc::from([]),
-            warnings: Vec::new(),
-            delta: None,
-        })
+            Arc::from([]),
+            Vec::new(),
+            None,
+        ))
     }
 
     /// What leads from `sent` to this.
@@ -85,18 +90,59 @@ impl Published {
         }
     }
 
-    /// What the policy says of a conversation now; an error where an end or the application is no
-    /// longer known.
-    pub fn judge(&self, key: &ConversationKey) -> Result<v1::Explanation, weir_api::FieldError> {
-        let request = v1::WhatIfRequest {
-            client: key.client.clone(),
-            server: key.server.clone(),
-            application: key.application.clone(),
-            port: key.port.into(),
-            protocol: key.protocol.into(),
-            fields: Default::default(),
+    /// What the policy says of a conversation now, and who decides.
+    pub fn judge(&self, key: &ConversationKey) -> (Action, String) {
+        // An end or an application that is no longer known is not allowed anything.
+        let end = |name: &str| match name {
+            "unknown" => Some(UNKNOWN_IDENTITY),
+            name => self.names.get(name).copied(),
         };
-        weir_api::what_if(&self.snapshot, &request)
+        let Some(client) = end(&key.client) else {
+            return (Action::Deny, format!("{} is no longer known", key.client));
+        };
+        let Some(server) = end(&key.server) else {
+            return (Action::Deny, format!("{} is no longer known", key.server));
+        };
+        let Some(application) = weir_api::application_of(&key.application, key.protocol) else {
+            let application = &key.application;
+            return (
+                Action::Deny,
+                format!("application {application} is no longer known"),
+            );
+        };
+        let decision = self.snapshot.decide(&Question {
+            client,
+            server,
+            protocol: key.protocol,
+            server_port: key.port,
+            application,
+            request: None,
+        });
+        (
+            decision.rule_action,
+            self.snapshot.rule_name(decision.decider).into_owned(),
+        )
+    }
+
+    fn new(
+        message: v1::Snapshot,
+        snapshot: Snapshot,
+        documents: Documents,
+        warnings: Vec<Problem>,
+        delta: Option<v1::Delta>,
+    ) -> Self {
+        let identities = snapshot.spec().identities.iter();
+        let names = identities
+            .map(|identity| (identity.name.clone(), identity.id))
+            .collect();
+        Self {
+            message,
+            snapshot,
+            documents,
+            warnings,
+            delta,
+            names,
+        }
     }
 }
 
@@ -150,6 +196,7 @@ impl State {
                 own,
             });
         }
+        self.version_floor.fetch_max(least, Ordering::SeqCst);
         if least > own && own > 0 {
             warn!(
                 own,
@@ -165,12 +212,18 @@ impl State {
                     warnings: last.warnings.clone(),
                     assignments: state.assignments(),
                 };
-                state.publish(compiled, last.documents.clone(), least + 1)
+                state.publish(compiled, last.documents.clone(), state.next_version())
             })
             .await?;
         }
         drop(turn);
         Ok(())
+    }
+
+    /// Above every version that this controller gave out or that a node has told of.
+    fn next_version(&self) -> u64 {
+        let floor = self.version_floor.load(Ordering::SeqCst);
+        self.version().max(floor).saturating_add(1)
     }
 
     fn compile_and_publish(&self, source: weir_sources::State) -> Result<u64, PublishError> {
@@ -186,7 +239,7 @@ impl State {
         if !compiled.problems.is_empty() {
             return Err(PublishError::Documents(compiled.problems));
         }
-        self.publish(compiled, documents, self.version() + 1)
+        self.publish(compiled, documents, self.next_version())
     }
 
     fn publish(
@@ -205,7 +258,7 @@ impl State {
         spec.version = version;
         let mut message = weir_api::to_message(&spec);
         let same = last.message.version > 0 && message.checksum == last.message.checksum;
-        if same && version == last.message.version + 1 {
+        if same && version == last.message.version.saturating_add(1) {
             // Other text, equal policy: nodes have it already.
             spec.version = last.message.version;
             message.version = last.message.version;
@@ -223,13 +276,7 @@ impl State {
         );
         let delta = delta.filter(|_| version != last.message.version);
         self.replace(
-            Published {
-                message,
-                snapshot,
-                documents,
-                warnings,
-                delta,
-            },
+            Published::new(message, snapshot, documents, warnings, delta),
             assignments,
         );
         info!(version, identities, rules, "policy published");

@@ -1,5 +1,6 @@
 //! What the parts of the controller share.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ pub struct State {
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
     pub(crate) changing: tokio::sync::Mutex<()>,
+    /// A version that some node enforces: the next one is above it.
+    pub(crate) version_floor: AtomicU64,
     published: watch::Sender<Arc<Published>>,
     assignments: Mutex<Assignments>,
     problems: Mutex<Vec<v1::SourceProblem>>,
@@ -50,6 +53,7 @@ impl State {
             source,
             publishing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
+            version_floor: AtomicU64::new(0),
             published: watch::Sender::new(Arc::new(published)),
             assignments: Mutex::new(assignments),
             problems: Mutex::default(),

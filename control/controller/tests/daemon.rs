@@ -14,7 +14,12 @@ fn daemon(root: &Path) -> Command {
         .arg(root.join("policy"))
         .arg("--state")
         .arg(root.join("state"))
-        .args(["--listen", &unix("controller.sock"), "--node-listen", &unix("nodes.sock")])
+        .args([
+            "--listen",
+            &unix("controller.sock"),
+            "--node-listen",
+            &unix("nodes.sock"),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -32,7 +37,9 @@ fn start(root: &Path) -> Child {
 }
 
 fn signal(child: &Child, name: &str) {
-    let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status();
+    let sent = Command::new("kill")
+        .args([format!("-{name}"), child.id().to_string()])
+        .status();
     assert!(sent.unwrap().success());
 }
 
@@ -66,7 +73,10 @@ fn it_starts_after_it_was_killed() {
     let mut child = start(root.path());
     signal(&child, "KILL");
     child.wait().unwrap();
-    assert!(root.path().join("controller.sock").exists(), "a dead process leaves its socket");
+    assert!(
+        root.path().join("controller.sock").exists(),
+        "a dead process leaves its socket"
+    );
     let mut child = start(root.path());
     signal(&child, "TERM");
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -79,7 +89,11 @@ fn it_says_why_it_cannot_start() {
     let second = complaint(&daemon(root.path()).output().unwrap());
     assert!(second.contains("in use by another process"), "{second}");
     let elsewhere = root.path().join("state-2");
-    let second = daemon(root.path()).arg("--state").arg(elsewhere).output().unwrap();
+    let second = daemon(root.path())
+        .arg("--state")
+        .arg(elsewhere)
+        .output()
+        .unwrap();
     assert_ne!(second.status.code(), Some(0));
     signal(&first, "TERM");
     first.wait().unwrap();
@@ -89,23 +103,51 @@ fn it_says_why_it_cannot_start() {
         command.arg("--directory").arg(root.path().join("policy"));
         command.arg("--state").arg(root.path().join("state"));
         let listen = format!("unix:{}", root.path().join("controller.sock").display());
-        complaint(&command.args(["--listen", &listen]).args(arguments).output().unwrap())
+        complaint(
+            &command
+                .args(["--listen", &listen])
+                .args(arguments)
+                .output()
+                .unwrap(),
+        )
     };
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let said = with(&["--node-listen", &address]);
-    assert!(said.contains(&address) && said.contains("another process"), "{said}");
+    assert!(
+        said.contains(&address) && said.contains("another process"),
+        "{said}"
+    );
     let said = with(&["--node-listen", "nowhere"]);
-    assert!(said.contains("--node-listen") && said.contains("is no endpoint"), "{said}");
+    assert!(
+        said.contains("--node-listen") && said.contains("is no endpoint"),
+        "{said}"
+    );
     let said = with(&["--tls-ca", "/nonexistent.pem"]);
     assert!(said.contains("the certificate is missing"), "{said}");
-    let said = with(&["--node-listen", "127.0.0.1:0", "--tls-ca", "/a", "--tls-certificate", "/b", "--tls-key", "/c"]);
+    let said = with(&[
+        "--node-listen",
+        "127.0.0.1:0",
+        "--tls-ca",
+        "/a",
+        "--tls-certificate",
+        "/b",
+        "--tls-key",
+        "/c",
+    ]);
     assert!(said.contains("cannot read the certificate /b"), "{said}");
-    std::fs::write(root.path().join("state/controller.redb"), "this is no database").unwrap();
+    std::fs::write(
+        root.path().join("state/controller.redb"),
+        "this is no database",
+    )
+    .unwrap();
     let said = with(&["--node-listen", "127.0.0.1:0"]);
     assert!(said.contains("cannot open the store"), "{said}");
     std::fs::remove_dir_all(root.path().join("policy")).unwrap();
     std::fs::remove_dir_all(root.path().join("state")).unwrap();
     let said = with(&["--node-listen", "127.0.0.1:0"]);
-    assert!(said.contains("policy") && said.contains("does not exist"), "{said}");
+    assert!(
+        said.contains("policy") && said.contains("does not exist"),
+        "{said}"
+    );
 }

@@ -191,6 +191,22 @@ async fn versions_never_go_back() {
 }
 
 #[tokio::test]
+async fn the_first_version_is_above_what_a_node_enforces_already() {
+    let mut site = Site::start().await;
+    site.stop().await;
+    std::fs::remove_dir_all(site.path("state")).unwrap();
+    site.write("workloads.yaml", "broken: [");
+    site.restart().await;
+    let mut node = site.subscribe(hello(7)).await;
+    assert!(node.silent().await, "there is no policy to send");
+    assert_eq!(site.status().await.nodes[0].enforced_version, 7);
+    site.write("workloads.yaml", WORKLOADS);
+    let mut node = site.subscribe(hello(7)).await;
+    node.take().await;
+    assert_eq!(node.snapshot.version, 8);
+}
+
+#[tokio::test]
 async fn identities_keep_their_numbers_over_a_restart() {
     let mut site = Site::start().await;
     let mut node = site.subscribe(hello(0)).await;

@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use weir_api::v1;
 use weir_learn::{Conversation, ConversationKey};
+use weir_policy::spec::Action;
 
 use crate::flows::{Filter, RECENT_MAX, names};
 use crate::policy::Published;
@@ -69,7 +70,7 @@ pub fn flows(
 }
 
 /// The conversations, each with what the policy says of it now.
-pub fn map(state: &State, request: &v1::MapRequest) -> Result<v1::MapReply, Status> {
+pub fn map(state: &State, request: &v1::MapRequest) -> v1::MapReply {
     let policy = state.policy();
     let wanted = |(key, _): &(&ConversationKey, &Conversation)| {
         let workload = &request.workload;
@@ -84,18 +85,13 @@ pub fn map(state: &State, request: &v1::MapRequest) -> Result<v1::MapReply, Stat
         });
     conversations.sort_by(|one, other| one.0.cmp(&other.0));
     let view = |(key, seen)| view(&policy, key, &seen);
-    Ok(v1::MapReply {
+    v1::MapReply {
         conversations: conversations.into_iter().map(view).collect(),
-    })
+    }
 }
 
 fn view(policy: &Published, key: ConversationKey, seen: &Conversation) -> v1::ConversationView {
-    // An end or an application that no longer exists is not allowed anything.
-    let judged = policy.judge(&key);
-    let (allowed, decider) = match judged {
-        Ok(judged) => (judged.rule_action() == v1::Action::Allow, judged.decider),
-        Err(error) => (false, error.to_string()),
-    };
+    let (action, decider) = policy.judge(&key);
     v1::ConversationView {
         client: key.client,
         server: key.server,
@@ -109,7 +105,7 @@ fn view(policy: &Published, key: ConversationKey, seen: &Conversation) -> v1::Co
         days: seen.days.count(),
         denied: seen.denied,
         would_deny: seen.would_deny,
-        allowed,
+        allowed: action == Action::Allow,
         decider,
     }
 }

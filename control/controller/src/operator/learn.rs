@@ -1,11 +1,12 @@
 //! From what was seen to what is allowed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tonic::Status;
 use weir_api::v1;
 use weir_learn::{Conversation, ConversationKey, Proposal, coverage, propose};
+use weir_policy::spec::Action;
 
 use crate::flows::names;
 use crate::policy::{Published, blocking};
@@ -125,12 +126,8 @@ fn weigh(
     accepted: &[ConversationKey],
 ) -> Review {
     let accepted: HashSet<&ConversationKey> = accepted.iter().collect();
-    let covered = |key: &ConversationKey| {
-        policy
-            .judge(key)
-            .is_ok_and(|judged| judged.rule_action() == v1::Action::Allow)
-    };
-    let connections: std::collections::HashMap<&ConversationKey, u64> = conversations
+    let covered = |key: &ConversationKey| policy.judge(key).0 == Action::Allow;
+    let connections: HashMap<&ConversationKey, u64> = conversations
         .iter()
         .map(|(key, seen)| (key, seen.connections))
         .collect();
@@ -171,16 +168,15 @@ fn coverages(
         .collect();
     workloads.sort_unstable();
     workloads.dedup();
+    let mut parts: HashMap<&str, Vec<&Conversation>> = HashMap::new();
+    for (key, seen) in conversations {
+        parts.entry(&key.client).or_default().push(seen);
+        if key.server != key.client {
+            parts.entry(&key.server).or_default().push(seen);
+        }
+    }
     let of = |workload: &str| {
-        let takes_part = |(key, _): &&(ConversationKey, Conversation)| {
-            key.client == workload || key.server == workload
-        };
-        let found = coverage(
-            conversations
-                .iter()
-                .filter(takes_part)
-                .map(|(_, seen)| seen),
-        );
+        let found = coverage(parts.get(workload).into_iter().flatten().copied());
         v1::Coverage {
             workload: workload.to_owned(),
             next_is_new: found.next_is_new,

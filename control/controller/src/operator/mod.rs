@@ -43,7 +43,9 @@ impl v1::operator_server::Operator for Operator {
     }
 
     async fn map(&self, request: Request<v1::MapRequest>) -> Answer<v1::MapReply> {
-        flows::map(&self.state, &request.into_inner()).map(Response::new)
+        let (state, request) = (self.state.clone(), request.into_inner());
+        let reply = crate::policy::blocking(move || flows::map(&state, &request)).await;
+        Ok(Response::new(reply))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::Explanation> {

@@ -19,6 +19,7 @@ use crate::state::State;
 pub fn list(state: &State) -> v1::PolicyListReply {
     let policy = state.policy();
     let refused = !state.own_problems().is_empty();
+    let hits = state.observed.hits();
     let view = |located: &Located<Document>| {
         let metadata = located.value.metadata();
         let (rules, targets) = match &located.value {
@@ -30,8 +31,6 @@ pub fn list(state: &State) -> v1::PolicyListReply {
             Document::Service(service) => (0, service.spec.workload.to_string()),
             Document::Workload(_) | Document::Settings(_) => (0, String::new()),
         };
-        // "allowlist shop/photo-db ingress[0]" begins with its document's title.
-        let title = format!("{} ", located.value.title());
         v1::PolicyView {
             kind: located.value.kind().name().to_owned(),
             namespace: metadata.namespace.clone(),
@@ -40,11 +39,7 @@ pub fn list(state: &State) -> v1::PolicyListReply {
             rules,
             targets,
             state: if refused { "last good" } else { "enforced" }.to_owned(),
-            hits: if rules > 0 {
-                state.observed.hits(&title)
-            } else {
-                0
-            },
+            hits: hits.get(&located.value.title()).copied().unwrap_or(0),
         }
     };
     let mut policies: Vec<v1::PolicyView> = policy.documents.iter().map(view).collect();

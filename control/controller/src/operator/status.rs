@@ -1,5 +1,7 @@
 //! How things stand.
 
+use std::collections::HashMap;
+
 use tonic::Status;
 use weir_api::v1;
 use weir_model::Document;
@@ -56,34 +58,37 @@ pub fn workloads(state: &State, policy: &Published, name: &str) -> Vec<v1::Workl
     let wanted = |identity: &&IdentitySpec| {
         identity.managed && (name.is_empty() || names(name, &identity.name))
     };
-    let mut found: Vec<v1::WorkloadStatus> = Vec::new();
-    for identity in spec.identities.iter().filter(wanted) {
-        let addresses = spec
-            .addresses
-            .iter()
-            .filter(|address| address.identity == identity.id);
-        let addresses = addresses.map(|it| network(it.network, it.prefix_bits));
-        let binds = |end: End, clients: &[u32], servers: &[u32]| match end {
-            End::Client => clients.contains(&identity.id),
-            End::Server => servers.contains(&identity.id),
+    let mut addresses: HashMap<u32, Vec<String>> = HashMap::new();
+    for it in &spec.addresses {
+        let address = network(it.network, it.prefix_bits);
+        addresses.entry(it.identity).or_default().push(address);
+    }
+    let mut rules: HashMap<u32, u32> = HashMap::new();
+    for rule in &spec.rules {
+        let bound = match rule.end {
+            End::Client => &rule.clients,
+            End::Server => &rule.servers,
         };
-        let rules = spec
-            .rules
+        bound
             .iter()
-            .filter(|rule| binds(rule.end, &rule.clients, &rule.servers));
+            .for_each(|&id| *rules.entry(id).or_default() += 1);
+    }
+    let status = |identity: &IdentitySpec| {
         let (denied, would_deny) = state
             .observed
             .with_conversations(|all| all.denials(&identity.name));
-        found.push(v1::WorkloadStatus {
+        v1::WorkloadStatus {
             name: identity.name.clone(),
             mode: weir_api::mode_message(identity.mode).into(),
-            addresses: addresses.collect(),
-            rules: u32::try_from(rules.count()).unwrap_or(u32::MAX),
+            addresses: addresses.remove(&identity.id).unwrap_or_default(),
+            rules: rules.get(&identity.id).copied().unwrap_or(0),
             denied,
             would_deny,
             quarantined: identity.quarantined,
-        });
-    }
+        }
+    };
+    let mut found: Vec<v1::WorkloadStatus> =
+        spec.identities.iter().filter(wanted).map(status).collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found
 }

@@ -144,14 +144,23 @@ impl Site {
     /// Reports these records as one batch and waits until it is acknowledged.
     pub async fn report(&self, sequence: u64, flows: Vec<v1::FlowRecord>) {
         let node = "node-1".into();
-        let batch = v1::ObservationBatch { node, sequence, flows, ..Default::default() };
+        let batch = v1::ObservationBatch {
+            node,
+            sequence,
+            flows,
+            ..Default::default()
+        };
         self.report_batch(batch).await;
     }
 
     pub async fn report_batch(&self, batch: v1::ObservationBatch) {
         let sequence = batch.sequence;
         let mut client = ObservationsClient::new(self.nodes().await);
-        let mut answers = client.report(tokio_stream::iter([batch])).await.unwrap().into_inner();
+        let mut answers = client
+            .report(tokio_stream::iter([batch]))
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(answers.message().await.unwrap().unwrap().sequence, sequence);
     }
 }
