@@ -171,4 +171,6 @@ class Lab:
             raise SystemExit(128 + number)
 
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: it is to go on without its terminal
             self._handlers[number] = signal.signal(number, stop)
