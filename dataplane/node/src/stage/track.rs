@@ -42,13 +42,12 @@ impl<S: FrameSource> Path<S> {
 
     fn key(&mut self, index: usize) {
         let slot = &mut self.slots[index];
-        let (Some(packet), Some(arrived)) = (slot.packet, slot.arrived.take()) else {
+        let (Fate::Continue, Some(packet)) = (slot.fate, slot.packet) else {
             return;
         };
-        if slot.fate != Fate::Continue {
-            slot.arrived = Some(arrived);
+        let Some(arrived) = slot.arrived.take() else {
             return;
-        }
+        };
         if let Some(owner) = self.ownership.other(&arrived, &packet) {
             self.hand_over(index, owner, arrived);
             return;
