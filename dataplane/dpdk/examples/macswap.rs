@@ -6,6 +6,7 @@
 
 use std::env;
 use std::error::Error;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use weir_dpdk::{
@@ -14,6 +15,8 @@ use weir_dpdk::{
 };
 
 const BURST: usize = 32;
+/// The two addresses in a frame's first 16 bytes.
+const ADDRESSES: u128 = (1 << 96) - 1;
 const SLICE: Duration = Duration::from_secs(1);
 const BURSTS_BETWEEN_CLOCK_READS: usize = 4096;
 
@@ -55,19 +58,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     while start.elapsed().as_secs_f64() < seconds {
         rates.push(forward(&mut rx, &mut tx, SLICE));
     }
-    // The median: a slice in which the core was taken away says nothing about the wrapper.
     rates.sort_by(f64::total_cmp);
     let median = rates.get(rates.len() / 2).ok_or("no time to measure")?;
-    let best = rates.last().copied().unwrap_or_default();
-    println!("{median:.3} Mpps (best second {best:.3})");
+    println!("{median:.3} Mpps of processor time");
     Ok(())
+}
+
+/// Time this thread has run: on a busy machine the clock says nothing about the wrapper.
+fn processor_time() -> Duration {
+    let nanoseconds = fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|text| text.split(' ').next()?.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
 }
 
 /// Forwards for some time; millions of frames a second.
 fn forward(rx: &mut RxQueue, tx: &mut TxQueue, time: Duration) -> f64 {
     let mut burst: Vec<Mbuf> = Vec::with_capacity(BURST);
     let mut sent = 0;
-    let start = Instant::now();
+    let (start, start_processor) = (Instant::now(), processor_time());
     while start.elapsed() < time {
         for _ in 0..BURSTS_BETWEEN_CLOCK_READS {
             rx.receive(&mut burst, BURST);
@@ -76,7 +85,7 @@ fn forward(rx: &mut RxQueue, tx: &mut TxQueue, time: Duration) -> f64 {
             free_bulk(&mut burst);
         }
     }
-    sent as f64 / start.elapsed().as_secs_f64() / 1e6
+    sent as f64 / (processor_time() - start_processor).as_secs_f64() / 1e6
 }
 
 fn swap(burst: &mut [Mbuf]) {
@@ -84,9 +93,11 @@ fn swap(burst: &mut [Mbuf]) {
         if let Some(next) = burst.get(at + 4) {
             next.prefetch();
         }
-        if let Some(addresses) = burst[at].bytes_mut().first_chunk_mut::<12>() {
-            let [a, b, c, d, e, f, u, v, w, x, y, z] = *addresses;
-            *addresses = [u, v, w, x, y, z, a, b, c, d, e, f];
+        if let Some(start) = burst[at].bytes_mut().first_chunk_mut::<16>() {
+            let all = u128::from_le_bytes(*start);
+            let both = all & ADDRESSES;
+            let swapped = (both >> 48) | (both << 48) & ADDRESSES;
+            *start = (all & !ADDRESSES | swapped).to_le_bytes();
         }
     }
 }

@@ -119,7 +119,9 @@ impl TxQueue {
             let sent = dpdk_sys::weir_tx_burst(self.device.id, self.queue, start.cast(), count);
             let sent = usize::from(sent);
             let left = from.len() - sent;
-            std::ptr::copy(start.add(sent), start, left);
+            if left > 0 {
+                std::ptr::copy(start.add(sent), start, left);
+            }
             from.set_len(left);
             sent
         }
