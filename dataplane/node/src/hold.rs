@@ -39,7 +39,6 @@ impl<F> Hold<F> {
         self.waiting.len()
     }
 
-
     /// What is known has changed: all that wait may be asked again.
     pub fn retry(&mut self) {
         self.retry = true;

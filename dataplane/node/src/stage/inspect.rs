@@ -6,14 +6,14 @@
 //! have one is judged as speaking an unknown application.
 
 use weir_flow::{FlowId, SegmentOutcome};
-use weir_l7::{AppId, EventKind as MessageKind, Interest, Transport};
-use weir_policy::WireAction;
+use weir_l7::{AppId, EventKind as MessageKind, Interest, SessionId, Transport};
+use weir_policy::{Application, Question, WireAction, spec::Action};
 use weir_sigs::Action as SignatureAction;
 use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
 use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
-use crate::event::{Event, EventKind};
+use crate::event::{Detail, Event, EventKind};
 use crate::inspection::{Findings, Inspection, learned_name};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path};
@@ -146,8 +146,8 @@ impl<S: FrameSource> Path<S> {
             .reassembler
             .jump_gap(&mut cold.streams[direction as usize]);
         if let Some(session) = cold.session {
-            let outcome = self.inspection.l7.gap(session, direction, lost);
-            self.heed(id, direction, outcome.interest);
+            self.inspection.l7.gap(session, direction, lost);
+            self.heed(id, session);
             self.note_identification(id, now_us);
         }
         self.read_buffered(id, direction, now_us);
@@ -187,7 +187,10 @@ impl<S: FrameSource> Path<S> {
             .l7
             .data(session, direction, content, &mut findings);
         self.stages.lap(stage, 1);
-        self.heed(id, direction, outcome.interest);
+        self.heed(id, session);
+        if outcome.violation.is_some() && transport != Transport::Tcp {
+            return self.judge_strange_datagram(id, now_us);
+        }
         if outcome.violation.is_some() {
             self.flows.table.cold_mut(id).contradicted = true;
             self.name_application(id, AppId::UNKNOWN, now_us);
@@ -202,14 +205,39 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// What the parser is still interested in decides what must be kept and when the flow settles.
-    fn heed(&mut self, id: FlowId, direction: Direction, interest: Interest) {
+    fn heed(&mut self, id: FlowId, session: SessionId) {
         let cold = self.flows.table.cold_mut(id);
-        match interest {
-            Interest::Feed => {}
-            Interest::Skip(length) => self
-                .reassembler
-                .skip_kept(&mut cold.streams[direction as usize], length),
-            Interest::Done => cold.done[direction as usize] = true,
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            match self.inspection.l7.interest(session, direction) {
+                Interest::Feed => {}
+                Interest::Skip(length) => self
+                    .reassembler
+                    .skip_kept(&mut cold.streams[direction as usize], length),
+                Interest::Done => cold.done[direction as usize] = true,
+            }
+        }
+    }
+
+    /// A datagram that contradicts its flow's application is judged alone, as speaking none that is
+    /// known; the flow stays what it is.
+    fn judge_strange_datagram(&mut self, id: FlowId, now_us: u64) -> Fate {
+        let Some(snapshot) = self.policy.snapshot_shared() else {
+            return Fate::Drop(Reason::NoPolicy);
+        };
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let question = Question {
+            application: Application::Known(AppId::UNKNOWN),
+            ..cold.question(&hot.key, hot, weir_l7::AppSet::EMPTY)
+        };
+        let decision = snapshot.decide(&question);
+        let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
+        if decision.rule_action == Action::Deny {
+            self.tell_verdict(id, decision, Detail::default(), now_us);
+        }
+        if stops {
+            Fate::Drop(Reason::ApplicationChanged)
+        } else {
+            Fate::Forward
         }
     }
 
