@@ -253,7 +253,7 @@ impl End {
         self.quiet += 1;
         let length = if self.unacknowledged == 0 {
             // SYN, again and again.
-            if self.sent > 0 && self.quiet < 30 {
+            if self.sent > 0 && self.quiet < 30 && !self.answer {
                 0
             } else {
                 1
@@ -274,8 +274,8 @@ impl End {
             if self.unacknowledged > 0 {
                 self.next += length;
             }
-        } else if self.peer_first.is_some() && (self.answer || random.chance(2)) {
-            out.push(self.make(self.next.max(u64::from(self.sent > 0)), 0));
+        } else if self.unacknowledged > 0 && (self.answer || random.chance(2)) {
+            out.push(self.make(self.next, 0));
         }
         self.answer = false;
     }
@@ -354,6 +354,10 @@ impl Middle {
                 self.streams
                     .iter_mut()
                     .for_each(|stream| self.pool.close(stream));
+                self.inspected = [0; 2];
+                self.lost = [0; 2];
+                self.began = [None; 2];
+                self.shown.iter_mut().for_each(|shown| shown.fill(false));
             }
             TcpVerdict::Accept | TcpVerdict::AcceptLife(_) => {}
         }

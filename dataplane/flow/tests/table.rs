@@ -158,7 +158,8 @@ fn closed_goes_before_opening_before_the_longest_idle() {
         Life::Closed,
     ];
     for n in 0..20u32 {
-        let id = table.insert(number(n), HASH, true, u64::from(n), |_, _| ());
+        let seen_us = u64::from(n * 7 % 20);
+        let id = table.insert(number(n), HASH, true, seen_us, |_, _| ());
         table.hot_mut(id).life = lives[n as usize % 4];
     }
     let mut order = Vec::new();

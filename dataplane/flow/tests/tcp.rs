@@ -194,6 +194,7 @@ fn windows_bind_both_ends() {
         story.tells(ToServer, FIN | ACK, 2_001, 5_000, 0),
         TcpVerdict::AcceptLife(Life::Closing)
     );
+    assert_eq!(story.tells(ToServer, ACK, 2_002, 5_000, 0), ACCEPT, "and what acknowledges from behind it");
 }
 
 #[test]
@@ -267,18 +268,22 @@ fn a_handshake_goes_step_by_step() {
     );
     assert_eq!(open().tells(ToClient, SYN | ACK, 4_999, 999, 0), WINDOW);
     assert_eq!(
-        open().tells(ToServer, ACK, 1_000, 5_000, 10),
+        open().tells(ToServer, ACK, 999, 5_000, 10),
         STATE,
-        "no SYN+ACK yet"
+        "not from this SYN"
     );
-    assert_eq!(open().tells(ToClient, ACK, 5_000, 1_000, 10), STATE);
     assert_eq!(
-        open().tells(ToClient, ACK, 7_777, 8_888, 0),
+        open().tells(ToClient, ACK, 5_000, 999, 10),
+        STATE,
+        "answers another SYN"
+    );
+    assert_eq!(
+        open().tells(ToClient, ACK, 7_777, 8_888_888, 0),
         ACCEPT,
         "a challenge ACK"
     );
     assert_eq!(
-        open().tells(ToServer, RST, 8_888, 0, 0),
+        open().tells(ToServer, RST, 8_888_888, 0, 0),
         ACCEPT,
         "the answer to it"
     );
@@ -294,6 +299,28 @@ fn a_handshake_goes_step_by_step() {
         TcpVerdict::Reopen,
         "a new attempt"
     );
+}
+
+#[test]
+fn a_syn_that_came_late_is_followed_by_what_goes_on_from_it() {
+    for (direction, sequence, acknowledgement) in [(ToServer, 1_300, 5_700), (ToClient, 5_700, 1_300)] {
+        let mut story = Story(TcpConnection::open(&fields(SYN, 999, 0, 1_000), 0));
+        assert_eq!(story.tells(direction, ACK, sequence, acknowledgement, 10), ACCEPT);
+        assert!(story.0.picked_up());
+        let answer = TcpVerdict::AcceptLife(Life::Established);
+        assert_eq!(story.tells(direction.reverse(), ACK, acknowledgement, sequence + 10, 10), answer);
+    }
+}
+
+#[test]
+fn a_late_syn_of_its_own_does_not_open_a_closed_connection() {
+    let mut story = Story::established(1_000, 1_000);
+    story.tells(ToServer, FIN | ACK, 1_000, 5_000, 0);
+    story.tells(ToClient, FIN | ACK, 5_000, 1_001, 0);
+    assert_eq!(story.tells(ToServer, ACK, 1_001, 5_001, 0), TcpVerdict::AcceptLife(Life::Closed));
+    assert_eq!(story.tells(ToServer, SYN, 999, 0, 0), ACCEPT);
+    assert_eq!(story.tells(ToServer, SYN, 999, 0, 9), STATE);
+    assert_eq!(story.tells(ToServer, SYN, 998, 0, 0), TcpVerdict::Reopen, "any other does");
 }
 
 #[test]

@@ -19,9 +19,10 @@
 //! first segment on. Until both ends were heard nothing is refused for its numbers. Then the four
 //! rules hold, with two allowances that stay: the window scale is taken to be the largest there is,
 //! since its option went by unseen, and bytes that were under way before the pick-up become known by
-//! their acknowledgement. [`sender_is_client`] says which end is taken for the client.
+//! their acknowledgement. A SYN that was seen while its answer was not (the SYN came late, the
+//! handshake was over) is followed in the same way by the segments that go on from it. [`sender_is_client`] says which end is taken for the client.
 //!
-//! **SYN.** On a closed connection, on one whose handshake was never answered or on a picked-up one of which one
+//! **SYN.** On a closed connection (unless it is its own SYN, come late), on one whose handshake was never answered or on a picked-up one of which one
 //! end is unheard, it begins a new connection: [`TcpVerdict::Reopen`]. On a living one it passes
 //! without a payload and changes nothing: the receiver answers with a challenge ACK (RFC 5961, 4). Should
 //! the receiver have lost the connection and answer with SYN+ACK, that answer is dropped and
@@ -241,13 +242,15 @@ impl TcpConnection {
     }
 
     fn on_syn(&mut self, direction: Direction, tcp: &TcpFields, payload_len: u32) -> TcpVerdict {
-        if self.life() == Life::Closed {
-            return TcpVerdict::Reopen;
-        }
+        let (closed, reset) = (self.life() == Life::Closed, self.reset);
         let half_heard = !self.both_seen();
         let picked_up = self.picked_up;
         let [sender, receiver] = self.sides_mut(direction);
-        if sender.syn && tcp.sequence.wrapping_add(1) == sender.first {
+        let repeated = sender.syn && tcp.sequence.wrapping_add(1) == sender.first;
+        if closed && (reset || !repeated) {
+            return TcpVerdict::Reopen;
+        }
+        if repeated && !closed {
             sender.repeat_syn(tcp, payload_len);
             return TcpVerdict::Accept;
         }
@@ -332,7 +335,7 @@ impl TcpConnection {
         }
     }
 
-    /// Every segment with ACK and without RST whose sender is not new.
+    /// Every segment with ACK and without RST, but for a SYN+ACK that is new.
     fn on_other(
         &mut self,
         direction: Direction,
@@ -342,20 +345,19 @@ impl TcpConnection {
     ) -> Result<(), Reason> {
         let (picked_up, reset) = (self.picked_up, self.reset);
         let [sender, receiver] = self.sides_mut(direction);
-        let bare = payload_len == 0 && tcp.flags & (FIN | SYN) == 0;
         let new = !sender.seen;
+        // Only one end was heard, by its SYN, and now someone speaks as if it had been answered.
+        let unanswered = !picked_up && (new && receiver.syn || !receiver.seen && sender.syn);
+        if unanswered && limits.strict && !sender.goes_on_from_syn(receiver, tcp) {
+            // The challenge ACK of an end that thinks an older connection is still there.
+            let bare = payload_len == 0 && tcp.flags & (FIN | SYN) == 0;
+            return if new && bare { Ok(()) } else { Err(Reason::TcpState) };
+        }
         if new {
-            if receiver.syn && !picked_up && limits.strict {
-                // The challenge ACK of an end that thinks the connection is still there.
-                return if bare { Ok(()) } else { Err(Reason::TcpState) };
-            }
             sender.pick_up(tcp, payload_len);
         }
         if limits.strict {
             if reset && payload_len > 0 {
-                return Err(Reason::TcpState);
-            }
-            if !receiver.seen && sender.syn && !picked_up {
                 return Err(Reason::TcpState);
             }
             if receiver.seen && !new {
@@ -363,7 +365,8 @@ impl TcpConnection {
             }
         }
         sender.follow(tcp, payload_len);
-        receiver.follow_acknowledgement(tcp, sender.window_of(tcp), picked_up || !limits.strict);
+        receiver.follow_acknowledgement(tcp, sender.window_of(tcp));
+        self.picked_up |= unanswered;
         Ok(())
     }
 }

@@ -110,12 +110,18 @@ impl Side {
 
     /// Not heard yet, but the other end has acknowledged what it sent.
     pub fn known_by_acknowledgement(&mut self, tcp: &TcpFields, window: u32) {
-        if !self.is_known() {
+        let edge = tcp.acknowledgement.wrapping_add(window.max(1));
+        let known = self.is_known();
+        if !known {
             self.scale = SCALE_MAX;
         }
-        self.end = tcp.acknowledgement;
-        self.max_end = tcp.acknowledgement.wrapping_add(window.max(1));
-        // Marks the two above as known; replaced as soon as it is heard.
+        if !known || after(tcp.acknowledgement, self.end) {
+            self.end = tcp.acknowledgement;
+        }
+        if !known || after(edge, self.max_end) {
+            self.max_end = edge;
+        }
+        // Marks the others as known; replaced as soon as it is heard.
         self.max_window = 1;
     }
 
@@ -130,11 +136,24 @@ impl Side {
         !after(self.first, acknowledgement) && !after(acknowledgement, self.end)
     }
 
-    /// Rules 1 and 2. A FIN may stand behind the window's edge: it takes no room.
+    /// One of the two was heard, by its SYN alone. True when this segment belongs to the connection
+    /// that the SYN began: it goes on from the SYN's number, or acknowledges it.
+    pub fn goes_on_from_syn(&self, receiver: &Side, tcp: &TcpFields) -> bool {
+        // A repeated SYN is late by a round trip, not by a long transfer.
+        const NEAR: u32 = 1 << 20;
+        if self.syn {
+            tcp.sequence.wrapping_sub(self.first) < NEAR
+        } else {
+            tcp.acknowledgement.wrapping_sub(receiver.first) < NEAR
+        }
+    }
+
+    /// Rules 1 and 2. A FIN takes no room in the window and may stand behind its edge; what
+    /// follows from there is no further beyond.
     pub fn may_send(&self, sequence: u32, payload_len: u32, end: u32, receiver: &Side) -> bool {
         let oldest = self.end.wrapping_sub(receiver.max_window);
-        !after(sequence.wrapping_add(payload_len), self.max_end)
-            && !after(oldest, end.wrapping_add(1))
+        let edge = if after(self.end, self.max_end) { self.end } else { self.max_end };
+        !after(sequence.wrapping_add(payload_len), edge) && !after(oldest, end.wrapping_add(1))
     }
 
     /// Rules 3 and 4, for what `by` acknowledges of this side.
@@ -180,14 +199,11 @@ impl Side {
     }
 
     /// The receiver's part: what the other end has acknowledged and offers.
-    pub fn follow_acknowledgement(&mut self, tcp: &TcpFields, window: u32, learn: bool) {
+    pub fn follow_acknowledgement(&mut self, tcp: &TcpFields, window: u32) {
         let acknowledgement = tcp.acknowledgement;
         if !self.seen {
             self.known_by_acknowledgement(tcp, window);
             return;
-        }
-        if learn && after(acknowledgement, self.end) {
-            self.end = acknowledgement;
         }
         let edge = acknowledgement.wrapping_add(window.max(1));
         if after(edge, self.max_end) {
