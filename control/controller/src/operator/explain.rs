@@ -5,6 +5,7 @@ use weir_api::v1;
 use weir_policy::spec::UNKNOWN_IDENTITY;
 
 use crate::flows::{FlowName, ip_address};
+use crate::observe::server_port;
 use crate::policy::Published;
 use crate::state::State;
 
@@ -38,7 +39,7 @@ pub fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1::Explan
         client: end(record.client_identity, &view.client, &record.client_address),
         server: end(record.server_identity, &view.server, &record.server_address),
         application: record.application.clone(),
-        port: record.server_port,
+        port: server_port(record).into(),
         protocol: record.protocol,
         fields: fields
             .map(|(name, value)| (name.clone(), value.clone()))
