@@ -10,11 +10,11 @@ use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use weir_api::{Endpoint, TlsFiles};
-use weir_dpdk::{Eal, EalOptions};
-use weir_policy::{Snapshot, spec::SnapshotSpec};
+use weir_dpdk::{Eal, EalOptions, Pool};
+use weir_sigs::RuleSet;
 
 use crate::agent::{Agent, ControllerAddress, LastGood, last_good_path};
-use crate::config::{Config, FailMode, HugePages};
+use crate::config::{Config, HugePages};
 use crate::eve::EveFile;
 use crate::event::EventRing;
 use crate::handover::Ownership;
@@ -30,25 +30,14 @@ use crate::worker::{Shared, SharedQueues, Worker};
 /// Runs a node until it is told to stop. `reread` gives the configuration again, for SIGHUP.
 pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     config.check()?;
-    let last_good = LastGood::at(last_good_path(&config.node.state_directory));
     let eve = open_events(config)?;
     let ruleset = signatures::load(&config.inspection.signatures)?;
     let controller = controller_address(config)?;
     let eal = start_eal(config)?;
-    let ports = ports::start(config, &eal)?;
+    let started = ports::start(config, &eal)?;
+    tell_dpdk_log();
     let workers = config.workers.cores.len();
     let shared = Shared::new(workers);
-    let roles = ports::roles(config);
-    if config
-        .pair
-        .iter()
-        .any(|pair| pair.fail_mode == FailMode::Open)
-    {
-        warn!(
-            "at least one pair fails open: until a policy is received its traffic passes and is only learned from"
-        );
-        shared.put_in_force(Arc::new(Snapshot::build(SnapshotSpec::default())?));
-    }
     let rings: Vec<_> = (0..workers)
         .map(|_| EventRing::new(config.limits.events))
         .collect();
@@ -56,70 +45,31 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         node: config.node.name.clone(),
         shared: Arc::clone(&shared),
         rings: rings.clone(),
-        last_good,
+        last_good: LastGood::at(last_good_path(&config.node.state_directory)),
         status: Arc::new(Ports {
             config: config.clone(),
-            ports: ports.ports,
+            ports: started.ports,
             shared: Arc::clone(&shared),
         }),
         eve,
         controller,
     };
     match agent.start_with_last_good() {
-        Ok(0) => info!("no policy kept from earlier"),
+        Ok(0) => info!(
+            "no policy kept from earlier: until one is received, pairs that fail closed drop everything and the others only learn"
+        ),
         Ok(version) => info!(version, "the last good policy is in force"),
         Err(why) => error!(%why, "starting without the last good policy"),
     }
-    let mut queues: Vec<Vec<DpdkQueue>> = (0..workers).map(|_| Vec::new()).collect();
-    for ends in ports.ends {
-        queues
-            .iter_mut()
-            .zip(ends)
-            .for_each(|(queues, end)| queues.push(end));
-    }
-    let queues: Vec<SharedQueues<DpdkQueue>> = queues
-        .into_iter()
-        .map(|queues| Arc::new(Mutex::new(Some(queues))))
-        .collect();
-    let ownerships = Ownership::shared(&shared.alive, &ports.spread);
-    let mut threads = Vec::new();
-    for ((index, ownership), ring) in ownerships.into_iter().enumerate().zip(rings) {
-        let inspection = Inspection::new(config.limits.sessions, ruleset.clone())?;
-        let path = Path::new(
-            &limits(config),
-            rules(config),
-            roles.clone(),
-            PoolFrames(ports.pool.clone()),
-            ownership,
-            inspection,
-            Box::new(ring),
-        );
-        let worker = Worker::new(
-            index,
-            path,
-            Arc::clone(&queues[index]),
-            Arc::clone(&shared),
-            config.workers.idle,
-        );
-        threads.push(start_worker(
-            worker,
-            index,
-            config.workers.cores[index],
-            Arc::clone(&shared),
-        )?);
-    }
-    let stuck_after = Duration::from_millis(config.node.stuck_after_ms);
-    let watchdog = Watchdog::new(Arc::clone(&shared), queues, roles, stuck_after);
-    threads.push(
-        std::thread::Builder::new()
-            .name("watchdog".into())
-            .spawn(move || {
-                if let Err(why) = weir_dpdk::register_thread() {
-                    error!(%why, "the watchdog cannot use ports");
-                }
-                watchdog.run();
-            })?,
-    );
+    let crew = Crew {
+        config,
+        shared: &shared,
+        rings,
+        ruleset,
+        pool: started.pool,
+        spread: started.spread,
+    };
+    let threads = crew.start(by_worker(started.ends, workers))?;
     info!(node = config.node.name, workers, "weir-node is ready");
     let outcome = serve(agent, &shared, config, reread);
     shared.stop.store(true, Ordering::Relaxed);
@@ -128,6 +78,75 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     }
     report_totals(&shared);
     outcome
+}
+
+/// The ends of all ports, by worker.
+fn by_worker(ends: Vec<Vec<DpdkQueue>>, workers: usize) -> Vec<SharedQueues<DpdkQueue>> {
+    let mut queues: Vec<Vec<DpdkQueue>> = (0..workers).map(|_| Vec::new()).collect();
+    for ends in ends {
+        for (queues, end) in queues.iter_mut().zip(ends) {
+            queues.push(end);
+        }
+    }
+    queues
+        .into_iter()
+        .map(|queues| Arc::new(Mutex::new(Some(queues))))
+        .collect()
+}
+
+/// What the workers and their watchdog are made of.
+struct Crew<'a> {
+    config: &'a Config,
+    shared: &'a Arc<Shared>,
+    rings: Vec<EventRing>,
+    ruleset: Option<Arc<RuleSet>>,
+    pool: Pool,
+    spread: Vec<bool>,
+}
+
+impl Crew<'_> {
+    /// Starts a worker on each core, and the watchdog.
+    fn start(self, queues: Vec<SharedQueues<DpdkQueue>>) -> Result<Vec<JoinHandle<()>>> {
+        let roles = ports::roles(self.config);
+        let ownerships = Ownership::shared(&self.shared.alive, &self.spread);
+        let mut threads = Vec::new();
+        for (index, (ownership, ring)) in ownerships.into_iter().zip(self.rings).enumerate() {
+            let path = Path::new(
+                &limits(self.config),
+                rules(self.config),
+                roles.clone(),
+                PoolFrames(self.pool.clone()),
+                ownership,
+                Inspection::new(self.config.limits.sessions, self.ruleset.clone())?,
+                Box::new(ring),
+            );
+            let worker = Worker::new(
+                index,
+                path,
+                Arc::clone(&queues[index]),
+                Arc::clone(self.shared),
+                self.config.workers.idle,
+            );
+            let core = self.config.workers.cores[index];
+            threads.push(start_worker(worker, index, core, Arc::clone(self.shared))?);
+        }
+        let stuck_after = Duration::from_millis(self.config.node.stuck_after_ms);
+        let watchdog = Watchdog::new(Arc::clone(self.shared), queues, roles, stuck_after);
+        threads.push(start_watchdog(watchdog)?);
+        Ok(threads)
+    }
+}
+
+fn start_watchdog(watchdog: Watchdog<DpdkQueue>) -> Result<JoinHandle<()>> {
+    let watch = move || {
+        if let Err(why) = weir_dpdk::register_thread() {
+            error!(%why, "the watchdog cannot use ports");
+        }
+        watchdog.run();
+    };
+    Ok(std::thread::Builder::new()
+        .name("watchdog".into())
+        .spawn(watch)?)
 }
 
 /// Runs the agent and waits for signals.
@@ -198,6 +217,7 @@ fn start_eal(config: &Config) -> Result<Eal> {
         main_core: None,
     };
     let eal = Eal::start(&options)?;
+    tell_dpdk_log();
     if eal.huge_pages_used() {
         info!("DPDK memory: hugepages");
     } else {
@@ -206,6 +226,17 @@ fn start_eal(config: &Config) -> Result<Eal> {
         );
     }
     Ok(eal)
+}
+
+/// Passes on what DPDK has logged since the last call.
+fn tell_dpdk_log() {
+    let log = weir_dpdk::take_log_lines();
+    for line in &log.lines {
+        info!("dpdk: {line}");
+    }
+    if log.lost > 0 {
+        warn!(lines = log.lost, "dpdk logged more than could be kept");
+    }
 }
 
 fn start_worker<Q, S>(

@@ -11,17 +11,19 @@ use crate::event::LearnedName;
 pub struct Policy {
     /// The outer count belongs to this worker alone, so that taking it writes no line that
     /// another worker reads.
-    snapshot: Option<Arc<Arc<Snapshot>>>,
+    snapshot: Arc<Arc<Snapshot>>,
+    received: bool,
     epoch: u32,
     learned: HashMap<u128, LearnedName>,
     learned_max: usize,
 }
 
 impl Policy {
-    /// No policy yet; room for so many learned addresses.
+    /// No policy yet: nobody is known. Room for so many learned addresses.
     pub fn new(learned_max: usize) -> Self {
         Self {
-            snapshot: None,
+            snapshot: Arc::new(Arc::new(Snapshot::empty())),
+            received: false,
             epoch: 0,
             learned: HashMap::with_capacity(learned_max),
             learned_max,
@@ -32,18 +34,24 @@ impl Policy {
     pub fn install(&mut self, snapshot: Arc<Snapshot>) {
         let known = |name: &LearnedName| snapshot.identity(name.identity).is_some();
         self.learned.retain(|_, name| known(name));
-        self.snapshot = Some(Arc::new(snapshot));
+        self.snapshot = Arc::new(snapshot);
+        self.received = true;
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    /// The snapshot; None before the first.
-    pub fn snapshot(&self) -> Option<&Snapshot> {
-        self.snapshot.as_deref().map(Arc::as_ref)
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
-    /// The snapshot, to be used while the rest of the worker changes.
-    pub fn snapshot_shared(&self) -> Option<Arc<Arc<Snapshot>>> {
-        self.snapshot.clone()
+    /// The snapshot in force, to be used while the rest of the worker changes.
+    pub fn snapshot_shared(&self) -> Arc<Arc<Snapshot>> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// Whether a policy was ever received. Until then only what fails open passes.
+    pub fn is_received(&self) -> bool {
+        self.received
     }
 
     /// Changes with every snapshot.
@@ -53,10 +61,7 @@ impl Policy {
 
     /// Whose address it is: by the snapshot, else by a DNS answer that has not expired.
     pub fn identity_of(&self, zone: u32, address: u128, now_us: u64) -> u32 {
-        let Some(snapshot) = self.snapshot() else {
-            return UNKNOWN_IDENTITY;
-        };
-        match snapshot.identity_of(zone, address) {
+        match self.snapshot.identity_of(zone, address) {
             UNKNOWN_IDENTITY if !self.learned.is_empty() => self
                 .learned
                 .get(&address)

@@ -56,6 +56,8 @@ pub struct Page {
     pub residence_ns: [u64; 4],
     /// Frames that a full transmit queue refused.
     pub transmit_full: u64,
+    /// Frames that a device gave in a form that cannot be taken ([`Queue::refused`]).
+    pub refused: u64,
 }
 
 /// What a worker shares with the rest of the process.
@@ -308,6 +310,9 @@ where
 
     /// Copies the counters where others can read them; a reader that is there now is not waited for.
     fn write_page(&mut self) {
+        let refused = with_queues(&self.queues, |queues| {
+            queues.iter().map(Queue::refused).sum()
+        });
         let Ok(mut page) = self.shared.pages[self.index].try_lock() else {
             return;
         };
@@ -319,6 +324,7 @@ where
         page.residence_ns =
             [0.5, 0.99, 0.999, 1.0].map(|quantile| self.residence.value_at_quantile(quantile));
         page.transmit_full = self.transmit_full;
+        page.refused = refused.unwrap_or(page.refused);
     }
 
     /// Drains what came already, gives up what waits, ends the flows.

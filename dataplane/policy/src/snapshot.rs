@@ -33,7 +33,16 @@ impl Snapshot {
     /// fields are resolved through [`weir_l7::registry`].
     pub fn build(spec: SnapshotSpec) -> Result<Self, BuildError> {
         validate(&spec)?;
-        Ok(Self {
+        Ok(Self::of_valid(spec))
+    }
+
+    /// The policy of a node that has none yet: nobody is known, nobody is managed.
+    pub fn empty() -> Self {
+        Self::of_valid(SnapshotSpec::default())
+    }
+
+    fn of_valid(spec: SnapshotSpec) -> Self {
+        Self {
             identities: (0..)
                 .zip(&spec.identities)
                 .map(|(place, identity)| (identity.id, place))
@@ -43,7 +52,7 @@ impl Snapshot {
             rules: spec.rules.iter().map(Rule::new).collect(),
             index: RuleIndex::new(&spec.rules),
             spec,
-        })
+        }
     }
 
     /// The data it was built from.

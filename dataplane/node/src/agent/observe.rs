@@ -14,7 +14,7 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tracing::warn;
 use weir_api::v1::observations_client::ObservationsClient;
 use weir_api::v1::{NodeCounters, ObservationBatch, StageCounters};
-use weir_policy::{Snapshot, spec::SnapshotSpec};
+use weir_policy::Snapshot;
 use weir_wire::Reason;
 
 use super::policy::stopped;
@@ -102,8 +102,6 @@ impl Observer {
     /// The observer of an agent, and the batches that it fills.
     pub fn new(agent: &Agent) -> (Self, Batches) {
         let batches = Batches::new();
-        let no_policy = Snapshot::build(SnapshotSpec::default())
-            .unwrap_or_else(|error| unreachable!("an empty policy: {error}"));
         let observer = Self {
             node: agent.node.clone(),
             shared: Arc::clone(&agent.shared),
@@ -113,7 +111,7 @@ impl Observer {
             batches: batches.clone(),
             to_controller: agent.controller.is_some(),
             clock: Clock::started_at(agent.shared.started),
-            no_policy: Arc::new(no_policy),
+            no_policy: Arc::new(Snapshot::empty()),
             sequence: 0,
         };
         (observer, batches)
@@ -210,6 +208,7 @@ fn node_counters(shared: &Shared, status: &dyn Status) -> NodeCounters {
         *gauges.entry("received".to_owned()).or_default() += page.counts.received;
         *gauges.entry("transmitted".to_owned()).or_default() += page.counts.transmitted;
         *gauges.entry("transmit_full".to_owned()).or_default() += page.transmit_full;
+        *gauges.entry("refused".to_owned()).or_default() += page.refused;
     }
     let residence = |index: usize| {
         pages

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 pub use capture::{CaptureReport, FlowReport, Inspector};
 pub use render::Format;
-use weir_policy::{Snapshot, spec::SnapshotSpec};
+use weir_policy::Snapshot;
 
 use crate::signatures;
 
@@ -101,7 +101,7 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 /// The policy in a directory, compiled; an empty one without a directory.
 fn load_policy(directory: Option<&Path>) -> Result<Snapshot> {
     let Some(directory) = directory else {
-        return Ok(Snapshot::build(SnapshotSpec::default())?);
+        return Ok(Snapshot::empty());
     };
     let (documents, problems) = weir_sources::load(directory)?;
     let compiled = weir_compile::compile(&documents, None);

@@ -66,4 +66,10 @@ impl Queue for DpdkQueue {
             .unwrap_or_else(PoisonError::into_inner)
             .transmit(from);
     }
+
+    fn refused(&self) -> u64 {
+        self.receive
+            .as_ref()
+            .map_or(0, |queue| queue.counters().refused())
+    }
 }

@@ -34,6 +34,12 @@ pub trait Queue: Send {
 
     /// Sends from the front; what could not be sent stays in `from`.
     fn transmit(&mut self, from: &mut Vec<Self::Frame>);
+
+    /// Frames that came in but could not be given as one whole buffer, since the start. They are
+    /// lost before the path and counted with the port's drops.
+    fn refused(&self) -> u64 {
+        0
+    }
 }
 
 /// Index of a port in the order of the configuration.

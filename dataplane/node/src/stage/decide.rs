@@ -23,9 +23,7 @@ const RESET_BYTES: usize = 512;
 impl<S: FrameSource> Path<S> {
     /// Asks policy about a flow as far as it is known, and lets the answer stand.
     pub(crate) fn ask(&mut self, id: FlowId, now_us: u64) {
-        let Some(snapshot) = self.policy.snapshot_shared() else {
-            return;
-        };
+        let snapshot = self.policy.snapshot_shared();
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let question = cold.question(
             &hot.key,
@@ -124,13 +122,9 @@ impl<S: FrameSource> Path<S> {
             application: Application::Candidates(weir_l7::AppSet::ALL),
             request: None,
         };
-        match self
-            .policy
-            .snapshot()
-            .map(|snapshot| snapshot.decide(&question).mode)
-        {
-            Some(Mode::Protect) => Fate::Drop(reason),
-            _ => self.spare(reason),
+        match self.policy.snapshot().decide(&question).mode {
+            Mode::Protect => Fate::Drop(reason),
+            Mode::Discover | Mode::Monitor => self.spare(reason),
         }
     }
 

@@ -6,7 +6,7 @@
 use weir_policy::{WireAction, spec::Mode};
 use weir_wire::{DecodeOptions, Kind, Reason};
 
-use crate::io::FrameSource;
+use crate::io::{FrameSource, Role};
 use crate::path::{Fate, Path};
 
 impl<S: FrameSource> Path<S> {
@@ -18,6 +18,10 @@ impl<S: FrameSource> Path<S> {
             ..DecodeOptions::default()
         };
         for index in 0..self.slots.len() {
+            if !self.may_pass_without_policy(index) {
+                self.slots[index].fate = Fate::Drop(Reason::NoPolicy);
+                continue;
+            }
             let decoded = weir_wire::decode(Self::bytes_of(&self.slots[index]), &options);
             let fate = match &decoded {
                 Ok(packet) => match packet.kind {
@@ -29,23 +33,27 @@ impl<S: FrameSource> Path<S> {
                 Err(reason) => self.refuse_malformed(*reason),
             };
             self.slots[index].packet = decoded.ok();
-            self.slots[index].fate = if self.policy.snapshot().is_none() {
-                Fate::Drop(Reason::NoPolicy)
-            } else {
-                fate
-            };
+            self.slots[index].fate = fate;
         }
+    }
+
+    /// Before the first policy only pairs that fail open let anything pass, and only learn from it.
+    fn may_pass_without_policy(&self, index: usize) -> bool {
+        self.policy.is_received()
+            || self.slots[index].arrived.as_ref().is_some_and(|arrived| {
+                !matches!(
+                    self.roles[usize::from(arrived.port)],
+                    Role::Inline {
+                        fail_open: false,
+                        ..
+                    }
+                )
+            })
     }
 
     /// A frame that is not IP has no identities: the link policy judges it by its EtherType.
     fn judge_link(&mut self, ether_type: u16) -> Fate {
-        let Some(decision) = self
-            .policy
-            .snapshot()
-            .map(|snapshot| snapshot.link_decision(ether_type))
-        else {
-            return Fate::Drop(Reason::NoPolicy);
-        };
+        let decision = self.policy.snapshot().link_decision(ether_type);
         match decision.reason {
             Some(reason) if decision.wire_action != WireAction::Forward => Fate::Drop(reason),
             Some(reason) => self.spare(reason),
@@ -56,13 +64,9 @@ impl<S: FrameSource> Path<S> {
     /// A malformed frame cannot be tied to a workload: the strictest mode on the node, which is the
     /// link policy's, says whether it is dropped.
     pub(crate) fn refuse_malformed(&mut self, reason: Reason) -> Fate {
-        match self
-            .policy
-            .snapshot()
-            .map(|snapshot| snapshot.spec().link.mode)
-        {
-            Some(Mode::Protect) => Fate::Drop(reason),
-            _ => self.spare(reason),
+        match self.policy.snapshot().spec().link.mode {
+            Mode::Protect => Fate::Drop(reason),
+            Mode::Discover | Mode::Monitor => self.spare(reason),
         }
     }
 

@@ -6,9 +6,7 @@ use crate::path::{Arrived, Fate, Path, Slot};
 impl<S: FrameSource> Path<S> {
     /// How long a packet of an unknown address may wait, microseconds.
     fn hold_us(&self) -> u64 {
-        self.policy.snapshot().map_or(0, |snapshot| {
-            u64::from(snapshot.spec().unknown.hold_ms) * 1000
-        })
+        u64::from(self.policy.snapshot().spec().unknown.hold_ms) * 1000
     }
 
     /// Whether a packet of an unknown address still has time to wait, and there is room.

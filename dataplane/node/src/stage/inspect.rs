@@ -162,9 +162,7 @@ impl<S: FrameSource> Path<S> {
         content: &[u8],
         now_us: u64,
     ) -> Fate {
-        let Some(snapshot) = self.policy.snapshot_shared() else {
-            return Fate::Drop(Reason::NoPolicy);
-        };
+        let snapshot = self.policy.snapshot_shared();
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let question = cold.question(
             &hot.key,
@@ -221,9 +219,7 @@ impl<S: FrameSource> Path<S> {
     /// A datagram that contradicts its flow's application is judged alone, as speaking none that is
     /// known; the flow stays what it is.
     fn judge_strange_datagram(&mut self, id: FlowId, now_us: u64) -> Fate {
-        let Some(snapshot) = self.policy.snapshot_shared() else {
-            return Fate::Drop(Reason::NoPolicy);
-        };
+        let snapshot = self.policy.snapshot_shared();
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let question = Question {
             application: Application::Known(AppId::UNKNOWN),

@@ -188,9 +188,7 @@ impl<S: FrameSource> Path<S> {
     /// Whether one of the packet's addresses is nobody's.
     fn must_wait(&self, packet: &Packet, zone: u32, now_us: u64) -> bool {
         let unknown = |address| self.policy.identity_of(zone, address, now_us) == UNKNOWN_IDENTITY;
-        self.policy
-            .snapshot()
-            .is_some_and(|snapshot| snapshot.spec().unknown.hold_ms > 0)
+        self.policy.snapshot().spec().unknown.hold_ms > 0
             && (unknown(packet.source) || unknown(packet.destination))
     }
 
