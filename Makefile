@@ -1,0 +1,59 @@
+# Weir. `make` lists what there is to ask for.
+
+CARGO ?= cargo
+# Debian's own Python: the MySQL client of the demo is installed for it.
+PYTHON ?= /usr/bin/python3
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+FUZZ_SECONDS ?= 60
+KEEP ?= 0
+
+export CARGO_TARGET_DIR
+export PYTHON
+export PYTHONDONTWRITEBYTECODE = 1
+# An error with a backtrace costs hundreds of microseconds; panics say where they happened anyway.
+export RUST_BACKTRACE = 0
+PATH := $(PATH):$(HOME)/.cargo/bin
+export PATH
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench clean
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## installs what building and testing need (Debian, root); quick when nothing is missing
+	@deploy/baremetal/install-dependencies
+
+build: deps ## builds weir-node, weir-controller and weir into target/release
+	$(CARGO) build --locked --release -p weir-node -p weir-controller -p weir-cli
+
+demo: build ## plays the reference story live (root); KEEP=1 leaves it running
+	@KEEP=$(KEEP) $(PYTHON) tests/demo/run
+
+demo-stop: ## ends what make demo KEEP=1 left running
+	@$(PYTHON) tests/demo/run --stop
+
+test: build ## runs every test; what cannot run here is named and counted as skipped
+	@.ci/test
+
+unit: build ## only the Rust tests: units, laws, properties, scenarios, short fuzzing, a real EAL
+	@.ci/test unit
+
+netns: build ## only real clients and servers in network namespaces (root)
+	@.ci/test netns
+
+corpus: build ## only recorded captures ($$WEIR_CORPUS, or shared/corpus beside the repository)
+	@.ci/test corpus
+
+lint: deps ## formatting, clippy with warnings as errors, licences
+	@.ci/lint
+
+fuzz: deps ## fuzzes each target for FUZZ_SECONDS (60), led by coverage
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
+bench: build ## packets per second of weir-node beside dpdk-testpmd
+	@perf/run
+
+clean: ## removes what was built
+	$(CARGO) clean
+	rm -rf tests/out
