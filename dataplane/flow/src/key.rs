@@ -4,9 +4,7 @@
 //! keeps no memory.
 
 use weir_wire::Packet;
-
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+use weir_wire::protocol::{ICMP, ICMPV6};
 
 /// The two endpoints, the protocol and the zone of a flow, ordered so that both directions are equal.
 ///

@@ -1,12 +1,10 @@
 //! How long a flow may be quiet.
 
+use weir_wire::protocol::{ICMP, ICMPV6, TCP, UDP};
+
 use crate::table::Life;
 
 const SECOND_US: u64 = 1_000_000;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
 
 /// How long a flow is kept without a packet, by protocol and life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -473,3 +473,36 @@ fn zones_protocols_and_identifications_stay_apart() {
     table.expire(10_000_000, |handle| late.push(handle));
     assert_eq!(late, [1, 2, 3]);
 }
+
+#[test]
+fn when_the_bytes_are_used_up_the_oldest_datagram_gives_way() {
+    // Room for one datagram of the largest size, no more.
+    let limits = FragmentLimits {
+        bytes: 0,
+        ..FragmentLimits::default()
+    };
+    let mut table: Defragmenter<u32> = Defragmenter::new(limits, [1, 2]);
+    let payload = content(60_000, 3);
+    let mut evicted = Vec::new();
+    for id in 0..3u32 {
+        let halves = [(0, 32_000), (32_000, 60_000)];
+        // The first two stay incomplete.
+        for (part, (start, end)) in halves
+            .into_iter()
+            .enumerate()
+            .take(if id == 2 { 2 } else { 1 })
+        {
+            let piece = ipv4(id as u16, 0, &payload[start..end], start, part == 0);
+            let outcome = table.fragment(id, &piece.frame, &piece.packet, 0, u64::from(id));
+            let complete = id == 2 && part == 1;
+            assert_eq!(
+                outcome == FragmentOutcome::Complete,
+                complete,
+                "{outcome:?}"
+            );
+            table.take_evicted(|handle| evicted.push(handle));
+        }
+    }
+    assert_eq!(evicted, [0, 1]);
+    assert_eq!(&table.datagram()[20..], payload);
+}

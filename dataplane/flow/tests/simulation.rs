@@ -10,11 +10,8 @@ use weir_flow::{
     Life, Reassembler, ReassemblyLimits, SegmentOutcome, StreamState, TcpConnection, TcpLimits,
     TcpVerdict, payload_sequence,
 };
+use weir_wire::tcp_flags::{ACK, FIN, SYN};
 use weir_wire::{Direction, Reason, TcpFields};
-
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const ACK: u8 = 16;
 
 /// What the ends and the lines are like.
 #[derive(Clone, Debug)]

@@ -3,73 +3,13 @@
 mod common;
 
 use common::packet;
-use proptest::prelude::*;
+use common::story::*;
 use weir_flow::{
     Life, TcpConnection, TcpLimits, TcpVerdict, check_flags, payload_sequence, sender_is_client,
 };
-use weir_wire::{Direction, Packet, Reason, TcpFields};
-
-use Direction::{ToClient, ToServer};
-
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const PSH: u8 = 8;
-const ACK: u8 = 16;
-const URG: u8 = 32;
-
-const STATE: TcpVerdict = TcpVerdict::Drop(Reason::TcpState);
-const WINDOW: TcpVerdict = TcpVerdict::Drop(Reason::TcpWindow);
-const ACCEPT: TcpVerdict = TcpVerdict::Accept;
-
-fn fields(flags: u8, sequence: u32, acknowledgement: u32, window: u16) -> TcpFields {
-    TcpFields {
-        sequence,
-        acknowledgement,
-        flags,
-        window,
-        window_scale: None,
-    }
-}
-
-/// A connection and the way to speak in it: client sequence from 1,000, server's from 5,000.
-struct Story(TcpConnection);
-
-impl Story {
-    fn established(client_window: u16, server_window: u16) -> Self {
-        let mut story = Self(TcpConnection::open(&fields(SYN, 999, 0, client_window), 0));
-        assert_eq!(
-            story.says(ToClient, fields(SYN | ACK, 4_999, 1_000, server_window), 0),
-            ACCEPT
-        );
-        assert_eq!(
-            story.says(ToServer, fields(ACK, 1_000, 5_000, client_window), 0),
-            TcpVerdict::AcceptLife(Life::Established)
-        );
-        assert!(story.0.is_established() && !story.0.picked_up());
-        story
-    }
-
-    fn says(&mut self, direction: Direction, tcp: TcpFields, payload_len: u32) -> TcpVerdict {
-        self.0
-            .segment(direction, &tcp, payload_len, &TcpLimits::default())
-    }
-
-    fn tells(
-        &mut self,
-        direction: Direction,
-        flags: u8,
-        sequence: u32,
-        acknowledgement: u32,
-        payload: u32,
-    ) -> TcpVerdict {
-        self.says(
-            direction,
-            fields(flags, sequence, acknowledgement, 1_000),
-            payload,
-        )
-    }
-}
+use weir_wire::Direction::{ToClient, ToServer};
+use weir_wire::tcp_flags::{ACK, FIN, PSH, RST, SYN, URG};
+use weir_wire::{Packet, Reason, TcpFields};
 
 #[test]
 fn only_honest_flags_pass() {
@@ -194,7 +134,11 @@ fn windows_bind_both_ends() {
         story.tells(ToServer, FIN | ACK, 2_001, 5_000, 0),
         TcpVerdict::AcceptLife(Life::Closing)
     );
-    assert_eq!(story.tells(ToServer, ACK, 2_002, 5_000, 0), ACCEPT, "and what acknowledges from behind it");
+    assert_eq!(
+        story.tells(ToServer, ACK, 2_002, 5_000, 0),
+        ACCEPT,
+        "and what acknowledges from behind it"
+    );
 }
 
 #[test]
@@ -303,12 +247,20 @@ fn a_handshake_goes_step_by_step() {
 
 #[test]
 fn a_syn_that_came_late_is_followed_by_what_goes_on_from_it() {
-    for (direction, sequence, acknowledgement) in [(ToServer, 1_300, 5_700), (ToClient, 5_700, 1_300)] {
+    for (direction, sequence, acknowledgement) in
+        [(ToServer, 1_300, 5_700), (ToClient, 5_700, 1_300)]
+    {
         let mut story = Story(TcpConnection::open(&fields(SYN, 999, 0, 1_000), 0));
-        assert_eq!(story.tells(direction, ACK, sequence, acknowledgement, 10), ACCEPT);
+        assert_eq!(
+            story.tells(direction, ACK, sequence, acknowledgement, 10),
+            ACCEPT
+        );
         assert!(story.0.picked_up());
         let answer = TcpVerdict::AcceptLife(Life::Established);
-        assert_eq!(story.tells(direction.reverse(), ACK, acknowledgement, sequence + 10, 10), answer);
+        assert_eq!(
+            story.tells(direction.reverse(), ACK, acknowledgement, sequence + 10, 10),
+            answer
+        );
     }
 }
 
@@ -317,10 +269,17 @@ fn a_late_syn_of_its_own_does_not_open_a_closed_connection() {
     let mut story = Story::established(1_000, 1_000);
     story.tells(ToServer, FIN | ACK, 1_000, 5_000, 0);
     story.tells(ToClient, FIN | ACK, 5_000, 1_001, 0);
-    assert_eq!(story.tells(ToServer, ACK, 1_001, 5_001, 0), TcpVerdict::AcceptLife(Life::Closed));
+    assert_eq!(
+        story.tells(ToServer, ACK, 1_001, 5_001, 0),
+        TcpVerdict::AcceptLife(Life::Closed)
+    );
     assert_eq!(story.tells(ToServer, SYN, 999, 0, 0), ACCEPT);
     assert_eq!(story.tells(ToServer, SYN, 999, 0, 9), STATE);
-    assert_eq!(story.tells(ToServer, SYN, 998, 0, 0), TcpVerdict::Reopen, "any other does");
+    assert_eq!(
+        story.tells(ToServer, SYN, 998, 0, 0),
+        TcpVerdict::Reopen,
+        "any other does"
+    );
 }
 
 #[test]
@@ -536,53 +495,4 @@ fn a_tap_learns_from_what_it_missed() {
     assert_eq!(connection.next_sequence(ToServer), 90_010);
     let verdict = connection.segment(ToServer, &fields(SYN | FIN, 0, 0, 0), 0, &lenient);
     assert_eq!(verdict, TcpVerdict::Drop(Reason::TcpFlags));
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// An attacker who does not know the numbers: every data segment outside the window is dropped,
-    /// and the connection goes on as if nothing had happened.
-    #[test]
-    fn segments_outside_the_window_are_dropped(
-        sequence: u32,
-        acknowledgement: u32,
-        length in 1u32..1_460,
-        window in 1u16..,
-        forge_server: bool,
-    ) {
-        let mut story = Story::established(window, window);
-        let (direction, at, other) = if forge_server { (ToClient, 5_000, 1_000) } else { (ToServer, 1_000, 5_000) };
-        let within = |number: u32, from: u32, below: u32| number.wrapping_sub(from) < below;
-        let window = u32::from(window);
-        let in_window = within(sequence.wrapping_add(length), u32::wrapping_sub(at, window), 2 * window + 1);
-        let fits = within(acknowledgement, u32::wrapping_sub(other, 66_000), 66_001);
-        prop_assume!(!(in_window && fits));
-        let forged = fields(ACK, sequence, acknowledgement, 60_000);
-        prop_assert_eq!(story.says(direction, forged, length), WINDOW);
-        prop_assert_eq!(story.says(direction, fields(ACK, at, other, 100), window.min(500)), ACCEPT);
-        prop_assert_eq!(story.says(direction, fields(ACK, at + window, other, 100), 1), WINDOW);
-    }
-
-    /// Any segments in any order: no panic, no life but those there are, and a closed
-    /// connection never comes to life but by `Reopen`.
-    #[test]
-    fn rubbish_does_no_harm(segments in prop::collection::vec((any::<bool>(), any::<u8>(), 0u32..40, 0u32..40, 0u32..20, any::<u16>(), any::<Option<u8>>()), 1..60)) {
-        let mut connection = TcpConnection::default();
-        for (to_server, flags, sequence, acknowledgement, length, window, window_scale) in segments {
-            let direction = if to_server { ToServer } else { ToClient };
-            let tcp = TcpFields { sequence, acknowledgement, flags, window, window_scale };
-            let closed = connection.life() == Life::Closed;
-            let verdict = connection.segment(direction, &tcp, length, &TcpLimits::default());
-            if let TcpVerdict::AcceptLife(life) = verdict {
-                prop_assert_eq!(life, connection.life());
-                prop_assert!(!closed);
-            }
-            prop_assert_eq!(check_flags(flags).is_some(), verdict == TcpVerdict::Drop(Reason::TcpFlags));
-            if verdict == TcpVerdict::Reopen {
-                prop_assert_eq!(flags & (SYN | ACK), SYN);
-                connection = TcpConnection::open(&tcp, length);
-            }
-        }
-    }
 }

@@ -1,15 +1,11 @@
 //! The IP header of a datagram put together from fragments.
 
 use weir_wire::Reason;
+use weir_wire::protocol::{AH, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ROUTING};
 
 const IPV4_HEADER_BYTES: usize = 20;
 const IPV6_HEADER_BYTES: usize = 40;
 const IPV6_FRAGMENT_HEADER_BYTES: usize = 8;
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// Makes the first fragment's header (all that comes before its payload) that of the whole datagram,
 /// but for lengths and checksum.
@@ -46,7 +42,7 @@ fn announcing_byte(header: &[u8], fragment_at: usize) -> Option<usize> {
         announces = at;
         at += match kind {
             HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => (length + 1) * 8,
-            AUTHENTICATION => (length + 2) * 4,
+            AH => (length + 2) * 4,
             _ => return None,
         };
         if at > fragment_at {

@@ -18,6 +18,10 @@
 //!   as acknowledgements come back memory becomes free and the stream moves on, since bytes in
 //!   order always have `unacked_bytes` that those beyond a gap cannot take.
 //!
+//! * Where a connection was picked up in its middle, the bytes of a gap may have gone by before: then
+//!   what lies beyond is read by the endpoint up to a round trip before it is handed out here, when the
+//!   acknowledgement tells ([`StreamState::is_behind`]).
+//!
 //! Sequence numbers are compared modulo 2³², within 2³¹ of the next byte.
 
 mod chunks;

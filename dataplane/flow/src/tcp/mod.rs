@@ -35,15 +35,12 @@
 
 mod side;
 
+use weir_wire::protocol::TCP;
+use weir_wire::tcp_flags::{ACK, FIN, RST, SYN};
 use weir_wire::{Direction, Packet, Reason, TcpFields};
 
 use crate::table::Life;
 use side::Side;
-
-pub(crate) const FIN: u8 = 1;
-pub(crate) const SYN: u8 = 2;
-pub(crate) const RST: u8 = 4;
-pub(crate) const ACK: u8 = 16;
 
 /// How strictly segments are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +113,6 @@ pub fn payload_sequence(tcp: &TcpFields) -> u32 {
 /// protocol the sender is the client: with nothing like a SYN to correct it, a guess by port would let an
 /// attacker pass for the answering end by its choice of source port.
 pub fn sender_is_client(packet: &Packet) -> bool {
-    const TCP: u8 = 6;
     if packet.protocol != TCP || packet.fragment.is_some() {
         return true;
     }
@@ -351,7 +347,11 @@ impl TcpConnection {
         if unanswered && limits.strict && !sender.goes_on_from_syn(receiver, tcp) {
             // The challenge ACK of an end that thinks an older connection is still there.
             let bare = payload_len == 0 && tcp.flags & (FIN | SYN) == 0;
-            return if new && bare { Ok(()) } else { Err(Reason::TcpState) };
+            return if new && bare {
+                Ok(())
+            } else {
+                Err(Reason::TcpState)
+            };
         }
         if new {
             sender.pick_up(tcp, payload_len);

@@ -1,8 +1,9 @@
 //! One end of a connection: what it has sent, what it may send, what it has acknowledged.
 
 use weir_wire::TcpFields;
+use weir_wire::tcp_flags::{ACK, FIN, SYN};
 
-use super::{ACK, FIN, SYN, TcpLimits};
+use super::TcpLimits;
 
 /// The largest shift there is (RFC 7323, 2.3); also assumed where the option was not seen.
 const SCALE_MAX: u8 = 14;
@@ -152,7 +153,11 @@ impl Side {
     /// follows from there is no further beyond.
     pub fn may_send(&self, sequence: u32, payload_len: u32, end: u32, receiver: &Side) -> bool {
         let oldest = self.end.wrapping_sub(receiver.max_window);
-        let edge = if after(self.end, self.max_end) { self.end } else { self.max_end };
+        let edge = if after(self.end, self.max_end) {
+            self.end
+        } else {
+            self.max_end
+        };
         !after(sequence.wrapping_add(payload_len), edge) && !after(oldest, end.wrapping_add(1))
     }
 

@@ -1,6 +1,8 @@
 //! What several tests need: packets made by hand.
 #![allow(dead_code)] // each test binary uses its own part
 
+pub mod story;
+
 use weir_flow::{FlowKey, Oriented};
 use weir_wire::{Kind, Packet, Segment, TcpFields};
 
