@@ -408,6 +408,23 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_file_shows_the_defaults() {
+        let shipped = include_str!("../../../deploy/baremetal/node.toml");
+        let shipped: Config = toml::from_str(shipped).unwrap();
+        shipped.check().unwrap();
+        let defaults = Config {
+            node: Node {
+                name: shipped.node.name.clone(),
+                ..Node::default()
+            },
+            pair: shipped.pair.clone(),
+            controller: shipped.controller.clone(),
+            ..Config::default()
+        };
+        assert_eq!(shipped, defaults);
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         let pair = |name: &str, ports: [&str; 2]| Pair {
             name: name.into(),
