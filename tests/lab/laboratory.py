@@ -1,5 +1,6 @@
 """The laboratory itself: built on entry, removed without a trace on exit, however the exit comes."""
 
+import atexit
 import os
 import re
 import shutil
@@ -18,6 +19,14 @@ DIRECTORY = re.compile(r"weir-lab-(\d+)-.*")
 KEPT = "kept"
 TOOLS = ["ip", "ethtool", "sysctl"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal to end. As a KeyboardInterrupt it also ends a test runner, which takes others for failures."""
+
+    def __init__(self, number):
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.exit_status = 128 + number
 
 
 def needs(*programs):
@@ -97,6 +106,7 @@ class Lab:
             raise LabError(reason)
         remove_stale()
         self._catch_signals()
+        atexit.register(self.remove)
         try:
             self.directory = Path(tempfile.mkdtemp(prefix=f"weir-lab-{os.getpid()}-"))
             # Servers that give up root must reach their files.
@@ -112,7 +122,7 @@ class Lab:
         return self
 
     def __exit__(self, kind, error, trace):
-        if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        if error is not None and not isinstance(error, KeyboardInterrupt):
             self.show_logs()
         self.remove()
 
@@ -147,13 +157,15 @@ class Lab:
         print(f"--- all logs: {saved}", file=file)
 
     def remove(self):
-        """Ends every program by its id, removes namespaces, links and files."""
+        """Ends every program by its id, removes namespaces, links and files; a second time does nothing."""
+        atexit.unregister(self.remove)
         # A second Ctrl-C must not leave half of it behind.
         for number in self._handlers:
             signal.signal(number, signal.SIG_IGN)
         try:
             if self.network is not None and not self._keep:
                 self.network.remove()
+                self.network = None
             if self.directory is not None and not self._keep:
                 shutil.rmtree(self.directory, ignore_errors=True)
         finally:
@@ -166,9 +178,7 @@ class Lab:
             return
 
         def stop(number, _frame):
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            raise SystemExit(128 + number)
+            raise Interrupted(number)
 
         for number in SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
