@@ -14,7 +14,6 @@ Everything is removed when the block ends, however it ends; see README.md for th
 Only Python's standard library and Debian's iproute2 and ethtool are used.
 """
 
-from .case import LabCase
 from .laboratory import Interrupted, Lab, needs, remove_stale
 from .network import Host
 from .processes import CommandFailed, LabError, Process, log_line, tcp, udp, wait_until
@@ -24,7 +23,6 @@ __all__ = [
     "Host",
     "Interrupted",
     "Lab",
-    "LabCase",
     "LabError",
     "Process",
     "log_line",
