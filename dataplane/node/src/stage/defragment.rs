@@ -33,6 +33,7 @@ impl<S: FrameSource> Path<S> {
             self.slots[index].fate = Fate::Held;
             self.take_fragment(arrived, &packet, now_us);
         }
+        self.give_evicted_up();
     }
 
     fn take_fragment(&mut self, arrived: Arrived<S::Frame>, packet: &Packet, now_us: u64) {
@@ -93,14 +94,29 @@ impl<S: FrameSource> Path<S> {
 
     /// Gives up the datagrams whose fragments did not arrive in time.
     pub(crate) fn expire_fragments(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
+        self.give_evicted_up();
         let before = self.late.len();
         let late = &mut self.late;
         self.defragmenter
             .expire(now_us, |arrived| late.push((arrived, Fate::Forward)));
-        for index in before..self.late.len() {
-            self.late[index].1 = self.refuse_malformed(Reason::FragmentTimeout);
-        }
+        self.object_to_late(before, Reason::FragmentTimeout);
         self.dispose_late(out);
+    }
+
+    /// Gives up the datagrams that had to make room for others.
+    fn give_evicted_up(&mut self) {
+        let before = self.late.len();
+        let late = &mut self.late;
+        self.defragmenter
+            .take_evicted(|arrived| late.push((arrived, Fate::Forward)));
+        self.object_to_late(before, Reason::FragmentLimit);
+    }
+
+    /// Fragments that cannot be judged as a datagram share the fate of malformed frames.
+    fn object_to_late(&mut self, first: usize, reason: Reason) {
+        for index in first..self.late.len() {
+            self.late[index].1 = self.refuse_malformed(reason);
+        }
     }
 
     /// Gives every waiting fragment up: the node stops.

@@ -5,7 +5,7 @@
 //! Memory: the reassembler's pool, the engine's sessions, the scanner's streams; a flow that cannot
 //! have one is judged as speaking an unknown application.
 
-use weir_flow::{FlowId, SegmentOutcome};
+use weir_flow::{FlowId, SegmentOutcome, payload_sequence};
 use weir_l7::{AppId, EventKind as MessageKind, Interest, SessionId, Transport};
 use weir_policy::{Application, Question, WireAction, spec::Action};
 use weir_sigs::Action as SignatureAction;
@@ -89,17 +89,18 @@ impl<S: FrameSource> Path<S> {
             );
         }
         // What the receiver acknowledged and we did not see will never come by here.
-        if self.flows.table.cold(id).streams[other as usize].is_behind() {
+        while self.flows.table.cold(id).streams[other as usize].is_behind() {
             self.jump_gap(id, other, now_us);
         }
-        let sequence = packet
-            .tcp
-            .sequence
-            .wrapping_add(u32::from(packet.tcp.flags & tcp_flags::SYN != 0));
+        let sequence = payload_sequence(&packet.tcp);
         let cold = self.flows.table.cold_mut(id);
         let stream = &mut cold.streams[direction as usize];
         if !std::mem::replace(&mut cold.streams_open[direction as usize], true) {
             self.reassembler.open(stream, sequence);
+        }
+        if packet.tcp.flags & tcp_flags::FIN != 0 {
+            self.reassembler
+                .finish(stream, sequence.wrapping_add(payload.len() as u32));
         }
         if payload.is_empty() {
             return self.fate_of(id, now_us);

@@ -279,7 +279,6 @@ impl<S: FrameSource> Path<S> {
         }
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let opening = cold.packets == [0, 0];
-        hot.last_seen_us = now_us;
         if packet.protocol == protocol::TCP && !opening {
             let length = packet.payload_end - packet.payload_offset;
             match cold
@@ -297,9 +296,11 @@ impl<S: FrameSource> Path<S> {
                     cold.count(direction, bytes.len());
                     return Some(self.object(id, reason));
                 }
-                TcpVerdict::Drop(_) => {}
+                TcpVerdict::Drop(_) => return Some(Fate::Drop(Reason::Terminated)),
             }
         }
+        // Only what belongs to the flow keeps it alive.
+        hot.last_seen_us = now_us;
         cold.count(direction, bytes.len());
         Some(match standing {
             Standing::Inspect => Fate::Continue,
