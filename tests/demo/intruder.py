@@ -46,5 +46,6 @@ class Intruder:
     def _try(self, command):
         result = self.host.run(command, check=False)
         answer = (result.stdout + result.stderr).strip() or f"nothing (exit status {result.returncode})"
-        self.narrator.show(f"{self.host.label}# {' '.join(command)}", answer)
+        shown = " ".join(command).replace(f"{self.cast.lab.directory}/", "")
+        self.narrator.show(shown, answer, prompt=f"{self.host.label}#")
         return answer

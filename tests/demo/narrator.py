@@ -28,9 +28,9 @@ class Narrator:
     def say(self, text):
         print(textwrap.fill(text, WIDTH), flush=True)
 
-    def show(self, command, output, lines=None):
+    def show(self, command, output, lines=None, prompt="$"):
         """A command as someone would type it, and what it printed (its last lines)."""
-        print(f"\n{self._tone('command', '$ ' + command)}")
+        print(f"\n{self._tone('command', f'{prompt} {command}')}")
         shown = output.rstrip().splitlines()
         if lines and len(shown) > lines:
             print(f"  … {len(shown) - lines} lines before")

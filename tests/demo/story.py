@@ -107,7 +107,7 @@ class Story:
         answers = self.updated_application()
         self.narrator.check("the update's new connection is denied, over both families", not any("taken by version 2" in answer for answer in answers.values()))
         found = self.intruder.scan()
-        self.narrator.show("ai-model# scan.sh, all hosts, both families", "\n".join(sorted(found)))
+        self.narrator.show("scan.sh  (every host, both families)", "\n".join(sorted(found)), prompt="ai-model#")
         unexpected = {port for port in found if port.split("/")[0] not in ALLOWED_PORTS}
         self.narrator.check("the scan finds only what ai-model may reach", not unexpected and len(found) == 2 * len(ALLOWED_PORTS))
         redis, loot = self.intruder.speak_redis(), self.intruder.exfiltrate()
@@ -162,7 +162,7 @@ class Story:
             result = self.cast.ai_model.run([PYTHON, "-c", program, url], check=False)
             said = (result.stdout + result.stderr).strip().splitlines()
             answers[family] = said[-1] if said else ""
-            self.narrator.show(f"ai-model$ updated-application {url}", answers[family])
+            self.narrator.show(f"updated-application {url}", answers[family], prompt="ai-model$")
         return answers
 
     def wait_for_flows(self, verdict, mode, server_port, timeout_s=10):

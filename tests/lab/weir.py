@@ -105,7 +105,9 @@ class Weir:
         config = self.directory / "node.toml"
         config.write_text(node_config(self.network, self.directory, self.files if controller else None, workers, sections))
         command = [program("weir-node"), "run", "--config", config]
-        self.node = self.network.node.start(command, name="node", ready=self._node_is_ready(), timeout_s=40)
+        # DPDK leaves a directory of each process in its runtime directory.
+        env = {"RUNTIME_DIRECTORY": str(self.directory)}
+        self.node = self.network.node.start(command, name="node", ready=self._node_is_ready(), timeout_s=40, env=env)
         if controller and self.controller and wait_for_policy:
             self.wait_for_policy()
         return self.node
