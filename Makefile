@@ -16,10 +16,10 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench clean
+.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench instructions clean
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## installs what building and testing need (Debian, root); quick when nothing is missing
 	@deploy/baremetal/install-dependencies
@@ -42,7 +42,7 @@ unit: build ## only the Rust tests: units, laws, properties, scenarios, short fu
 netns: build ## only real clients and servers in network namespaces (root)
 	@.ci/test netns
 
-corpus: build ## only recorded captures ($$WEIR_CORPUS, or shared/corpus beside the repository)
+corpus: build ## only recorded captures (WEIR_CORPUS, or shared/corpus beside the repository)
 	@.ci/test corpus
 
 lint: deps ## formatting, clippy with warnings as errors, licences
@@ -52,7 +52,10 @@ fuzz: deps ## fuzzes each target for FUZZ_SECONDS (60), led by coverage
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
 bench: build ## packets per second of weir-node beside dpdk-testpmd
-	@perf/run
+	@perf/forward
+
+instructions: deps ## instructions per packet of each stage (callgrind), beside the committed baseline
+	@perf/instructions
 
 clean: ## removes what was built
 	$(CARGO) clean
