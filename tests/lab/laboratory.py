@@ -90,9 +90,10 @@ class Lab:
     directory  everything that is written: logs, policy, state
     """
 
-    def __init__(self, *host_names, mtu=1500):
+    def __init__(self, *host_names, mtu=1500, driver="af_packet"):
         self.host_names = host_names
         self.mtu = mtu
+        self.driver = driver
         self.directory = self.network = self.programs = None
         self._handlers = {}
         self._keep = False
@@ -113,7 +114,7 @@ class Lab:
             self.directory.chmod(0o755)
             logs = self.directory / "logs"
             logs.mkdir()
-            self.network = Network(f"weir-{os.getpid()}", logs, self.mtu)
+            self.network = Network(f"weir-{os.getpid()}", logs, self.mtu, self.driver)
             self.network.build(self.host_names)
             self.programs = Weir(self.network, self.directory)
         except BaseException:

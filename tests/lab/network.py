@@ -5,6 +5,9 @@
 
 h and b are an inline pair of the node, so a packet between two hosts crosses DPDK twice: once at the
 pair of its sender, once at that of its receiver.
+
+DPDK drives the links by af_packet; by pcap where fragments of IPv4 are to arrive as they were sent:
+af_packet has the kernel put them together, and what comes out of that fits no frame.
 """
 
 import ctypes
@@ -136,10 +139,11 @@ class Infrastructure(Namespace):
 class Network:
     """All namespaces of one laboratory and the links between them."""
 
-    def __init__(self, prefix, logs, mtu):
+    def __init__(self, prefix, logs, mtu, driver="af_packet"):
         self.prefix = prefix
         self.logs = logs
         self.mtu = mtu
+        self.driver = driver
         self.namespaces = []
         self.hosts = {}
         self.node = self.switch = None
@@ -176,14 +180,22 @@ class Network:
 
     def virtual_devices(self, queues=1):
         """The node's ports for DPDK, in the order h0, b0, h1, b1 …: (device's name, arguments)."""
+        links = [f"{side}{host.index}" for host in self.hosts.values() for side in "hb"]
+        return [(self._device(number), self._device_arguments(link, queues)) for number, link in enumerate(links)]
+
+    def _device(self, number):
+        return f"net_{self.driver}{number}"
+
+    def _device_arguments(self, link, queues):
+        if self.driver == "pcap":
+            return f"rx_iface_in={link},tx_iface={link}"
         frame_bytes = FRAME_BYTES if self.mtu + IPV4_OVERHEAD_BYTES <= FRAME_BYTES else JUMBO_FRAME_BYTES
         ring = f"framesz={frame_bytes},blocksz={BLOCK_BYTES},framecnt={RING_BYTES // frame_bytes}"
-        links = [f"{side}{host.index}" for host in self.hosts.values() for side in "hb"]
-        return [(f"net_af_packet{number}", f"iface={link},{ring},qpairs={queues}") for number, link in enumerate(links)]
+        return f"iface={link},{ring},qpairs={queues}"
 
     def pairs(self):
         """The inline pairs: (host's name, [port at the host, port at the switch])."""
-        return [(name, [f"net_af_packet{2 * host.index}", f"net_af_packet{2 * host.index + 1}"]) for name, host in self.hosts.items()]
+        return [(name, [self._device(2 * host.index), self._device(2 * host.index + 1)]) for name, host in self.hosts.items()]
 
     def remove(self):
         failures = []
