@@ -78,6 +78,9 @@ pub struct Connection {
     pub told: Option<Decision>,
     /// The identification was already told.
     pub identified_told: bool,
+    /// The id of the rule that allowed the last request; None before the first, and after bytes that
+    /// were not seen.
+    pub granted_by: Option<u32>,
     /// The denial was already answered by resets to both ends.
     pub reset_sent: bool,
     /// By direction.

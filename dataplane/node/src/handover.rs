@@ -74,6 +74,15 @@ impl<F> Ownership<F> {
         {
             return None;
         }
+        self.owner(packet)
+    }
+
+    /// The other worker that owns the flow of a datagram put together from fragments. Its fragments
+    /// met by their addresses alone; only now are the ports known.
+    pub fn owner(&self, packet: &Packet) -> Option<usize> {
+        if self.rings.len() < 2 {
+            return None;
+        }
         let owner = owner_hash(packet) as usize % self.rings.len();
         (owner != self.index).then_some(owner)
     }
@@ -104,7 +113,8 @@ impl<F> Ownership<F> {
 /// key 0x6d5a that makes it symmetric (Woo and Park, "Scalable TCP Session Monitoring with
 /// Symmetric Receive-side Scaling", 2012). With that key the hash is linear over 16-bit words of
 /// the input, so the words can be combined first: source xor destination. Fragments have no ports
-/// and are hashed by address, which brings all of them to one worker.
+/// and are hashed by address, which brings all of them to one worker; once whole, the datagram's
+/// ports lead them on to the flow's owner.
 fn owner_hash(packet: &Packet) -> u32 {
     let words = if packet.is_ipv4 {
         (packet.source ^ packet.destination) as u32 as u128

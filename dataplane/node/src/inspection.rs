@@ -7,7 +7,7 @@ use weir_l7::{
     AppEventSink, AppId, Engine, Event as Message, EventKind as MessageKind, Field, SessionId,
     Transport,
 };
-use weir_policy::{Application, Decision, Question, Snapshot, WireAction, spec::Action};
+use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
 use weir_sigs::{RuleSet, Scanner, ScannerError, StreamId};
 use weir_wire::Direction;
 
@@ -98,39 +98,55 @@ pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
 pub struct Findings<'a> {
     snapshot: &'a Snapshot,
     question: Question<'static>,
+    /// This may be DNS's answer to the client.
+    may_name: bool,
     tell: bool,
     /// The first request that policy denies.
     pub denied: Option<(Decision, AppId, Detail)>,
     /// The last message, where messages are to be told.
     pub messages: arrayvec::ArrayVec<(MessageKind, AppId, Detail), 8>,
-    /// Requests that were decided.
-    pub requests: usize,
+    /// The id of the rule that allowed the last request.
+    pub granted_by: Option<u32>,
     /// Addresses that DNS answers gave to names which policy has an identity for.
     pub names: arrayvec::ArrayVec<(u128, u32, u64), NAMES_PER_CALL>,
 }
 
 impl<'a> Findings<'a> {
     /// Nothing yet; requests will be judged as part of `question`'s flow.
-    pub fn new(snapshot: &'a Snapshot, question: Question<'static>, tell: bool) -> Self {
+    pub fn new(
+        snapshot: &'a Snapshot,
+        question: Question<'static>,
+        direction: Direction,
+        tell: bool,
+    ) -> Self {
+        // A client that sends itself an answer must not be believed. Nor is what the engine kept
+        // until it knew the application, which may be of either end.
+        let may_name = direction == Direction::ToClient
+            && DnsAnswers::application()
+                .is_some_and(|dns| question.application == Application::Known(dns));
         Self {
             snapshot,
             question,
+            may_name,
             tell,
             denied: None,
             messages: arrayvec::ArrayVec::new(),
-            requests: 0,
+            granted_by: None,
             names: arrayvec::ArrayVec::new(),
         }
     }
 
     fn judge(&mut self, application: AppId, message: &Message<'_>) {
-        self.requests += 1;
         let question = Question {
             application: Application::Known(application),
             request: Some(message.fields),
             ..self.question
         };
         let decision = self.snapshot.decide(&question);
+        if let (Action::Allow, Decider::Rule(rule)) = (decision.rule_action, decision.decider) {
+            let rule = self.snapshot.spec().rules.get(rule as usize);
+            self.granted_by = rule.map(|rule| rule.id);
+        }
         let worse = match &self.denied {
             None => decision.rule_action == Action::Deny,
             Some((known, ..)) => {
@@ -163,9 +179,7 @@ impl AppEventSink for Findings<'_> {
     fn event(&mut self, application: AppId, message: &Message<'_>) {
         match message.kind {
             MessageKind::Request => self.judge(application, message),
-            MessageKind::Response if Some(application) == DnsAnswers::application() => {
-                self.learn_names(message.fields)
-            }
+            MessageKind::Response if self.may_name => self.learn_names(message.fields),
             MessageKind::Response | MessageKind::Session => {}
         }
         if self.tell && message.kind != MessageKind::Session {

@@ -142,17 +142,20 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
-    /// Takes up to [`BURST`] frames along the way. `burst` is empty afterwards; what leaves is in `out`.
+    /// Takes frames along the way, [`BURST`] at a time. `burst` is empty afterwards; what leaves is in
+    /// `out`.
     pub fn run(
         &mut self,
         burst: &mut Vec<Arrived<S::Frame>>,
         now_us: u64,
         out: &mut Outbox<S::Frame>,
     ) {
-        self.stages.start();
-        self.receive(burst);
-        self.stages.lap(Stage::Receive, self.slots.len());
-        self.walk(now_us, out);
+        while !burst.is_empty() {
+            self.stages.start();
+            self.receive(burst);
+            self.stages.lap(Stage::Receive, self.slots.len());
+            self.walk(now_us, out);
+        }
     }
 
     /// decode … tx, for the frames in the slots.

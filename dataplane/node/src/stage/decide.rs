@@ -5,7 +5,7 @@
 
 use weir_flow::FlowId;
 use weir_policy::{
-    Application, Certainty, Decision, Question, WireAction,
+    Application, Certainty, Decider, Decision, Question, WireAction,
     spec::{Action, Mode},
 };
 use weir_wire::emit::{Toward, tcp_reset};
@@ -52,30 +52,93 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// The policy has changed since this flow was decided: identities are looked up again, and
-    /// what was settled is open again. The application stays known.
+    /// what was settled is open again. The application stays known, unless what it speaks went by
+    /// unread meanwhile.
     pub(crate) fn ask_again(&mut self, id: FlowId, now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let (client, _, server, _) = hot.key.endpoints(hot.initiator_is_low);
+        let (client, _, server, _) = hot.endpoints();
         let zone = hot.key.zone();
-        let was_dropped = Standing::of(hot) == Standing::Drop;
+        let before = Standing::of(hot);
         cold.client = self.policy.identity_of(zone, client, now_us);
         cold.server = self.policy.identity_of(zone, server, now_us);
         cold.told = None;
-        if was_dropped {
-            // What passed meanwhile was not read: the stream begins anew, wherever it is now.
-            close(&mut self.reassembler, &mut self.inspection, cold);
-            cold.reopen();
+        if before == Standing::Drop {
+            self.read_anew(id);
+            self.flows.table.cold_mut(id).application = None;
         }
         self.ask(id, now_us);
+        if before == Standing::Forward && self.lacks_request(id) {
+            self.read_anew(id);
+        }
+    }
+
+    /// What passed lately was not read: the streams begin anew, wherever they are now.
+    fn read_anew(&mut self, id: FlowId) {
+        let cold = self.flows.table.cold_mut(id);
+        close(&mut self.reassembler, &mut self.inspection, cold);
+        cold.reopen();
+    }
+
+    /// Whether each request is to be judged, and none was that the policy in force still allows.
+    fn lacks_request(&self, id: FlowId) -> bool {
+        let cold = self.flows.table.cold(id);
+        let rules = &self.policy.snapshot().spec().rules;
+        let granted = cold
+            .granted_by
+            .is_some_and(|id| rules.binary_search_by_key(&id, |rule| rule.id).is_ok());
+        let per_request = cold
+            .decision
+            .is_some_and(|decision| decision.certainty == Certainty::PerRequest);
+        per_request && !granted
+    }
+
+    /// Each request is to be judged, but none was and none will be read any more: compression,
+    /// encryption, bytes that were missed. An empty request stands for them, so that conditions
+    /// are not met.
+    pub(crate) fn judge_unreadable(&mut self, id: FlowId, now_us: u64) {
+        let cold = self.flows.table.cold(id);
+        if !cold.done[Direction::ToServer as usize] || !self.lacks_request(id) {
+            return;
+        }
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let candidates = self.inspection.candidates(cold, hot.key.protocol());
+        let question = Question {
+            request: Some(&[]),
+            ..cold.question(&hot.key, hot, candidates)
+        };
+        let decision = self.policy.snapshot().decide(&question);
+        if decision.rule_action == Action::Deny {
+            self.deny(id, decision, Detail::default(), now_us);
+        }
+    }
+
+    /// A denial that what was read has brought about: told, and on TCP, where nothing can go on
+    /// behind a hole, it stands for the flow. Returns whether the wire is to follow it.
+    pub(crate) fn deny(
+        &mut self,
+        id: FlowId,
+        decision: Decision,
+        detail: Detail,
+        now_us: u64,
+    ) -> bool {
+        self.tell_verdict(id, decision, detail, now_us);
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
+        if stops && hot.key.protocol() == protocol::TCP {
+            cold.decision = Some(decision);
+            hot.verdict = Standing::Drop as u8;
+        }
+        stops
     }
 
     /// Settles a flow when the decision is final and nobody wants to see more of its content: its
     /// packets take the short way from now on.
     pub(crate) fn settle_if_done(&mut self, id: FlowId, _now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        // Where nothing more is read, requests were judged as far as there will be any.
         let decided = cold
             .decision
-            .is_some_and(|decision| decision.certainty == Certainty::Final);
+            .is_some_and(|decision| decision.certainty != Certainty::NeedsApplication);
         let scanned = self.inspection.scanner.is_none()
             || cold
                 .scanned
@@ -122,9 +185,11 @@ impl<S: FrameSource> Path<S> {
             application: Application::Candidates(weir_l7::AppSet::ALL),
             request: None,
         };
-        match self.policy.snapshot().decide(&question).mode {
-            Mode::Protect => Fate::Drop(reason),
-            Mode::Discover | Mode::Monitor => self.spare(reason),
+        let decision = self.policy.snapshot().decide(&question);
+        match (decision.decider, decision.mode) {
+            (Decider::Quarantine(_), _) => Fate::Drop(Reason::Quarantined),
+            (_, Mode::Protect) => Fate::Drop(reason),
+            (_, Mode::Discover | Mode::Monitor) => self.spare(reason),
         }
     }
 
@@ -225,7 +290,7 @@ impl Connection {
         self.scanned = [0; 2];
         self.contradicted = false;
         self.from_start = false;
-        self.application = None;
+        self.granted_by = None;
         self.reset_sent = false;
     }
 }

@@ -12,11 +12,7 @@ use crate::path::{Fate, Path};
 impl<S: FrameSource> Path<S> {
     /// Decodes the burst. Frames that are not IP find their fate here.
     pub(crate) fn decode(&mut self) {
-        let options = DecodeOptions {
-            tunnels_max: self.rules.tunnels_max,
-            verify_ipv4_checksum: self.rules.verify_checksums,
-            ..DecodeOptions::default()
-        };
+        let options = self.decode_options();
         for index in 0..self.slots.len() {
             if !self.may_pass_without_policy(index) {
                 self.slots[index].fate = Fate::Drop(Reason::NoPolicy);
@@ -34,6 +30,15 @@ impl<S: FrameSource> Path<S> {
             };
             self.slots[index].packet = decoded.ok();
             self.slots[index].fate = fate;
+        }
+    }
+
+    /// How frames are decoded, by the rules in force.
+    pub(crate) fn decode_options(&self) -> DecodeOptions {
+        DecodeOptions {
+            tunnels_max: self.rules.tunnels_max,
+            verify_ipv4_checksum: self.rules.verify_checksums,
+            ..DecodeOptions::default()
         }
     }
 

@@ -4,7 +4,7 @@
 //! `fragment_*`. Memory: the defragmenter's limits; frames that wait count as held.
 
 use weir_flow::FragmentOutcome;
-use weir_wire::{DecodeOptions, Packet, Reason};
+use weir_wire::{Packet, Reason};
 
 use crate::io::{Frame, FrameSource, Outbox, PortIndex, Role};
 use crate::path::{Arrived, Fate, Path};
@@ -27,13 +27,13 @@ impl<S: FrameSource> Path<S> {
                 continue;
             };
             if let Some(owner) = self.ownership.other(&arrived, &packet) {
-                self.hand_over(index, owner, arrived);
+                self.hand_over_slot(index, owner, arrived);
                 continue;
             }
             self.slots[index].fate = Fate::Held;
             self.take_fragment(arrived, &packet, now_us);
         }
-        self.give_evicted_up();
+        self.give_evicted_up(now_us);
     }
 
     fn take_fragment(&mut self, arrived: Arrived<S::Frame>, packet: &Packet, now_us: u64) {
@@ -47,42 +47,48 @@ impl<S: FrameSource> Path<S> {
             .defragmenter
             .fragment(arrived, &bytes, packet, zone, now_us);
         self.datagram = bytes;
-        let fate = match outcome {
-            FragmentOutcome::Held => return,
+        match outcome {
+            FragmentOutcome::Held => {}
             FragmentOutcome::Complete => self.judge_datagram(packet, zone, enforceable, now_us),
             FragmentOutcome::GiveUp(reason) | FragmentOutcome::Drop(reason) => {
-                self.object_between(reason, packet, zone, now_us)
+                let fate = self.object_between(reason, packet, zone, now_us);
+                self.release_fragments(fate);
             }
-        };
-        self.release_fragments(fate);
+        }
     }
 
-    /// Takes the whole datagram along the rest of the way.
-    fn judge_datagram(
-        &mut self,
-        fragment: &Packet,
-        zone: u32,
-        enforceable: bool,
-        now_us: u64,
-    ) -> Fate {
-        let options = DecodeOptions {
-            tunnels_max: self.rules.tunnels_max,
-            ..DecodeOptions::default()
-        };
+    /// Takes the whole datagram along the rest of the way, here or at the worker that owns its flow.
+    fn judge_datagram(&mut self, fragment: &Packet, zone: u32, enforceable: bool, now_us: u64) {
+        let options = self.decode_options();
         let mut datagram = std::mem::take(&mut self.datagram);
         datagram.clear();
         datagram.extend_from_slice(self.defragmenter.datagram());
-        let fate = match weir_wire::decode_datagram(
-            &datagram,
-            fragment.segment,
-            fragment.tunnels,
-            &options,
-        ) {
-            Ok(packet) => self.follow_datagram(&datagram, &packet, zone, enforceable, now_us),
-            Err(reason) => self.object_between(reason, fragment, zone, now_us),
-        };
+        let decoded =
+            weir_wire::decode_datagram(&datagram, fragment.segment, fragment.tunnels, &options);
+        match decoded.map(|packet| (packet, self.ownership.owner(&packet))) {
+            Ok((packet, None)) => {
+                let fate = self.follow_datagram(&datagram, &packet, zone, enforceable, now_us);
+                self.release_fragments(fate);
+            }
+            Ok((_, Some(owner))) => self.hand_over_fragments(owner),
+            Err(reason) => {
+                let fate = self.object_between(reason, fragment, zone, now_us);
+                self.release_fragments(fate);
+            }
+        }
         self.datagram = datagram;
-        fate
+    }
+
+    /// The fragments of a whole datagram go to the worker that owns its flow, which puts them
+    /// together again.
+    fn hand_over_fragments(&mut self, owner: usize) {
+        let first = self.late.len();
+        self.release_fragments(Fate::Continue);
+        for _ in first..self.late.len() {
+            let (arrived, _) = self.late.remove(first);
+            let refused = self.hand_over(owner, arrived).err();
+            self.late.extend(refused);
+        }
     }
 
     /// The fragments of the datagram just judged leave with its fate.
@@ -94,28 +100,37 @@ impl<S: FrameSource> Path<S> {
 
     /// Gives up the datagrams whose fragments did not arrive in time.
     pub(crate) fn expire_fragments(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
-        self.give_evicted_up();
+        self.give_evicted_up(now_us);
         let before = self.late.len();
         let late = &mut self.late;
         self.defragmenter
             .expire(now_us, |arrived| late.push((arrived, Fate::Forward)));
-        self.object_to_late(before, Reason::FragmentTimeout);
+        self.object_to_late(before, Reason::FragmentTimeout, now_us);
         self.dispose_late(out);
     }
 
     /// Gives up the datagrams that had to make room for others.
-    fn give_evicted_up(&mut self) {
+    fn give_evicted_up(&mut self, now_us: u64) {
         let before = self.late.len();
         let late = &mut self.late;
         self.defragmenter
             .take_evicted(|arrived| late.push((arrived, Fate::Forward)));
-        self.object_to_late(before, Reason::FragmentLimit);
+        self.object_to_late(before, Reason::FragmentLimit, now_us);
     }
 
-    /// Fragments that cannot be judged as a datagram share the fate of malformed frames.
-    fn object_to_late(&mut self, first: usize, reason: Reason) {
+    /// Fragments that cannot be judged as a datagram: the mode between their addresses says what
+    /// becomes of them.
+    fn object_to_late(&mut self, first: usize, reason: Reason, now_us: u64) {
+        let options = self.decode_options();
         for index in first..self.late.len() {
-            self.late[index].1 = self.refuse_malformed(reason);
+            let arrived = &self.late[index].0;
+            self.late[index].1 = match weir_wire::decode(arrived.frame.bytes(), &options) {
+                Ok(packet) => {
+                    let zone = self.zone(arrived.port, &packet);
+                    self.object_between(reason, &packet, zone, now_us)
+                }
+                Err(_) => self.refuse_malformed(reason),
+            };
         }
     }
 

@@ -14,7 +14,7 @@ use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
-use crate::inspection::{Findings, Inspection, learned_name};
+use crate::inspection::{Findings, Inspection, close, learned_name};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path};
 
@@ -57,7 +57,7 @@ impl<S: FrameSource> Path<S> {
         now_us: u64,
     ) -> Fate {
         let payload = packet.payload(bytes);
-        match packet.protocol {
+        let fate = match packet.protocol {
             protocol::TCP => self.reassemble(id, direction, packet, payload, now_us),
             protocol::UDP => self.read(id, direction, Transport::Udp, payload, now_us),
             protocol::ICMP | protocol::ICMPV6 => {
@@ -68,7 +68,13 @@ impl<S: FrameSource> Path<S> {
                 self.name_application(id, AppId::UNKNOWN, now_us);
                 self.fate_of(id, now_us)
             }
+        };
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        if Standing::of(hot) == Standing::Drop {
+            // What was denied is not read any more: its memory is for others.
+            close(&mut self.reassembler, &mut self.inspection, cold);
         }
+        fate
     }
 
     /// reassemble: segments become stretches of bytes in order; each is read as soon as it is whole.
@@ -146,10 +152,12 @@ impl<S: FrameSource> Path<S> {
         let lost = self
             .reassembler
             .jump_gap(&mut cold.streams[direction as usize]);
+        cold.granted_by = None;
         if let Some(session) = cold.session {
             self.inspection.l7.gap(session, direction, lost);
             self.heed(id, session);
             self.note_identification(id, now_us);
+            self.judge_unreadable(id, now_us);
         }
         self.read_buffered(id, direction, now_us);
     }
@@ -172,7 +180,8 @@ impl<S: FrameSource> Path<S> {
         );
         let (_, _, _, server_port) = hot.key.endpoints(hot.initiator_is_low);
         let Some(session) = self.inspection.session(cold, transport, server_port) else {
-            self.name_application(id, AppId::UNKNOWN, now_us);
+            let application = cold.application.unwrap_or(AppId::UNKNOWN);
+            self.name_application(id, application, now_us);
             return self.fate_of(id, now_us);
         };
         let stage = if cold.application.is_none() {
@@ -180,7 +189,8 @@ impl<S: FrameSource> Path<S> {
         } else {
             Stage::Parse
         };
-        let mut findings = Findings::new(&snapshot, question, self.rules.tell_requests);
+        let tell = self.rules.tell_requests;
+        let mut findings = Findings::new(&snapshot, question, direction, tell);
         let outcome = self
             .inspection
             .l7
@@ -246,8 +256,10 @@ impl<S: FrameSource> Path<S> {
             return;
         }
         let identification = self.inspection.l7.identification(session);
-        let news = cold.application != identification.app;
-        cold.application = identification.app;
+        // A flow that is read anew keeps its name until it has another.
+        let application = identification.app.or(cold.application);
+        let news = cold.application != application;
+        cold.application = application;
         cold.carried = identification.carried;
         cold.confidence = Some(identification.confidence);
         cold.evidence = identification.evidence;
@@ -266,6 +278,7 @@ impl<S: FrameSource> Path<S> {
             cold.application = Some(application);
             self.ask(id, now_us);
         }
+        self.judge_unreadable(id, now_us);
     }
 
     /// scan: signatures over the stream up to the depth, over each datagram whole. Returns whether
@@ -349,18 +362,15 @@ impl<S: FrameSource> Path<S> {
                 detail,
             });
         }
+        let granted_by = findings.granted_by;
         if let Some((decision, _, detail)) = findings.denied {
-            self.tell_verdict(id, decision, detail, now_us);
-            let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-            if decision.wire_action != WireAction::Forward && cold.enforceable {
-                // A denied datagram ends alone; a stream cannot go on behind a hole.
-                if hot.key.protocol() == protocol::TCP {
-                    cold.decision = Some(decision);
-                    hot.verdict = Standing::Drop as u8;
-                }
+            if self.deny(id, decision, detail, now_us) {
                 return Fate::Drop(decision.reason.unwrap_or(Reason::PolicyDenied));
             }
+        } else if granted_by.is_some() {
+            self.flows.table.cold_mut(id).granted_by = granted_by;
         }
+        self.judge_unreadable(id, now_us);
         if matched {
             let fate = self.object(id, Reason::Signature);
             if let Fate::Drop(_) = fate {

@@ -2,7 +2,8 @@
 //! the flow itself is let through (RFC 5508, 4.2; RFC 4890, 4.3.1).
 //!
 //! Trusts: decode. Distrusts: the packet quoted in the error, which anyone can make up: it must name
-//! a flow that exists, and the error must come toward the end that sent the quoted packet. Gives:
+//! a flow that exists, the error must come toward the end that sent the quoted packet, and neither
+//! end of the error itself may be quarantined. Gives:
 //! `terminated` where that flow is denied. Memory: none.
 
 use weir_flow::FlowKey;
@@ -18,13 +19,22 @@ const ICMP_ERROR_BYTES: usize = 8;
 impl<S: FrameSource> Path<S> {
     /// The fate of an ICMP error by the flow that it quotes; None for anything else, which is
     /// judged as a flow of its own.
-    pub(crate) fn related(&self, bytes: &[u8], packet: &Packet, zone: u32) -> Option<Fate> {
+    pub(crate) fn related(
+        &self,
+        bytes: &[u8],
+        packet: &Packet,
+        zone: u32,
+        now_us: u64,
+    ) -> Option<Fate> {
         if !is_error(packet) {
             return None;
         }
         let message = bytes.get(packet.transport_offset as usize..packet.payload_end as usize)?;
         let quoted = quoted_packet(message.get(ICMP_ERROR_BYTES..)?, packet)?;
-        if quoted.source != packet.destination {
+        let quarantined = [packet.source, packet.destination]
+            .into_iter()
+            .any(|address| self.is_quarantined(zone, address, now_us));
+        if quoted.source != packet.destination || quarantined {
             return None;
         }
         let oriented = FlowKey::of(&quoted, zone);
@@ -36,6 +46,14 @@ impl<S: FrameSource> Path<S> {
             Standing::Drop => Fate::Drop(Reason::Terminated),
             Standing::Inspect | Standing::Forward => Fate::Forward,
         })
+    }
+
+    fn is_quarantined(&self, zone: u32, address: u128, now_us: u64) -> bool {
+        let identity = self.policy.identity_of(zone, address, now_us);
+        self.policy
+            .snapshot()
+            .identity(identity)
+            .is_some_and(|identity| identity.quarantined)
     }
 }
 

@@ -4,7 +4,9 @@
 //! `tcp_*`, `terminated`, `transport_checksum`, and for a new flow what policy says at once.
 //! Memory: the flow table, the timers; a full table evicts by the order that [`weir_flow`] states.
 
-use weir_flow::{FlowId, FlowKey, Oriented, TcpConnection, TcpVerdict, sender_is_client};
+use weir_flow::{
+    FlowId, FlowKey, Life, Oriented, TcpConnection, TcpLimits, TcpVerdict, sender_is_client,
+};
 use weir_policy::spec::UNKNOWN_IDENTITY;
 use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
@@ -49,7 +51,7 @@ impl<S: FrameSource> Path<S> {
             return;
         };
         if let Some(owner) = self.ownership.other(&arrived, &packet) {
-            self.hand_over(index, owner, arrived);
+            self.hand_over_slot(index, owner, arrived);
             return;
         }
         let oriented = FlowKey::of(&packet, self.zone(arrived.port, &packet));
@@ -59,35 +61,41 @@ impl<S: FrameSource> Path<S> {
         self.slots[index].arrived = Some(arrived);
     }
 
-    /// Gives the frame to the worker that owns its flow; where that worker is lost, the pair's fail
-    /// mode holds.
-    pub(crate) fn hand_over(&mut self, index: usize, owner: usize, arrived: Arrived<S::Frame>) {
+    /// Gives a slot's frame to the worker that owns its flow.
+    pub(crate) fn hand_over_slot(
+        &mut self,
+        index: usize,
+        owner: usize,
+        arrived: Arrived<S::Frame>,
+    ) {
+        let (arrived, fate) = match self.hand_over(owner, arrived) {
+            Ok(()) => (None, Fate::Held),
+            Err((arrived, fate)) => (Some(arrived), fate),
+        };
+        self.slots[index].arrived = arrived;
+        self.slots[index].fate = fate;
+    }
+
+    /// Gives a frame to the worker that owns its flow. It comes back when the ring is full, and where
+    /// that worker is lost: then the pair's fail mode holds.
+    pub(crate) fn hand_over(
+        &mut self,
+        owner: usize,
+        arrived: Arrived<S::Frame>,
+    ) -> Result<(), (Arrived<S::Frame>, Fate)> {
         if !self.ownership.is_alive(owner) {
-            let open = matches!(
-                self.roles[usize::from(arrived.port)],
+            let fate = match self.roles[usize::from(arrived.port)] {
                 Role::Inline {
-                    fail_open: true,
-                    ..
-                }
-            );
-            self.slots[index].fate = if open {
-                Fate::Forward
-            } else {
-                Fate::Drop(Reason::FailClosed)
+                    fail_open: true, ..
+                } => Fate::Forward,
+                _ => Fate::Drop(Reason::FailClosed),
             };
-            self.slots[index].arrived = Some(arrived);
-            return;
+            return Err((arrived, fate));
         }
-        match self.ownership.give(owner, arrived) {
-            Ok(()) => {
-                self.counts.handed_over += 1;
-                self.slots[index].fate = Fate::Held;
-            }
-            Err(arrived) => {
-                self.slots[index].arrived = Some(arrived);
-                self.slots[index].fate = Fate::Drop(Reason::HandoverFull);
-            }
-        }
+        self.ownership
+            .give(owner, arrived)
+            .map(|()| self.counts.handed_over += 1)
+            .map_err(|arrived| (arrived, Fate::Drop(Reason::HandoverFull)))
     }
 
     /// One packet at its flow: the flow where the following stages must look, and the fate.
@@ -101,7 +109,7 @@ impl<S: FrameSource> Path<S> {
     ) -> (Option<(FlowId, Direction)>, Fate) {
         let bytes = arrived.frame.bytes();
         let enforceable = matches!(self.roles[usize::from(arrived.port)], Role::Inline { .. });
-        if let Some(fate) = self.related(bytes, packet, oriented.key.zone()) {
+        if let Some(fate) = self.related(bytes, packet, oriented.key.zone(), now_us) {
             return (None, fate);
         }
         let known = self.flows.table.find(&oriented.key, hash);
@@ -168,6 +176,10 @@ impl<S: FrameSource> Path<S> {
     ) -> Result<(FlowId, Direction, Fate), Fate> {
         let mut id = match known {
             Some(id) => id,
+            None if !self.is_intact(packet, bytes) => {
+                let (reason, zone) = (Reason::TransportChecksum, oriented.key.zone());
+                return Err(self.object_between(reason, packet, zone, now_us));
+            }
             None => self.open(packet, oriented, hash, enforceable, now_us)?,
         };
         let mut direction = self.flows.table.hot(id).direction(oriented.from_low);
@@ -183,6 +195,11 @@ impl<S: FrameSource> Path<S> {
             }
         };
         Ok((id, direction, fate))
+    }
+
+    /// Whether the endpoint would read the packet: its checksum is right.
+    fn is_intact(&self, packet: &Packet, bytes: &[u8]) -> bool {
+        !self.rules.verify_checksums || weir_wire::transport_checksum_ok(bytes, packet)
     }
 
     /// Whether one of the packet's addresses is nobody's.
@@ -267,40 +284,30 @@ impl<S: FrameSource> Path<S> {
         bytes: &[u8],
         now_us: u64,
     ) -> Option<Fate> {
+        let opening = self.flows.table.cold(id).packets == [0, 0];
+        if !opening && !self.is_intact_enough(id, packet, bytes) {
+            return Some(self.object(id, Reason::TransportChecksum));
+        }
+        if !opening && self.begins_after_denial(id, packet) {
+            return None;
+        }
         if self.flows.table.hot(id).epoch != self.policy.epoch() {
             self.ask_again(id, now_us);
         }
         let standing = Standing::of(self.flows.table.hot(id));
-        if standing == Standing::Inspect
-            && self.rules.verify_checksums
-            && !weir_wire::transport_checksum_ok(bytes, packet)
-        {
-            return Some(self.object(id, Reason::TransportChecksum));
-        }
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let opening = cold.packets == [0, 0];
         if packet.protocol == protocol::TCP && !opening {
-            let length = packet.payload_end - packet.payload_offset;
-            match cold
-                .tcp
-                .segment(direction, &packet.tcp, length, &self.rules.tcp)
-            {
-                TcpVerdict::Accept => {}
-                TcpVerdict::AcceptLife(life) => {
-                    hot.life = life;
-                    let timeout_us = self.rules.timeouts.for_flow(protocol::TCP, life);
-                    self.flows.timers.schedule(id, now_us + timeout_us);
-                }
-                TcpVerdict::Reopen => return None,
-                TcpVerdict::Drop(reason) if standing != Standing::Drop => {
-                    cold.count(direction, bytes.len());
-                    return Some(self.object(id, reason));
-                }
-                TcpVerdict::Drop(_) => return Some(Fate::Drop(Reason::Terminated)),
+            let fate = self.follow_tcp(id, direction, packet, standing, now_us)?;
+            if fate != Fate::Continue {
+                self.flows.table.cold_mut(id).count(direction, bytes.len());
+                return Some(fate);
             }
         }
         // Only what belongs to the flow keeps it alive.
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         hot.last_seen_us = now_us;
+        if packet.protocol != protocol::TCP && direction == Direction::ToClient {
+            hot.life = Life::Established;
+        }
         cold.count(direction, bytes.len());
         Some(match standing {
             Standing::Inspect => Fate::Continue,
@@ -312,6 +319,66 @@ impl<S: FrameSource> Path<S> {
             ),
             Standing::Drop => Fate::Drop(Reason::Terminated),
         })
+    }
+
+    /// A checksum is looked at where the packet is read or changes the connection's state.
+    fn is_intact_enough(&self, id: FlowId, packet: &Packet, bytes: &[u8]) -> bool {
+        let changes = packet.tcp.flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST) != 0;
+        let read = Standing::of(self.flows.table.hot(id)) == Standing::Inspect;
+        !(read || changes) || self.is_intact(packet, bytes)
+    }
+
+    /// Whether a SYN comes where a connection was denied after its handshake, or by another policy
+    /// than the one in force: nothing of the old one is worth keeping.
+    fn begins_after_denial(&self, id: FlowId, packet: &Packet) -> bool {
+        let (hot, cold) = (self.flows.table.hot(id), self.flows.table.cold(id));
+        packet.protocol == protocol::TCP
+            && packet.tcp.flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN
+            && Standing::of(hot) == Standing::Drop
+            && (cold.tcp.is_established() || hot.epoch != self.policy.epoch())
+    }
+
+    /// What the connection says of a segment; None: it begins a new one. Where the mode does not
+    /// block, an objection is counted and the segment followed all the same: else everything behind
+    /// it would go unread.
+    fn follow_tcp(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+        standing: Standing,
+        now_us: u64,
+    ) -> Option<Fate> {
+        let length = packet.payload_end - packet.payload_offset;
+        let strict = self.rules.tcp;
+        let lenient = TcpLimits {
+            strict: false,
+            ..strict
+        };
+        let tcp = &mut self.flows.table.cold_mut(id).tcp;
+        let mut verdict = tcp.segment(direction, &packet.tcp, length, &strict);
+        if let TcpVerdict::Drop(reason) = verdict {
+            let fate = match standing {
+                Standing::Drop => Fate::Drop(Reason::Terminated),
+                Standing::Inspect | Standing::Forward => self.object(id, reason),
+            };
+            if let Fate::Drop(_) = fate {
+                return Some(fate);
+            }
+            let tcp = &mut self.flows.table.cold_mut(id).tcp;
+            verdict = tcp.segment(direction, &packet.tcp, length, &lenient);
+        }
+        match verdict {
+            TcpVerdict::Accept => Some(Fate::Continue),
+            TcpVerdict::AcceptLife(life) => {
+                self.flows.table.hot_mut(id).life = life;
+                let timeout_us = self.rules.timeouts.for_flow(protocol::TCP, life);
+                self.flows.timers.schedule(id, now_us + timeout_us);
+                Some(Fate::Continue)
+            }
+            TcpVerdict::Reopen => None,
+            TcpVerdict::Drop(_) => Some(Fate::Forward),
+        }
     }
 
     /// Looks at the flows whose timer is due: those that were silent long enough end.
