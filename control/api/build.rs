@@ -1,9 +1,12 @@
 //! Generates the code of the contract. protox compiles the files, so that no protoc is needed.
 
-use std::path::Path;
+use std::env;
+use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto");
+    // Asked when run: a build directory may outlive the place it was compiled in.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo runs this")?;
+    let root = PathBuf::from(manifest).join("../proto");
     let files = [
         "weir/v1/policy.proto",
         "weir/v1/observations.proto",
