@@ -52,8 +52,8 @@ def udp(port):
 
 
 def log_line(pattern):
-    """Ready when the process has said a line that matches."""
-    return lambda process: re.search(pattern, process.log_text())
+    """Ready when the process has said a line that matches; what one before it said does not count."""
+    return lambda process: re.search(pattern, process.said())
 
 
 def _bound(pid, protocol, state, port):
@@ -77,6 +77,7 @@ class Process:
         self.name = name
         self.command = [str(word) for word in command]
         self.log = Path(log)
+        self._log_begin = self.log.stat().st_size if self.log.exists() else 0
         prefix = ["ip", "netns", "exec", namespace] if namespace else []
         with self.log.open("ab") as out:
             # A session of its own: an interrupt from the keyboard reaches the laboratory, which then
@@ -109,6 +110,10 @@ class Process:
 
     def log_text(self):
         return self.log.read_text(errors="replace")
+
+    def said(self):
+        """The log without what earlier processes of that name said."""
+        return self.log.read_bytes()[self._log_begin :].decode(errors="replace")
 
     def log_tail(self, lines=LOG_LINES_SHOWN):
         tail = self.log_text().splitlines()[-lines:]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 from pathlib import Path
 
 from .processes import LabError, log_line, run, wait_until
@@ -107,16 +106,10 @@ class Weir:
         command = [program("weir-node"), "run", "--config", config]
         # DPDK leaves a directory of each process in its runtime directory.
         env = {"RUNTIME_DIRECTORY": str(self.directory)}
-        self.node = self.network.node.start(command, name="node", ready=self._node_is_ready(), timeout_s=40, env=env)
+        self.node = self.network.node.start(command, name="node", ready=log_line("weir-node is ready"), timeout_s=40, env=env)
         if controller and self.controller and wait_for_policy:
             self.wait_for_policy()
         return self.node
-
-    def _node_is_ready(self):
-        # The log goes on after a restart: only what is new counts.
-        log = self.network.node.logs / "weir.node.log"
-        before = log.stat().st_size if log.exists() else 0
-        return lambda process: re.search(r"weir-node is ready", process.log.read_bytes()[before:].decode(errors="replace"))
 
     def run(self, *words, check=True, output=None, **options):
         """Runs `weir` and returns subprocess's result."""
