@@ -21,10 +21,10 @@ from .processes import LabError, Process, run
 
 IPV4_PREFIX, IPV6_PREFIX = "10.91.0.", "fd91::"
 IPV4_LENGTH, IPV6_LENGTH = 24, 64
-IPV4_OVERHEAD_BYTES = 60
-JUMBO_FRAME_BYTES = 16384
-FRAME_BYTES = 2048
-BLOCK_BYTES = 65536
+# A ring's frame: the kernel's header, Ethernet's with two tags, the packet. Not much more, since it
+# must fit the node's buffers; and a block of whole pages holds exactly so many.
+RING_OVERHEAD_BYTES = 66 + 22
+FRAME_UNIT_BYTES, FRAMES_PER_BLOCK = 128, 32
 RING_BYTES = 2 << 20
 NAMESPACES = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
@@ -189,8 +189,9 @@ class Network:
     def _device_arguments(self, link, queues):
         if self.driver == "pcap":
             return f"rx_iface_in={link},tx_iface={link}"
-        frame_bytes = FRAME_BYTES if self.mtu + IPV4_OVERHEAD_BYTES <= FRAME_BYTES else JUMBO_FRAME_BYTES
-        ring = f"framesz={frame_bytes},blocksz={BLOCK_BYTES},framecnt={RING_BYTES // frame_bytes}"
+        frame_bytes = -(-(self.mtu + RING_OVERHEAD_BYTES) // FRAME_UNIT_BYTES) * FRAME_UNIT_BYTES
+        block_bytes = frame_bytes * FRAMES_PER_BLOCK
+        ring = f"framesz={frame_bytes},blocksz={block_bytes},framecnt={RING_BYTES // block_bytes * FRAMES_PER_BLOCK}"
         return f"iface={link},{ring},qpairs={queues}"
 
     def pairs(self):

@@ -171,7 +171,13 @@ impl<'a> Setup<'a> {
             }
             let lowered = mtu < possible_mtu;
             let refused_mtu = lowered.then(|| refusal(before));
-            let (mtu, refused) = self.set_mtu(mtu, rx_queues, tx_queues, functions, offloads);
+            // Drivers over an interface of the kernel would lower that interface's own MTU, though it
+            // carries more than the driver says.
+            let (mtu, refused) = if lowered {
+                (mtu, None)
+            } else {
+                self.set_mtu(mtu, rx_queues, tx_queues, functions, offloads)
+            };
             return Ok(Accepted {
                 mtu: Granted::new(self.config.mtu, mtu, || {
                     refused_mtu.or(refused).unwrap_or(mtu_why)
