@@ -258,12 +258,12 @@ pub struct EventSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}; check the path and its permissions")]
+    #[error("cannot read the configuration {path}: {why}; check the path and its permissions")]
     Read {
         /// Its path.
         path: String,
         /// The system's error.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The file is not what it should be.
     #[error("{path}: {why}")]
@@ -287,9 +287,9 @@ impl Config {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Read {
             path: name.clone(),
-            source,
+            why,
         })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: name,

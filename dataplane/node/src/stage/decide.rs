@@ -206,7 +206,9 @@ impl<S: FrameSource> Path<S> {
         if decision.mode == Mode::Discover && decision.wire_action == WireAction::Forward {
             return;
         }
-        if detail.is_empty() && cold.told == Some(decision) {
+        // What every request of the flow would get is told once.
+        let once = detail.is_empty() || decision.certainty == Certainty::Final;
+        if once && cold.told == Some(decision) {
             return;
         }
         cold.told = Some(decision);

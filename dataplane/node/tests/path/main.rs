@@ -1,0 +1,15 @@
+//! The packet's way, frame by frame: what comes in, what leaves, and what the counters say.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bounds;
+mod changes;
+mod conservation;
+mod datagrams;
+mod judgement;
+mod neighbours;
+mod owners;
+mod requests;
+mod short_way;
+mod streams;
