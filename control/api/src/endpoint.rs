@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -177,6 +178,17 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
+    /// Whether other machines may reach it: not a unix socket, not a loopback address.
+    pub fn is_exposed(&self) -> bool {
+        match self {
+            Self::Unix(_) => false,
+            Self::Tcp { authority, .. } => match authority.parse::<SocketAddr>() {
+                Ok(address) => !address.ip().to_canonical().is_loopback(),
+                Err(_) => !authority.starts_with("localhost:"),
+            },
+        }
+    }
+
     /// Connects, waiting a few seconds at most. TLS is for `host:port` endpoints only.
     pub async fn connect(
         &self,

@@ -2,13 +2,15 @@
 //!
 //! [`v1`] is the generated code of `control/proto/weir/v1`. Around it: validated conversion between
 //! messages and [`weir_policy::spec`] ([`to_message`], [`from_message`]), the difference of two
-//! snapshots ([`delta`], [`apply`]), an imagined connection judged ([`what_if`]), and where to listen and connect ([`Endpoint`], [`TlsFiles`]).
+//! snapshots ([`delta`], [`apply`]), an imagined connection judged ([`what_if`]), a
+//! decision in one word ([`Verdict`]), and where to listen and connect ([`Endpoint`], [`TlsFiles`]).
 
 mod convert;
 mod delta;
 mod endpoint;
 mod question;
 mod tls;
+mod verdict;
 
 pub use convert::{
     FieldError, action_from_message, action_message, from_message, mode_from_message, mode_message,
@@ -18,6 +20,7 @@ pub use delta::{ApplyError, apply, checksum, delta};
 pub use endpoint::{Endpoint, EndpointError, Listener, innermost};
 pub use question::{application_of, what_if, wire_action_message};
 pub use tls::{TlsError, TlsFiles};
+pub use verdict::Verdict;
 
 /// The generated messages, clients and servers of package `weir.v1`.
 pub mod v1 {

@@ -6,12 +6,10 @@ use std::net::IpAddr;
 use weir_l7::{AppId, Field, FieldKind, Transport, Value, registry};
 use weir_policy::spec::UNKNOWN_IDENTITY;
 use weir_policy::{Application, Question, Snapshot, WireAction};
-use weir_wire::from_ip_address;
+use weir_wire::{from_ip_address, protocol};
 
 use crate::{FieldError, action_message, mode_message, v1};
 
-/// TCP: what a question without a protocol is about.
-const TCP: u32 = 6;
 /// Names that are proposed for one that nobody has.
 const PROPOSALS_MAX: usize = 5;
 
@@ -23,13 +21,18 @@ pub fn what_if(
     let client = identity(snapshot, &request.client, "client")?;
     let server = identity(snapshot, &request.server, "server")?;
     let protocol = match request.protocol {
-        0 => TCP,
-        number => number,
+        // What a question without a protocol is about.
+        0 => protocol::TCP,
+        number => u8::try_from(number).map_err(|_| {
+            FieldError::new("protocol", format!("{number} is no IP protocol number"))
+        })?,
     };
-    let protocol = u8::try_from(protocol)
-        .map_err(|_| FieldError::new("protocol", format!("{protocol} is no IP protocol number")))?;
     let server_port = u16::try_from(request.port)
         .map_err(|_| FieldError::new("port", format!("{} is no port", request.port)))?;
+    if server_port > 0 && !has_ports(protocol) {
+        let why = format!("IP protocol {protocol} has no ports; leave the port out");
+        return Err(FieldError::new("port", why));
+    }
     let application = application(&request.application, protocol)?;
     let mut fields = Vec::with_capacity(request.fields.len());
     for (name, value) in &request.fields {
@@ -64,6 +67,10 @@ pub fn what_if(
         steps: explained.steps.into_iter().map(step).collect(),
         seen: None,
     })
+}
+
+const fn has_ports(number: u8) -> bool {
+    matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP)
 }
 
 /// The message's word for what the wire gets.
@@ -134,14 +141,14 @@ fn identity(snapshot: &Snapshot, text: &str, field: &str) -> Result<u32, FieldEr
 /// What is known of an application by its registry name. Of none: what a node supposes while it
 /// looks at the first bytes of a connection of this protocol. `None`: the name is not in the
 /// registry.
-pub fn application_of(name: &str, protocol: u8) -> Option<Application> {
+pub fn application_of(name: &str, number: u8) -> Option<Application> {
     if !name.is_empty() {
         return registry::by_name(name).map(Application::Known);
     }
-    let transport = match protocol {
-        6 => Transport::Tcp,
-        17 => Transport::Udp,
-        1 | 58 => Transport::Icmp,
+    let transport = match number {
+        protocol::TCP => Transport::Tcp,
+        protocol::UDP => Transport::Udp,
+        protocol::ICMP | protocol::ICMPV6 => Transport::Icmp,
         _ => return Some(Application::Known(AppId::UNKNOWN)),
     };
     Some(Application::Candidates(registry::carried_by(transport)))

@@ -89,12 +89,13 @@ impl TlsFiles {
         })
     }
 
+    /// The authorities that the other end's certificate must come from, as PEM.
+    pub fn authority_text(&self) -> Result<String, TlsError> {
+        read("certificate authority", &self.ca, "CERTIFICATE")
+    }
+
     fn authority(&self) -> Result<Certificate, TlsError> {
-        Ok(Certificate::from_pem(read(
-            "certificate authority",
-            &self.ca,
-            "CERTIFICATE",
-        )?))
+        Ok(Certificate::from_pem(self.authority_text()?))
     }
 
     fn identity(&self) -> Result<Identity, TlsError> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tonic::transport::Channel;
 use weir_api::v1::operator_client::OperatorClient;
@@ -110,10 +111,13 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct FlowsArguments {
-    /// Go on with every new record.
+    /// Go on with what changes.
     #[arg(short, long)]
     pub follow: bool,
-    /// How many recent records at most.
+    /// Every record that tells of a connection, not only its newest state.
+    #[arg(long)]
+    pub every: bool,
+    /// How many recent ones at most.
     #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
     /// Only with this workload at either end.
@@ -122,16 +126,9 @@ pub struct FlowsArguments {
     /// Only this application.
     #[arg(short, long)]
     pub application: Option<String>,
-    /// Only this verdict.
-    #[arg(long, value_enum)]
-    pub verdict: Option<VerdictArgument>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum VerdictArgument {
-    Allowed,
-    WouldDeny,
-    Denied,
+    /// Only this verdict: allowed, learning (no rule yet, in discover), would-deny or denied.
+    #[arg(long, value_parser = PossibleValuesParser::new(["allowed", "learning", "would-deny", "denied"]))]
+    pub verdict: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -145,7 +142,7 @@ pub struct WhatIfArguments {
     /// What the bytes speak; without it, not known yet.
     #[arg(long)]
     pub application: Option<String>,
-    /// The server's port.
+    /// The server's port, where the protocol has ports.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
     /// IP protocol: tcp, udp, icmp, icmpv6, sctp or a number.

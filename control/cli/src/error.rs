@@ -50,7 +50,9 @@ impl From<tonic::Status> for Failure {
                 status.message()
             )),
             tonic::Code::Unimplemented => Self::Failed(
-                "the controller does not know this command; update it to this version".to_owned(),
+                "what listens there does not serve this command: name the controller's --listen \
+                 endpoint, not that of nodes, or update the controller to this version"
+                    .to_owned(),
             ),
             tonic::Code::Unknown if status.message().is_empty() => {
                 Self::Failed(format!("the controller failed: {status}"))

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_api::v1;
+use weir_model::Protocol;
 
 /// "allow", "deny".
 pub fn action(action: v1::Action) -> &'static str {
@@ -34,38 +35,41 @@ pub fn wire_action(action: v1::WireAction) -> &'static str {
     }
 }
 
-/// "allowed", "would-deny", "denied".
-pub fn verdict(rule: v1::Action, wire: v1::WireAction) -> &'static str {
-    match (rule, wire) {
-        (v1::Action::Deny, v1::WireAction::Forward) => "would-deny",
-        (v1::Action::Deny, _) => "denied",
-        _ => "allowed",
-    }
-}
-
 /// "tcp", or the number.
 pub fn protocol(number: u32) -> String {
-    match number {
-        1 => "icmp".into(),
-        6 => "tcp".into(),
-        17 => "udp".into(),
-        58 => "icmpv6".into(),
-        132 => "sctp".into(),
-        other => other.to_string(),
+    known(number).map_or_else(|| number.to_string(), |protocol| protocol.to_string())
+}
+
+/// "3306/tcp", or "icmp", which has no ports.
+pub fn service(port: u32, number: u32) -> String {
+    let protocol = protocol(number);
+    if has_ports(number) {
+        format!("{port}/{protocol}")
+    } else {
+        protocol
     }
 }
 
-/// An address with its port.
-pub fn end(address: &[u8], port: u32) -> String {
+/// An address, with its port where the protocol has ports.
+pub fn end(address: &[u8], port: u32, number: u32) -> String {
     let address = match (<[u8; 4]>::try_from(address), <[u8; 16]>::try_from(address)) {
         (Ok(v4), _) => IpAddr::from(v4),
         (_, Ok(v6)) => IpAddr::from(v6).to_canonical(),
         _ => return String::new(),
     };
     match address {
+        _ if !has_ports(number) => address.to_string(),
         IpAddr::V4(v4) => format!("{v4}:{port}"),
         IpAddr::V6(v6) => format!("[{v6}]:{port}"),
     }
+}
+
+fn known(number: u32) -> Option<Protocol> {
+    u8::try_from(number).ok().map(Protocol)
+}
+
+fn has_ports(number: u32) -> bool {
+    known(number).is_some_and(Protocol::has_ports)
 }
 
 /// RFC 3339 in UTC, to the millisecond; empty for 0.

@@ -131,7 +131,7 @@ async fn tables_tell_what_matters() {
     assert_eq!(flows.lines().count(), 4, "{flows}");
     assert!(flows.lines().next().unwrap().starts_with("TIME"), "{flows}");
     assert!(flows.contains("10.91.0.2:40000->10.91.0.3:3306"), "{flows}");
-    assert!(flows.contains("would-deny"), "{flows}");
+    assert!(flows.contains("learning"), "{flows}");
     let path = text(&ask(&site, &["path"]));
     assert!(path.contains("tcp_window") && path.contains("50"), "{path}");
     let apps = text(&ask(&site, &["apps"]));

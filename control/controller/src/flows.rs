@@ -6,7 +6,9 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use weir_api::v1;
+use weir_api::{Verdict, v1};
+
+use crate::connections::Connections;
 
 /// Records kept.
 pub const RECENT_MAX: usize = 65_536;
@@ -25,17 +27,8 @@ pub struct Filter {
     workload: String,
     application: String,
     verdict: Option<Verdict>,
-}
-
-/// What happened to a flow, in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The policy allows it.
-    Allowed,
-    /// The policy denies it, and the wire got that.
-    Denied,
-    /// The policy denies it, and the mode let it pass.
-    WouldDeny,
+    /// Records, instead of the newest state of each connection.
+    pub every: bool,
 }
 
 /// How someone names a flow.
@@ -45,9 +38,12 @@ pub enum FlowName {
     CommunityId(String),
     /// `node/id`.
     Id(String, u64),
-    /// `10.0.0.1:4000->10.0.0.2:3306`.
-    Ends(SocketAddr, SocketAddr),
+    /// `10.0.0.1:4000->10.0.0.2:3306`, or `10.0.0.1->10.0.0.2` where the protocol has no ports.
+    Ends(End, End),
 }
+
+/// An address, and a port where the protocol has ports.
+type End = (IpAddr, Option<u16>);
 
 impl Recent {
     /// Adds the newest record.
@@ -58,9 +54,19 @@ impl Recent {
         self.views.push_back(view);
     }
 
-    /// The newest `limit` records that match, oldest first.
+    /// The newest `limit` records that match, oldest first: of each connection the newest, or every
+    /// one where the filter says so.
     pub fn newest(&self, filter: &Filter, limit: usize) -> Vec<Arc<v1::FlowView>> {
-        let matching = self.views.iter().rev().filter(|view| filter.matches(view));
+        let mut listed = Connections::<bool>::with_max(RECENT_MAX);
+        let mut first = |view: &v1::FlowView| match &view.record {
+            Some(record) => !std::mem::replace(listed.of(&view.node, record), true),
+            None => false,
+        };
+        let matching = self
+            .views
+            .iter()
+            .rev()
+            .filter(|view| filter.matches(view) && (filter.every || first(view)));
         let mut newest: Vec<_> = matching.take(limit).cloned().collect();
         newest.reverse();
         newest
@@ -70,7 +76,11 @@ impl Recent {
     pub fn find(&self, name: &FlowName) -> Option<Arc<v1::FlowView>> {
         let mut matching = self.views.iter().rev().filter(|view| name.matches(view));
         let newest = matching.next()?;
-        let denied = |view: &&Arc<v1::FlowView>| Verdict::of(view) != Verdict::Allowed;
+        let denied = |view: &&Arc<v1::FlowView>| {
+            view.record
+                .as_ref()
+                .is_some_and(|record| record.verdict().is_denial())
+        };
         Some(
             std::iter::once(newest)
                 .chain(matching)
@@ -86,52 +96,29 @@ impl Filter {
     pub fn of(request: &v1::FlowsRequest) -> Result<Self, String> {
         let verdict = match request.verdict.as_str() {
             "" => None,
-            "allowed" => Some(Verdict::Allowed),
-            "denied" => Some(Verdict::Denied),
-            "would-deny" => Some(Verdict::WouldDeny),
-            other => {
-                return Err(format!(
-                    "verdict {other:?} is none of allowed, denied, would-deny"
-                ));
-            }
+            text => Some(text.parse()?),
         };
         let (workload, application) = (request.workload.clone(), request.application.clone());
         Ok(Self {
             workload,
             application,
             verdict,
+            every: request.every,
         })
     }
 
     /// Whether a record is wanted.
     pub fn matches(&self, view: &v1::FlowView) -> bool {
-        let application = view
-            .record
-            .as_ref()
-            .map_or("", |record| record.application.as_str());
+        let Some(record) = &view.record else {
+            return false;
+        };
         (self.workload.is_empty()
             || names(&self.workload, &view.client)
             || names(&self.workload, &view.server))
-            && (self.application.is_empty() || self.application == application)
+            && (self.application.is_empty() || self.application == record.application)
             && self
                 .verdict
-                .is_none_or(|verdict| verdict == Verdict::of(view))
-    }
-}
-
-impl Verdict {
-    /// Of a record.
-    pub fn of(view: &v1::FlowView) -> Self {
-        let Some(record) = &view.record else {
-            return Self::Allowed;
-        };
-        if record.rule_action() != v1::Action::Deny {
-            Self::Allowed
-        } else if record.wire_action() == v1::WireAction::Forward {
-            Self::WouldDeny
-        } else {
-            Self::Denied
-        }
+                .is_none_or(|verdict| verdict == record.verdict())
     }
 }
 
@@ -140,15 +127,7 @@ impl FlowName {
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if let Some((client, server)) = text.split_once("->") {
-            let end = |end: &str| {
-                end.trim().parse::<SocketAddr>().map_err(|_| {
-                    format!(
-                        "{:?} is not address:port (an IPv6 address stands in brackets)",
-                        end.trim()
-                    )
-                })
-            };
-            return Ok(Self::Ends(end(client)?, end(server)?));
+            return Ok(Self::Ends(end(client.trim())?, end(server.trim())?));
         }
         if text.starts_with("1:") {
             return Ok(Self::CommunityId(text.to_owned()));
@@ -171,14 +150,31 @@ impl FlowName {
             Self::CommunityId(id) => &record.community_id == id,
             Self::Id(node, id) => view.node == *node && record.flow_id == *id,
             Self::Ends(client, server) => {
-                let is = |address: &[u8], port: u32, end: &SocketAddr| {
-                    ip_address(address) == Some(end.ip()) && port == u32::from(end.port())
+                let ports = has_ports(record);
+                let is = |address: &[u8], port: u32, end: &End| {
+                    let port = ports.then(|| u16::try_from(port).unwrap_or_default());
+                    ip_address(address) == Some(end.0) && port == end.1
                 };
                 is(&record.client_address, record.client_port, client)
                     && is(&record.server_address, record.server_port, server)
             }
         }
     }
+}
+
+fn end(text: &str) -> Result<End, String> {
+    let with_port = text.parse::<SocketAddr>();
+    let with_port = with_port.map(|end| (end.ip(), Some(end.port())));
+    with_port
+        .or_else(|_| text.parse().map(|address| (address, None)))
+        .map_err(|_| {
+            format!("{text:?} is no address:port (an IPv6 address with a port stands in brackets)")
+        })
+}
+
+/// Whether the numbers that a record gives as ports are ports; a node puts an echo's id there too.
+pub fn has_ports(record: &v1::FlowRecord) -> bool {
+    u8::try_from(record.protocol).is_ok_and(|number| weir_model::Protocol(number).has_ports())
 }
 
 /// The address in a message.
@@ -245,9 +241,11 @@ mod tests {
         );
         let ends = FlowName::parse("10.0.0.1:4000->[fd00::2]:3306").unwrap();
         assert!(
-            matches!(ends, FlowName::Ends(client, server) if client.port() == 4000 && server.is_ipv6())
+            matches!(ends, FlowName::Ends(client, server) if client.1 == Some(4000) && server.0.is_ipv6())
         );
-        for text in ["", "photo-db", "a/b", "10.0.0.1->10.0.0.2", "->"] {
+        let pings = FlowName::parse("10.0.0.1->fd00::2").unwrap();
+        assert!(matches!(pings, FlowName::Ends((_, None), (_, None))));
+        for text in ["", "photo-db", "a/b", "10.0.0.1->shop", "->"] {
             assert!(FlowName::parse(text).is_err(), "{text}");
         }
     }

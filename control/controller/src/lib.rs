@@ -4,6 +4,8 @@
 //! [`observe`] takes what nodes saw, [`operator`] answers people. [`state::State`] is what they
 //! share, [`store::Store`] what survives a restart.
 
+pub mod certificate;
+pub mod connections;
 pub mod conversation;
 pub mod flows;
 pub mod nodes;
@@ -29,6 +31,7 @@ use weir_api::v1::policy_distribution_server::PolicyDistributionServer;
 use weir_api::{Endpoint, EndpointError, Listener, MESSAGE_BYTES_MAX, TlsFiles};
 use weir_sources::FilesSource;
 
+use crate::certificate::Gate;
 use crate::conversation::Conversations;
 use crate::observe::Observed;
 use crate::policy::{PublishError, Published};
@@ -56,8 +59,10 @@ pub struct Config {
     pub listen: Endpoint,
     /// Where nodes subscribe and report.
     pub node_listen: Endpoint,
-    /// Mutual TLS on `node_listen`, and on `listen` where that is not a unix socket.
+    /// Mutual TLS wherever that is no unix socket.
     pub tls: Option<TlsFiles>,
+    /// The authority of the operators' certificates, which must not be that of the nodes.
+    pub operator_ca: Option<PathBuf>,
 }
 
 /// Why the controller cannot start.
@@ -75,6 +80,9 @@ pub enum StartError {
     /// A place to listen.
     #[error(transparent)]
     Listen(#[from] EndpointError),
+    /// Nodes could act as operators.
+    #[error("{0} with TLS needs an authority of its own for operators (--operator-tls-ca): {1}")]
+    OperatorAuthority(Endpoint, &'static str),
     /// The TLS files.
     #[error("TLS cannot be set up: {0}; check that certificate and key belong together")]
     Tls(String),
@@ -101,8 +109,12 @@ impl Controller {
             listen,
             node_listen,
             tls,
+            operator_ca,
         } = config;
-        let (node_server, operator_server) = servers(&listen, tls.as_ref())?;
+        let operator_tls = operator_tls(&listen, tls.as_ref(), operator_ca)?;
+        let node_tls = tls.filter(|_| !matches!(node_listen, Endpoint::Unix(_)));
+        let operator_server = server(operator_tls.as_ref())?;
+        let node_server = server(node_tls.as_ref())?;
         // The store is locked before anything is listened on: of two controllers with one state
         // directory the second touches nothing.
         let state = policy::blocking(move || open(directory, state)).await?;
@@ -118,14 +130,29 @@ impl Controller {
             warn!("{failure}; changes are looked for every few seconds");
         }
         let (listen, node_listen) = (listener.endpoint(), node_listener.endpoint());
-        info!(%listen, %node_listen, tls = tls.is_some(), "listening");
+        for (endpoint, tls, who) in [
+            (&listen, &operator_tls, "an operator"),
+            (&node_listen, &node_tls, "a node"),
+        ] {
+            info!(%endpoint, tls = tls.is_some(), "listening for {who}");
+            if tls.is_none() && endpoint.is_exposed() {
+                warn!(
+                    "without TLS whoever reaches {endpoint} can act as {who}; \
+                     give TLS files, a loopback address or a unix socket"
+                );
+            }
+        }
+        let gate = Gate {
+            tls: node_tls.is_some(),
+        };
         let operator = OperatorServer::new(operator::Operator::new(state.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let push = PolicyDistributionServer::new(push::Push::new(state.clone()))
+        let push = PolicyDistributionServer::new(push::Push::new(state.clone(), gate))
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let observe = ObservationsServer::new(observe::Observe::new(state.clone()))
+        let observe = ObservationsServer::new(observe::Observe::new(state.clone(), gate))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        // What one endpoint serves the other does not: a node is no operator.
         let operator_router = { operator_server }.add_service(operator);
         let node_router = { node_server }.add_service(push).add_service(observe);
         let tasks = vec![
@@ -162,26 +189,41 @@ impl Controller {
     }
 }
 
-fn servers(listen: &Endpoint, tls: Option<&TlsFiles>) -> Result<(Server, Server), StartError> {
-    let plain = || {
-        Server::builder()
-            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+/// TLS for operators: with a certificate of the nodes' authority a node could change its own policy.
+fn operator_tls(
+    listen: &Endpoint,
+    tls: Option<&TlsFiles>,
+    ca: Option<PathBuf>,
+) -> Result<Option<TlsFiles>, StartError> {
+    let (Endpoint::Tcp { .. }, Some(files)) = (listen, tls) else {
+        return Ok(None);
     };
-    let secured = |server: Server| match tls {
-        None => Ok(server),
-        Some(files) => {
-            let config = files.server().map_err(EndpointError::from)?;
-            server
-                .tls_config(config)
-                .map_err(|error| StartError::Tls(weir_api::innermost(&error)))
-        }
+    let refuse = |why| StartError::OperatorAuthority(listen.clone(), why);
+    let ca = ca.ok_or_else(|| {
+        refuse("give it, or listen for operators on a unix socket, as is the default")
+    })?;
+    let operators = TlsFiles {
+        ca,
+        ..files.clone()
     };
-    let operator = match listen {
-        Endpoint::Unix(_) => plain(),
-        Endpoint::Tcp { .. } => secured(plain())?,
+    let authority = |files: &TlsFiles| files.authority_text().map_err(EndpointError::from);
+    if authority(&operators)? == authority(files)? {
+        return Err(refuse("what is given is the authority of the nodes"));
+    }
+    Ok(Some(operators))
+}
+
+fn server(tls: Option<&TlsFiles>) -> Result<Server, StartError> {
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT));
+    let Some(files) = tls else {
+        return Ok(server);
     };
-    Ok((secured(plain())?, operator))
+    let config = files.server().map_err(EndpointError::from)?;
+    server
+        .tls_config(config)
+        .map_err(|error| StartError::Tls(weir_api::innermost(&error)))
 }
 
 fn open(directory: PathBuf, state: PathBuf) -> Result<Arc<State>, StartError> {

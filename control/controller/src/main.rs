@@ -42,6 +42,10 @@ struct Arguments {
     /// The key of the certificate (PEM).
     #[arg(long, env = "WEIR_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// The authorities of operators' certificates (PEM), for a --listen with TLS: others than those
+    /// of nodes.
+    #[arg(long, env = "WEIR_OPERATOR_TLS_CA")]
+    operator_tls_ca: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace, or a filter for each module.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
     log: String,
@@ -87,6 +91,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
         listen: endpoint("--listen", &arguments.listen)?,
         node_listen: endpoint("--node-listen", &arguments.node_listen)?,
         tls: tls.map_err(|error| error.to_string())?,
+        operator_ca: arguments.operator_tls_ca,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

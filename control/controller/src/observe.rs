@@ -1,6 +1,7 @@
 //! Observations from nodes: `weir.v1.Observations`.
 //!
-//! Trusts a node's records to be what it saw; distrusts their size and number. A flow is told of
+//! Trusts a node's records to be what it saw; distrusts their size and number, and,
+//! with TLS, its name. A flow is told of
 //! several times and counts once: what was counted of it is remembered for the
 //! [`TRACKED_MAX`] flows told of last. A record told again (a node repeats a batch that was not
 //! acknowledged) adds nothing. Beside that the memory is that of [`crate::flows`] and
@@ -14,12 +15,13 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
-use weir_api::v1;
+use weir_api::{Verdict, v1};
 use weir_learn::{Confidence, ConversationKey, Observation};
 use weir_policy::Snapshot;
 
+use crate::certificate::{Gate, Peer};
 use crate::conversation::{Conversations, Unwritten};
-use crate::flows::{Filter, FlowName, Recent, Verdict, bounded, ip_address};
+use crate::flows::{Filter, FlowName, Recent, bounded, has_ports, ip_address};
 use crate::state::State;
 use crate::time::now_unix_us;
 
@@ -70,12 +72,13 @@ struct Counted {
 #[derive(Clone, Debug)]
 pub struct Observe {
     state: Arc<State>,
+    gate: Gate,
 }
 
 impl Observe {
     /// Takes observations for this controller.
-    pub fn new(state: Arc<State>) -> Self {
-        Self { state }
+    pub fn new(state: Arc<State>, gate: Gate) -> Self {
+        Self { state, gate }
     }
 }
 
@@ -87,6 +90,7 @@ impl v1::observations_server::Observations for Observe {
         &self,
         request: Request<Streaming<v1::ObservationBatch>>,
     ) -> Result<Response<Self::ReportStream>, Status> {
+        let peer = self.gate.peer(&request)?;
         let (outgoing, stream) = mpsc::channel(ACKNOWLEDGEMENTS_MAX);
         let (state, mut incoming) = (self.state.clone(), request.into_inner());
         let mut stopping = state.stopping();
@@ -97,14 +101,7 @@ impl v1::observations_server::Observations for Observe {
                     _ = stopping.wait_for(|stopping| *stopping) => return,
                 };
                 let Ok(Some(batch)) = batch else { return };
-                let answer = match state.nodes.observed(&batch) {
-                    Ok(()) => {
-                        let sequence = batch.sequence;
-                        state.observed.merge(batch, &state.policy().snapshot);
-                        Ok(v1::ObservationAck { sequence })
-                    }
-                    Err(reason) => Err(Status::invalid_argument(reason)),
-                };
+                let answer = take(&state, &peer, batch);
                 let refused = answer.is_err();
                 if outgoing.send(answer).await.is_err() || refused {
                     return;
@@ -113,6 +110,19 @@ impl v1::observations_server::Observations for Observe {
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+fn take(
+    state: &State,
+    peer: &Peer,
+    batch: v1::ObservationBatch,
+) -> Result<v1::ObservationAck, Status> {
+    peer.check(&batch.node).map_err(Status::permission_denied)?;
+    let known = state.nodes.observed(&batch);
+    known.map_err(Status::invalid_argument)?;
+    let sequence = batch.sequence;
+    state.observed.merge(batch, &state.policy().snapshot);
+    Ok(v1::ObservationAck { sequence })
 }
 
 impl Observed {
@@ -204,7 +214,7 @@ impl Inner {
             self.tracked_order.push_back(flow);
             Counted::default()
         });
-        let denial = denials(counted, record, Verdict::of(view));
+        let denial = denials(counted, record);
         if !record.decider.is_empty() && counted.decider != record.decider {
             counted.decider.clone_from(&record.decider);
             if let Some(hits) = self.hits.get_mut(&record.decider) {
@@ -216,7 +226,7 @@ impl Inner {
         // Which conversation it belongs to is open until the application is known, or never will be.
         let settled = !record.application.is_empty()
             || record.event() == v1::FlowEvent::End
-            || Verdict::of(view) == Verdict::Denied;
+            || record.verdict() == Verdict::Denied;
         if settled {
             let key = ConversationKey {
                 client: view.client.clone(),
@@ -225,7 +235,7 @@ impl Inner {
                 port: server_port(record),
                 protocol: u8::try_from(record.protocol).unwrap_or_default(),
             };
-            let seen = counted.observation(&key, view, denial);
+            let seen = counted.observation(&key, &view.node, record, denial);
             self.conversations.merge(&key, &seen);
         } else {
             counted.denial = false;
@@ -254,10 +264,10 @@ impl Counted {
     fn observation(
         &mut self,
         key: &ConversationKey,
-        view: &v1::FlowView,
+        node: &str,
+        record: &v1::FlowRecord,
         (denied, would_deny): (u64, u64),
     ) -> Observation {
-        let record = view.record.clone().unwrap_or_default();
         // A flow that was told of without an application does not become a second connection.
         let known_before = key.application.is_empty() && self.conversation.is_some();
         if self.conversation.as_ref() != Some(key) && !known_before {
@@ -265,7 +275,7 @@ impl Counted {
             self.connected = false;
         }
         let made = record.packets_to_client > 0 || key.protocol != TCP;
-        let connected = !self.connected && made && Verdict::of(view) != Verdict::Denied;
+        let connected = !self.connected && made && record.verdict() != Verdict::Denied;
         self.connected |= connected;
         let bytes = record
             .bytes_to_server
@@ -273,7 +283,7 @@ impl Counted {
         let further = bytes.saturating_sub(self.bytes);
         self.bytes = self.bytes.max(bytes);
         Observation {
-            node: view.node.clone(),
+            node: node.to_owned(),
             zone: record.zone,
             time_unix_us: record.time_unix_us.min(now_unix_us()),
             client_address: ip_address(&record.client_address).unwrap_or(IpAddr::from([0; 4])),
@@ -294,23 +304,23 @@ impl Counted {
 
 /// The server's port; 0 where the protocol has none (a node may put the echo id there).
 pub fn server_port(record: &v1::FlowRecord) -> u16 {
-    let protocol = u8::try_from(record.protocol).unwrap_or_default();
-    match weir_model::Protocol(protocol).has_ports() {
-        true => u16::try_from(record.server_port).unwrap_or_default(),
-        false => 0,
+    if !has_ports(record) {
+        return 0;
     }
+    u16::try_from(record.server_port).unwrap_or_default()
 }
 
 /// How many denials and would-be denials this record adds: one for each verdict on a request, one
 /// for the flow as a whole.
-fn denials(counted: &mut Counted, record: &v1::FlowRecord, verdict: Verdict) -> (u64, u64) {
+fn denials(counted: &mut Counted, record: &v1::FlowRecord) -> (u64, u64) {
+    let verdict = record.verdict();
     let is_verdict = record.event() == v1::FlowEvent::Verdict;
     let new = if is_verdict {
         record.time_unix_us > counted.last_verdict_unix_us || !counted.denial
     } else {
         !counted.denial
     };
-    if verdict == Verdict::Allowed || !new {
+    if !verdict.is_denial() || !new {
         return (0, 0);
     }
     counted.denial = true;
@@ -418,6 +428,7 @@ mod tests {
         use v1::FlowEvent::{End, New, Verdict};
         let denied = |event, time| v1::FlowRecord {
             rule_action: v1::Action::Deny.into(),
+            mode: v1::Mode::Monitor.into(),
             wire_action: v1::WireAction::Reset.into(),
             time_unix_us: time,
             ..record(event, "http", 5)
@@ -435,8 +446,16 @@ mod tests {
             wire_action: v1::WireAction::Forward.into(),
             ..denied(New, 1)
         };
-        let seen = observe(vec![would.clone(), would]);
+        let seen = observe(vec![would.clone(), would.clone()]);
         assert_eq!((seen[0].1.denied, seen[0].1.would_deny), (0, 1));
+        let learning = v1::FlowRecord {
+            mode: v1::Mode::Discover.into(),
+            ..would.clone()
+        };
+        let seen = observe(vec![learning.clone()]);
+        assert_eq!((seen[0].1.denied, seen[0].1.would_deny), (0, 0));
+        let seen = observe(vec![learning, would]);
+        assert_eq!(seen[0].1.would_deny, 1, "the mode changed under it");
     }
 
     #[test]

@@ -177,6 +177,10 @@ impl State {
                     next_step,
                     ..
                 } = problem;
+                if file.is_empty() {
+                    warn!("{message}");
+                    continue;
+                }
                 warn!(file, line, column, field, next_step, "{message}");
             }
         }

@@ -1,6 +1,6 @@
 //! Policy to nodes: `weir.v1.PolicyDistribution`.
 //!
-//! Trusts a node to say what it enforces; distrusts its pace and its names. One message at most
+//! Trusts a node to say what it enforces; distrusts its pace and, with TLS, its name. One message at most
 //! waits for a node: while it has not answered, newer versions replace each other, and its next
 //! message leads straight to the newest one. Memory per node: the snapshot it was sent last, shared
 //! with every other node that was.
@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 use weir_api::{PROTOCOL_VERSION, v1};
 
+use crate::certificate::{Gate, Peer};
 use crate::nodes::Subscription;
 use crate::policy::Published;
 use crate::state::State;
@@ -30,12 +31,13 @@ type Outgoing = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
 #[derive(Clone, Debug)]
 pub struct Push {
     state: Arc<State>,
+    gate: Gate,
 }
 
 impl Push {
     /// Serves the policy of this controller.
-    pub fn new(state: Arc<State>) -> Self {
-        Self { state }
+    pub fn new(state: Arc<State>, gate: Gate) -> Self {
+        Self { state, gate }
     }
 }
 
@@ -47,14 +49,21 @@ impl v1::policy_distribution_server::PolicyDistribution for Push {
         &self,
         request: Request<Streaming<v1::NodeMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let peer = self.gate.peer(&request)?;
         let (outgoing, stream) = mpsc::channel(1);
-        tokio::spawn(serve(self.state.clone(), request.into_inner(), outgoing));
+        let incoming = request.into_inner();
+        tokio::spawn(serve(self.state.clone(), peer, incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
 
-async fn serve(state: Arc<State>, mut incoming: Streaming<v1::NodeMessage>, outgoing: Outgoing) {
-    let subscription = match greet(&state, &mut incoming).await {
+async fn serve(
+    state: Arc<State>,
+    peer: Peer,
+    mut incoming: Streaming<v1::NodeMessage>,
+    outgoing: Outgoing,
+) {
+    let subscription = match greet(&state, &peer, &mut incoming).await {
         Ok(subscription) => subscription,
         Err(failure) => {
             warn!(reason = failure.reason, "a node is refused");
@@ -87,6 +96,7 @@ async fn serve(state: Arc<State>, mut incoming: Streaming<v1::NodeMessage>, outg
 
 async fn greet(
     state: &Arc<State>,
+    peer: &Peer,
     incoming: &mut Streaming<v1::NodeMessage>,
 ) -> Result<Subscription, v1::Failure> {
     let failure = |reason: String, next_step: &str| v1::Failure {
@@ -118,6 +128,12 @@ async fn greet(
             "update the node or the controller, so that both speak one version",
         ));
     }
+    peer.check(&hello.node).map_err(|reason| {
+        failure(
+            reason,
+            "set the node's name to one in its certificate, or issue a certificate for its name",
+        )
+    })?;
     let subscription = state.nodes.subscribe(&hello);
     let subscription =
         subscription.map_err(|reason| failure(reason.into(), "give the node its host's name"))?;

@@ -92,6 +92,8 @@ impl State {
             .map(|problem| problem_message(problem, true));
         problems.extend(warnings);
         let store = crate::lock(&self.store_problem).clone();
+        // A policy that could not be written says the same already.
+        let store = store.filter(|message| problems.iter().all(|told| told.message != *message));
         problems.extend(store.map(|message| v1::SourceProblem {
             message,
             ..Default::default()

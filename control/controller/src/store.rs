@@ -3,6 +3,7 @@
 //! transactions: a crash or a full disk leaves the last complete state.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -22,7 +23,8 @@ const ASSIGNMENTS: &str = "assignments";
 /// The embedded store.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
+    /// None after it failed: the library refuses everything from then on, until it is opened again.
+    database: Mutex<Option<Database>>,
     path: PathBuf,
 }
 
@@ -39,7 +41,7 @@ pub enum StoreError {
     },
     /// It cannot be opened.
     #[error(
-        "cannot open the store {path}: {why}; check the permissions, or move the file away to start with nothing learned"
+        "cannot open the store {path}: {why}; check the permissions and the disk's space, or move the file away to start with nothing learned"
     )]
     Open {
         /// The file.
@@ -61,18 +63,11 @@ impl Store {
     /// Opens the store in this directory, or makes a new one.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("controller.redb");
-        let open = |why: String| StoreError::Open {
+        std::fs::create_dir_all(directory).map_err(|error| StoreError::Open {
             path: path.clone(),
-            why,
-        };
-        std::fs::create_dir_all(directory).map_err(|error| open(error.to_string()))?;
-        let database = match Database::create(&path) {
-            Ok(database) => database,
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => {
-                return Err(StoreError::InUse { path });
-            }
-            Err(error) => return Err(open(error.to_string())),
-        };
+            why: error.to_string(),
+        })?;
+        let database = Mutex::new(Some(open(&path)?));
         let store = Self { database, path };
         store.access(|database| {
             let transaction = database.begin_write()?;
@@ -202,7 +197,16 @@ impl Store {
         &self,
         body: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        body(&self.database).map_err(|error| self.failed(error.to_string()))
+        let mut slot = crate::lock(&self.database);
+        let database = match slot.take() {
+            Some(database) => database,
+            None => open(&self.path)?,
+        };
+        let outcome = body(&database);
+        if !matches!(outcome, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
+            *slot = Some(database);
+        }
+        outcome.map_err(|error| self.failed(error.to_string()))
     }
 
     fn failed(&self, why: String) -> StoreError {
@@ -211,4 +215,16 @@ impl Store {
             why,
         }
     }
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    Database::create(path).map_err(|error| match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse {
+            path: path.to_owned(),
+        },
+        error => StoreError::Open {
+            path: path.to_owned(),
+            why: error.to_string(),
+        },
+    })
 }

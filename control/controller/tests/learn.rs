@@ -3,14 +3,22 @@
 mod common;
 
 use common::{Node, Site, hello, record};
+use tokio_stream::StreamExt;
 use weir_api::v1;
 
 async fn seen(site: &Site) -> Node {
+    seen_in(site, v1::Mode::Discover).await
+}
+
+async fn seen_in(site: &Site, mode: v1::Mode) -> Node {
     let mut node = site.subscribe(hello(0)).await;
     node.take().await;
     for sequence in 0..3 {
         let flows = (0..20)
-            .map(|flow| record(&node.snapshot, sequence * 20 + flow))
+            .map(|flow| v1::FlowRecord {
+                mode: mode.into(),
+                ..record(&node.snapshot, sequence * 20 + flow)
+            })
             .collect();
         site.report(sequence, flows).await;
     }
@@ -56,7 +64,8 @@ async fn from_observation_to_an_enforced_allowlist() {
             conversation.bytes,
             conversation.would_deny
         ),
-        (60, 120_000, 60)
+        (60, 120_000, 0),
+        "in discover nothing would be denied: it is being learned"
     );
     assert!(!conversation.allowed);
 
@@ -174,7 +183,7 @@ async fn from_observation_to_an_enforced_allowlist() {
 #[tokio::test]
 async fn what_was_learned_survives_a_restart() {
     let mut site = Site::start().await;
-    seen(&site).await;
+    seen_in(&site, v1::Mode::Monitor).await;
     let all = v1::LearnAcceptRequest {
         all: true,
         ..Default::default()
@@ -231,7 +240,8 @@ async fn flows_are_listed_followed_filtered_and_explained() {
     assert_eq!(live.unwrap().unwrap().record.unwrap().flow_id, 99);
 
     for (workload, application, verdict, expected) in [
-        ("photo-db", "mysql", "would-deny", 61),
+        ("photo-db", "mysql", "learning", 61),
+        ("photo-db", "mysql", "would-deny", 0),
         ("shop/ai-model", "", "", 61),
         ("frontend", "", "", 0),
         ("", "redis", "", 0),
@@ -243,7 +253,7 @@ async fn flows_are_listed_followed_filtered_and_explained() {
             workload,
             application,
             verdict,
-            follow: false,
+            ..Default::default()
         };
         let mut flows = operator.flows(request).await.unwrap().into_inner();
         let mut count = 0;
@@ -253,11 +263,32 @@ async fn flows_are_listed_followed_filtered_and_explained() {
         assert_eq!(count, expected);
     }
 
+    // Another pair sees it too, a moment later, and the node repeats itself.
+    let twice = v1::FlowRecord {
+        flow_id: 1099,
+        first_seen_unix_us: record(&node.snapshot, 99).first_seen_unix_us + 40,
+        ..record(&node.snapshot, 99)
+    };
+    site.report(10, vec![twice.clone(), record(&node.snapshot, 99), twice])
+        .await;
+    for (every, expected) in [(false, 61), (true, 64)] {
+        let request = v1::FlowsRequest {
+            limit: 1000,
+            every,
+            ..Default::default()
+        };
+        let flows = operator.flows(request).await.unwrap().into_inner();
+        let flows: Vec<_> = flows.collect().await;
+        assert_eq!(flows.len(), expected);
+        let newest = flows[expected - 1].as_ref().unwrap();
+        assert_eq!(newest.record.as_ref().unwrap().flow_id, 1099);
+    }
+
     for flow in ["1:99", "node-1/99", "10.91.0.2:40000->10.91.0.3:3306"] {
         let request = v1::ExplainRequest { flow: flow.into() };
         let explained = operator.explain(request).await.unwrap().into_inner();
         assert_eq!(explained.rule_action(), v1::Action::Deny);
-        assert_eq!(explained.seen.unwrap().record.unwrap().flow_id, 99);
+        assert_eq!(explained.seen.unwrap().record.unwrap().community_id, "1:99");
         assert!(!explained.steps.is_empty());
     }
     for (flow, code) in [
@@ -273,34 +304,43 @@ async fn flows_are_listed_followed_filtered_and_explained() {
 async fn modes_are_written_and_a_stricter_document_is_named() {
     let site = Site::start().await;
     let mut operator = site.operator().await;
-    let set = |workload: &str, mode: v1::Mode, all| v1::ModeSetRequest {
-        workload: workload.into(),
+    let set = |workloads: &[&str], mode: v1::Mode| v1::ModeSetRequest {
+        workloads: workloads.iter().map(|&name| name.to_owned()).collect(),
         mode: mode.into(),
-        all,
+        all: workloads.is_empty(),
     };
     let reply = operator
-        .mode_set(set("photo-db", v1::Mode::Protect, false))
+        .mode_set(set(&["photo-db"], v1::Mode::Protect))
         .await
         .unwrap()
         .into_inner();
     assert_eq!(reply.workloads[0].mode(), v1::Mode::Protect);
     assert_eq!(site.status().await.policy_version, 2);
-    let reply = operator
-        .mode_set(set("", v1::Mode::Monitor, true))
-        .await
-        .unwrap()
-        .into_inner();
-    assert!(
-        reply
-            .workloads
-            .iter()
-            .all(|workload| workload.mode() == v1::Mode::Monitor)
-    );
+    for (workloads, mode, version) in [
+        (&[][..], v1::Mode::Monitor, 3),
+        (&["photo-db", "shop/ai-model"][..], v1::Mode::Protect, 4),
+        (&[][..], v1::Mode::Protect, 4),
+    ] {
+        let reply = operator
+            .mode_set(set(workloads, mode))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(reply.workloads.len(), 2);
+        assert!(reply.workloads.iter().all(|it| it.mode() == mode));
+        let status = site.status().await;
+        assert_eq!(status.policy_version, version, "all in one version");
+    }
     let error = operator
-        .mode_set(set("nobody", v1::Mode::Monitor, false))
+        .mode_set(set(&["ai-model", "nobody"], v1::Mode::Monitor))
         .await
         .unwrap_err();
     assert_eq!(error.code(), tonic::Code::NotFound);
+    assert_eq!(site.status().await.policy_version, 4, "all or none");
+    operator
+        .mode_set(set(&[], v1::Mode::Monitor))
+        .await
+        .unwrap();
 
     let strict = "apiVersion: weir.dev/v1alpha1\nkind: Mode\nmetadata: {name: strict, namespace: shop}\nspec: {target: {matchLabels: {}}, mode: protect}\n";
     site.write("strict.yaml", strict);
@@ -313,7 +353,7 @@ async fn modes_are_written_and_a_stricter_document_is_named() {
     .await;
     let before = site.status().await.policy_version;
     let error = operator
-        .mode_set(set("photo-db", v1::Mode::Discover, false))
+        .mode_set(set(&["photo-db"], v1::Mode::Discover))
         .await
         .unwrap_err();
     assert!(
@@ -424,4 +464,69 @@ async fn a_learned_allowlist_takes_nothing_away_from_a_written_one() {
             answer.rule_action() == v1::Action::Deny && answer.decider.contains("photo-db");
         assert!(!db_lacks, "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn pings_have_no_ports_wherever_they_are_told_of() {
+    let site = Site::start().await;
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    let ping = |flow_id: u64| v1::FlowRecord {
+        protocol: 1,
+        application: "icmp".into(),
+        client_port: 500 + flow_id as u32,
+        server_port: 500 + flow_id as u32,
+        ..record(&node.snapshot, flow_id)
+    };
+    site.report(1, (0..20).map(ping).collect()).await;
+    let mut operator = site.operator().await;
+    let map = operator.map(v1::MapRequest::default()).await.unwrap();
+    let map = map.into_inner().conversations;
+    assert_eq!((map.len(), map[0].port, map[0].connections), (1, 0, 20));
+    let proposals = review(&site).await.proposals;
+    assert_eq!((proposals.len(), proposals[0].port), (1, 0));
+    let all = v1::LearnAcceptRequest {
+        all: true,
+        ..Default::default()
+    };
+    operator.learn_accept(all).await.unwrap();
+    let export = v1::PolicyExportRequest {
+        learned: true,
+        current: false,
+    };
+    let files = operator.policy_export(export).await.unwrap().into_inner();
+    for file in &files.files {
+        assert!(file.content.contains("protocols: [icmp]"), "{file:?}");
+        assert!(!file.content.contains("ports:"), "{file:?}");
+    }
+    let apply = v1::PolicyApplyRequest {
+        files: files.files,
+        dry_run: false,
+    };
+    assert!(
+        operator
+            .policy_apply(apply)
+            .await
+            .unwrap()
+            .into_inner()
+            .accepted
+    );
+    let mut asked = v1::WhatIfRequest {
+        protocol: 1,
+        port: 0,
+        ..question("icmp")
+    };
+    let answer = operator.what_if(asked.clone()).await.unwrap().into_inner();
+    assert_eq!(answer.rule_action(), v1::Action::Allow, "{answer:?}");
+    asked.port = 7;
+    let error = operator.what_if(asked).await.unwrap_err();
+    assert!(error.message().contains("no ports"), "{error}");
+    let request = v1::ExplainRequest {
+        flow: "10.91.0.2->10.91.0.3".into(),
+    };
+    let explained = operator.explain(request).await.unwrap().into_inner();
+    assert_eq!(
+        (explained.port, explained.rule_action()),
+        (0, v1::Action::Allow)
+    );
 }

@@ -7,8 +7,11 @@ use std::path::Path;
 use common::{Node, Site, hello};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tonic::transport::{Certificate, ClientTlsConfig};
-use weir_api::{Endpoint, TlsFiles};
-use weir_controller::{Config, Controller};
+use weir_api::v1::controller_message::Message;
+use weir_api::v1::observations_client::ObservationsClient;
+use weir_api::v1::operator_client::OperatorClient;
+use weir_api::{Endpoint, TlsFiles, v1};
+use weir_controller::{Config, Controller, StartError};
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -21,7 +24,7 @@ impl Authority {
 
     fn issue(&self, directory: &Path, name: &str) -> TlsFiles {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned(), name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let file = |part: &str, text: &str| {
             let path = directory.join(format!("{name}-{part}.pem"));
@@ -52,7 +55,37 @@ async fn only_certificates_of_the_authority_get_in() {
     let address = controller.node_listen.to_string();
     let endpoint: Endpoint = format!("https://{address}").parse().unwrap();
 
-    let node_files = ours.issue(root, "node");
+    // Issued by the right authority, for another node.
+    let other_files = ours.issue(root, "node-2");
+    let channel = endpoint
+        .connect(Some(&other_files), Some("localhost"))
+        .await
+        .unwrap();
+    let mut other = Node::subscribe(channel.clone(), hello(0)).await.unwrap();
+    let Message::Failure(failure) = other.next().await else {
+        panic!("node-2 speaks for node-1")
+    };
+    assert!(
+        failure.reason.contains("node-1") && failure.reason.contains("node-2"),
+        "{failure:?}"
+    );
+    let batch = v1::ObservationBatch {
+        node: "node-1".into(),
+        ..Default::default()
+    };
+    let mut observations = ObservationsClient::new(channel.clone());
+    let answers = observations.report(tokio_stream::iter([batch])).await;
+    let refused = answers.unwrap().into_inner().message().await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+    let mut operator = OperatorClient::new(channel);
+    let refused = operator.status(v1::StatusRequest {}).await.unwrap_err();
+    assert_eq!(
+        refused.code(),
+        tonic::Code::Unimplemented,
+        "no operators here"
+    );
+
+    let node_files = ours.issue(root, "node-1");
     let channel = endpoint
         .connect(Some(&node_files), Some("localhost"))
         .await
@@ -107,7 +140,61 @@ async fn only_certificates_of_the_authority_get_in() {
 
 async fn is_served(channel: tonic::transport::Channel) -> bool {
     match Node::subscribe(channel, hello(0)).await {
-        Ok(mut node) => matches!(node.incoming.message().await, Ok(Some(_))),
+        Ok(mut node) => matches!(
+            node.incoming.message().await,
+            Ok(Some(v1::ControllerMessage {
+                message: Some(Message::Snapshot(_))
+            }))
+        ),
         Err(_) => false,
     }
+}
+
+#[tokio::test]
+async fn a_node_is_no_operator() {
+    let mut site = Site::start().await;
+    let here = site.operator().await;
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    let channel = Endpoint::Unix(site.path("controller.sock"));
+    let channel = channel.connect(None, None).await.unwrap();
+    let refused = Node::subscribe(channel, hello(0)).await.err().unwrap();
+    assert_eq!(refused.code(), tonic::Code::Unimplemented);
+    drop((here, node));
+    site.stop().await;
+
+    let root = site.root.path();
+    let (nodes, operators) = (Authority::new(), Authority::new());
+    let config = |operator_ca| Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        node_listen: "127.0.0.1:0".parse().unwrap(),
+        tls: Some(nodes.issue(root, "controller")),
+        operator_ca,
+        ..site.config()
+    };
+    let operator_files = operators.issue(root, "operator");
+    let node_files = nodes.issue(root, "node-1");
+    for authority in [None, Some(node_files.ca.clone())] {
+        let refused = Controller::start(config(authority)).await.err();
+        assert!(matches!(refused, Some(StartError::OperatorAuthority(..))));
+    }
+    let controller = Controller::start(config(Some(operator_files.ca.clone())))
+        .await
+        .unwrap();
+    let endpoint: Endpoint = format!("https://{}", controller.listen).parse().unwrap();
+    for (files, served) in [(&operator_files, true), (&node_files, false)] {
+        let trusting = TlsFiles {
+            ca: node_files.ca.clone(),
+            ..files.clone()
+        };
+        let answer = match endpoint.connect(Some(&trusting), Some("localhost")).await {
+            Ok(channel) => OperatorClient::new(channel)
+                .status(v1::StatusRequest {})
+                .await
+                .is_ok(),
+            Err(_) => false,
+        };
+        assert_eq!(answer, served);
+    }
+    controller.stop().await;
 }

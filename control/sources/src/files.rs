@@ -98,14 +98,14 @@ impl FilesSource {
         Plan::apply(&self.shared.directory, files)
     }
 
-    /// What setting the mode of a workload would come to. Blocks on the disk.
+    /// What setting the mode of these workloads would come to. Blocks on the disk.
     pub fn plan_mode(
         &self,
-        workload: &weir_model::Reference,
+        workloads: &[weir_model::Reference],
         mode: weir_model::Mode,
     ) -> Result<Plan, WriteError> {
         let _last = self.shared.lock();
-        Plan::mode(&self.shared.directory, workload, mode)
+        Plan::mode(&self.shared.directory, workloads, mode)
     }
 
     /// Carries a plan out and reads the directory again: the state has all of it or, after an error,

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use weir_model::{
-    Document, Kind, Located, Metadata, Mode, ModeSpec, Problem, Reference, Resource, Selector,
-    parse_documents, to_yaml_stream,
+    Document, Kind, Located, Metadata, Mode, ModeDocument, ModeSpec, NameError, Problem, Reference,
+    Resource, Selector, parse_documents, to_yaml_stream,
 };
 
 use crate::error::WriteError;
@@ -46,15 +46,6 @@ pub fn write_documents(directory: &Path, files: &[PolicyFile]) -> Result<Vec<Pat
     Plan::apply(directory, files)?.write()
 }
 
-/// Gives a workload ("shop/photo-db") a mode by a document of its own. Returns the file.
-pub fn set_mode(
-    directory: &Path,
-    workload: &Reference,
-    mode: Mode,
-) -> Result<Vec<PathBuf>, WriteError> {
-    Plan::mode(directory, workload, mode)?.write()
-}
-
 impl Plan {
     /// Plans to write the documents of these files.
     pub fn apply(directory: &Path, files: &[PolicyFile]) -> Result<Self, WriteError> {
@@ -78,43 +69,24 @@ impl Plan {
         Self::of(directory, documents)
     }
 
-    /// Plans to give a workload a mode, by a document that has its name. Another document may ask
-    /// for a stricter mode, which then wins: look at what the plan's documents compile to.
-    pub fn mode(directory: &Path, workload: &Reference, mode: Mode) -> Result<Self, WriteError> {
-        let namespace = workload.namespace().unwrap_or("default");
+    /// Plans to give workloads a mode, each by a document that has its name. Another document may
+    /// ask for a stricter mode, which then wins: look at what the plan's documents compile to.
+    pub fn mode(directory: &Path, workloads: &[Reference], mode: Mode) -> Result<Self, WriteError> {
         let (existing, _) = scan::load(directory)?;
-        let mut document = new_mode(namespace, workload.name(), mode).map_err(|error| {
-            WriteError::Problems(vec![Problem::of_file("", error.to_string(), "")])
-        })?;
-        for located in &existing {
-            let Document::Mode(stands) = &located.value else {
-                continue;
-            };
-            if stands.metadata.full_name() != document.metadata.full_name() {
-                continue;
+        let mut documents = Vec::with_capacity(workloads.len());
+        let mut problems = Vec::new();
+        for workload in workloads {
+            match mode_document(&existing, workload, mode) {
+                Ok(document) => {
+                    documents.push(Located::unplaced(Document::Mode(document), "mode"));
+                }
+                Err(problem) => problems.push(problem),
             }
-            let target = match &stands.spec.target {
-                Selector::Name(name) => name.resolve(namespace),
-                Selector::Labels { .. } => String::new(),
-            };
-            if target != document.metadata.full_name() {
-                return Err(WriteError::Problems(vec![located.problem(
-                    "spec.target",
-                    format!(
-                        "{} is for other workloads than {}",
-                        located.value.title(),
-                        document.metadata.full_name()
-                    ),
-                    "rename it, or set the mode there",
-                )]));
-            }
-            document = stands.clone();
-            document.spec.mode = Some(mode);
         }
-        Self::of(
-            directory,
-            vec![Located::unplaced(Document::Mode(document), "mode")],
-        )
+        if !problems.is_empty() {
+            return Err(WriteError::Problems(problems));
+        }
+        Self::of(directory, documents)
     }
 
     /// All documents of the directory as they would be, to be compiled before the plan is carried
@@ -269,17 +241,47 @@ fn key(document: &Document) -> Key {
     )
 }
 
-fn new_mode(
-    namespace: &str,
-    name: &str,
+/// The document that has the workload's name, or a new one, with this mode.
+fn mode_document(
+    existing: &[Located<Document>],
+    workload: &Reference,
     mode: Mode,
-) -> Result<weir_model::ModeDocument, weir_model::NameError> {
-    Ok(Resource {
-        metadata: Metadata::new(namespace, name)?,
-        spec: ModeSpec {
-            target: Selector::Name(Reference::new(namespace, name)?),
-            mode: Some(mode),
-            quarantine: false,
-        },
-    })
+) -> Result<ModeDocument, Problem> {
+    let namespace = workload.namespace().unwrap_or("default");
+    let new = || -> Result<ModeDocument, NameError> {
+        Ok(Resource {
+            metadata: Metadata::new(namespace, workload.name())?,
+            spec: ModeSpec {
+                target: Selector::Name(Reference::new(namespace, workload.name())?),
+                mode: Some(mode),
+                quarantine: false,
+            },
+        })
+    };
+    let new = new().map_err(|error| Problem::of_file("", error.to_string(), ""))?;
+    let full_name = new.metadata.full_name();
+    let standing = existing.iter().find_map(|located| match &located.value {
+        Document::Mode(stands) if stands.metadata.full_name() == full_name => {
+            Some((located, stands))
+        }
+        _ => None,
+    });
+    let Some((located, stands)) = standing else {
+        return Ok(new);
+    };
+    let target = match &stands.spec.target {
+        Selector::Name(name) => name.resolve(namespace),
+        Selector::Labels { .. } => String::new(),
+    };
+    if target != full_name {
+        let title = located.value.title();
+        return Err(located.problem(
+            "spec.target",
+            format!("{title} is for other workloads than {full_name}"),
+            "rename it, or set the mode there",
+        ));
+    }
+    let mut document = stands.clone();
+    document.spec.mode = Some(mode);
+    Ok(document)
 }

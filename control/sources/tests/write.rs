@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use weir_model::{Document, Mode, Reference};
-use weir_sources::{FilesSource, PolicyFile, WriteError, load, set_mode, write_documents};
+use weir_sources::{FilesSource, Plan, PolicyFile, WriteError, load, write_documents};
 
 fn workload(name: &str, address: &str) -> String {
     format!(
@@ -193,8 +193,11 @@ fn a_file_in_the_place_of_the_directory_is_told() {
 #[test]
 fn a_mode_is_set_in_a_document_of_its_own() {
     let directory = TempDir::new().unwrap();
-    let photo_db = Reference::new("shop", "photo-db").unwrap();
-    set_mode(directory.path(), &photo_db, Mode::Monitor).unwrap();
+    let set = |name: &str, mode| {
+        let workloads = [Reference::new("shop", name).unwrap()];
+        Plan::mode(directory.path(), &workloads, mode)?.write()
+    };
+    set("photo-db", Mode::Monitor).unwrap();
     let path = directory.path().join("applied/mode-shop-photo-db.yaml");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("mode: monitor"), "{text}");
@@ -203,7 +206,7 @@ fn a_mode_is_set_in_a_document_of_its_own() {
         text.replace("mode: monitor", "mode: monitor, quarantine: true"),
     )
     .unwrap();
-    set_mode(directory.path(), &photo_db, Mode::Protect).unwrap();
+    set("photo-db", Mode::Protect).unwrap();
     let (documents, _) = load(directory.path()).unwrap();
     let [Document::Mode(mode)] = [&documents[0].value] else {
         panic!("a mode")
@@ -216,14 +219,7 @@ fn a_mode_is_set_in_a_document_of_its_own() {
 
     let other = "apiVersion: weir.dev/v1alpha1\nkind: Mode\nmetadata: {name: all, namespace: shop}\nspec: {target: {matchLabels: {}}, mode: protect}\n";
     fs::write(directory.path().join("all.yaml"), other).unwrap();
-    let error = told(
-        set_mode(
-            directory.path(),
-            &Reference::new("shop", "all").unwrap(),
-            Mode::Discover,
-        )
-        .unwrap_err(),
-    );
+    let error = told(set("all", Mode::Discover).unwrap_err());
     assert!(
         error.contains("all.yaml:4") && error.contains("other workloads than shop/all"),
         "{error}"
@@ -262,7 +258,7 @@ fn a_plan_says_what_it_comes_to_before_it_is_done() {
         "and now it did, without waiting"
     );
     let plan = source
-        .plan_mode(&Reference::new("shop", "a").unwrap(), Mode::Protect)
+        .plan_mode(&[Reference::new("shop", "a").unwrap()], Mode::Protect)
         .unwrap();
     assert_eq!(plan.changed(), ["mode shop/a"]);
 }

@@ -24,6 +24,8 @@ struct ExplanationView {
     decider: String,
     nearest: String,
     steps: Vec<StepView>,
+    #[serde(skip)]
+    service: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     seen: Option<FlowView>,
 }
@@ -44,13 +46,14 @@ impl ExplanationView {
             because: step.because,
         };
         Self {
-            verdict: text::verdict(rule_action, wire_action),
+            verdict: explanation.verdict().name(),
             rule_action: text::action(rule_action),
             mode: text::mode(explanation.mode()),
             wire_action: text::wire_action(wire_action),
             client: explanation.client,
             server: explanation.server,
             application: explanation.application,
+            service: text::service(explanation.port, explanation.protocol),
             port: explanation.port,
             protocol: text::protocol(explanation.protocol),
             decider: explanation.decider,
@@ -68,8 +71,8 @@ impl View for ExplanationView {
             name => name,
         };
         page.line(format!(
-            "{} → {}, {application}, port {}/{}",
-            self.client, self.server, self.port, self.protocol
+            "{} → {}, {application}, {}",
+            self.client, self.server, self.service
         ));
         let tone = match self.verdict {
             "denied" => Tone::Bad,

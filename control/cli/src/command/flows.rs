@@ -6,7 +6,7 @@ use serde::Serialize;
 use weir_api::v1;
 
 use crate::Answer;
-use crate::args::{Client, FlowsArguments, VerdictArgument};
+use crate::args::{Client, FlowsArguments};
 use crate::error::Failure;
 use crate::output::{Output, Page, Tone, View};
 use crate::text;
@@ -87,10 +87,10 @@ impl FlowView {
             flow_id: record.flow_id,
             client: view.client,
             server: view.server,
-            client_address: text::end(&record.client_address, record.client_port),
-            server_address: text::end(&record.server_address, record.server_port),
+            client_address: text::end(&record.client_address, record.client_port, record.protocol),
+            server_address: text::end(&record.server_address, record.server_port, record.protocol),
             protocol: text::protocol(record.protocol),
-            verdict: text::verdict(record.rule_action(), record.wire_action()),
+            verdict: record.verdict().name(),
             rule_action: text::action(record.rule_action()),
             mode: text::mode(record.mode()),
             wire_action: text::wire_action(record.wire_action()),
@@ -198,19 +198,15 @@ pub async fn run(
         workload,
         application,
         verdict,
+        every,
     } = arguments;
-    let verdict = match verdict {
-        None => "",
-        Some(VerdictArgument::Allowed) => "allowed",
-        Some(VerdictArgument::WouldDeny) => "would-deny",
-        Some(VerdictArgument::Denied) => "denied",
-    };
     let request = v1::FlowsRequest {
         follow,
         limit,
         workload: workload.unwrap_or_default(),
         application: application.unwrap_or_default(),
-        verdict: verdict.to_owned(),
+        verdict: verdict.unwrap_or_default(),
+        every,
     };
     let mut stream = client.flows(request).await?.into_inner();
     if !follow {

@@ -30,6 +30,8 @@ struct ProposalView {
     connections: u64,
     reasons_for: Vec<String>,
     reasons_against: Vec<String>,
+    #[serde(skip)]
+    service: String,
 }
 
 #[derive(Serialize)]
@@ -69,7 +71,7 @@ impl View for Review {
                 proposal.client.clone(),
                 proposal.server.clone(),
                 application.to_owned(),
-                format!("{}/{}", proposal.port, proposal.protocol),
+                proposal.service.clone(),
                 proposal.connections.to_string(),
                 reasons,
             ];
@@ -160,6 +162,7 @@ pub async fn review(
         client: proposal.client,
         server: proposal.server,
         application: proposal.application,
+        service: text::service(proposal.port, proposal.protocol),
         port: proposal.port,
         protocol: text::protocol(proposal.protocol),
         confidence: proposal.confidence,

@@ -31,6 +31,8 @@ struct ConversationView {
     allowed: bool,
     decider: String,
     #[serde(skip)]
+    service: String,
+    #[serde(skip)]
     last_seen_ago: String,
 }
 
@@ -49,7 +51,7 @@ impl View for Map {
                 conversation.client.clone(),
                 conversation.server.clone(),
                 application,
-                format!("{}/{}", conversation.port, conversation.protocol),
+                conversation.service.clone(),
                 conversation.connections.to_string(),
                 text::bytes(conversation.bytes),
                 conversation.denied.to_string(),
@@ -93,6 +95,7 @@ pub async fn run(
         client: conversation.client,
         server: conversation.server,
         application: conversation.application,
+        service: text::service(conversation.port, conversation.protocol),
         port: conversation.port,
         protocol: text::protocol(conversation.protocol),
         connections: conversation.connections,

@@ -9,79 +9,45 @@ use crate::error::Failure;
 use crate::output::{Output, Page, Tone, View};
 use crate::text;
 
-/// A workload and its mode.
 #[derive(Serialize)]
-pub struct WorkloadView {
+struct Modes {
+    workloads: Vec<ModeView>,
+}
+
+/// What was counted under the mode before is not told here: `weir status` tells it.
+#[derive(Serialize)]
+struct ModeView {
     workload: String,
     mode: &'static str,
     quarantined: bool,
-    addresses: Vec<String>,
     rules: u32,
-    denied: u64,
-    would_deny: u64,
+    addresses: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Workloads {
-    workloads: Vec<WorkloadView>,
-}
-
-impl WorkloadView {
-    /// Of a message.
-    pub fn of(status: v1::WorkloadStatus) -> Self {
-        Self {
-            mode: text::mode(status.mode()),
-            workload: status.name,
-            quarantined: status.quarantined,
-            addresses: status.addresses,
-            rules: status.rules,
-            denied: status.denied,
-            would_deny: status.would_deny,
-        }
-    }
-
-    /// All of them as columns.
-    pub fn print_all(workloads: &[Self], page: &mut Page) {
-        let row = |workload: &Self| {
-            let quarantine = if workload.quarantined {
-                " (quarantined)"
-            } else {
-                ""
-            };
-            let tone = if workload.quarantined {
-                Tone::Bad
-            } else {
-                Tone::Plain
-            };
+impl View for Modes {
+    fn table(&self, page: &mut Page) {
+        let row = |workload: &ModeView| {
+            let (tone, mode) = shown(workload.mode, workload.quarantined);
             let cells = vec![
                 workload.workload.clone(),
-                format!("{}{quarantine}", workload.mode),
+                mode,
                 workload.rules.to_string(),
-                workload.denied.to_string(),
-                workload.would_deny.to_string(),
                 workload.addresses.join(" "),
             ];
             (tone, cells)
         };
-        let headers = [
-            "workload",
-            "mode",
-            "rules",
-            "denied",
-            "would deny",
-            "addresses",
-        ];
-        page.columns(
-            &headers,
-            workloads.iter().map(row).collect(),
-            "no workloads",
-        );
+        let headers = ["workload", "mode", "rules", "addresses"];
+        let rows = self.workloads.iter().map(row).collect();
+        page.columns(&headers, rows, "no workloads");
     }
 }
 
-impl View for Workloads {
-    fn table(&self, page: &mut Page) {
-        WorkloadView::print_all(&self.workloads, page);
+/// A mode, and the quarantine that stands above it.
+pub fn shown(mode: &str, quarantined: bool) -> (Tone, String) {
+    if quarantined {
+        (Tone::Bad, format!("{mode} (quarantined)"))
+    } else {
+        (Tone::Plain, mode.to_owned())
     }
 }
 
@@ -120,23 +86,12 @@ pub async fn set(
     if workloads.is_empty() != all {
         return Err(usage());
     }
-    let requests: Vec<String> = if all {
-        vec![String::new()]
-    } else {
-        workloads.to_vec()
+    let request = v1::ModeSetRequest {
+        workloads: workloads.to_vec(),
+        mode: mode.into(),
+        all,
     };
-    let mut reply = v1::ModeReply::default();
-    for workload in requests {
-        let request = v1::ModeSetRequest {
-            workload,
-            mode: mode.into(),
-            all,
-        };
-        reply
-            .workloads
-            .extend(client.mode_set(request).await?.into_inner().workloads);
-    }
-    print(reply, output)
+    print(client.mode_set(request).await?.into_inner(), output)
 }
 
 fn mode_of(word: &str) -> Option<v1::Mode> {
@@ -149,7 +104,15 @@ fn mode_of(word: &str) -> Option<v1::Mode> {
 }
 
 fn print(reply: v1::ModeReply, output: &mut Output) -> Result<Answer, Failure> {
-    let workloads = reply.workloads.into_iter().map(WorkloadView::of).collect();
-    output.print(&Workloads { workloads })?;
+    let view = |status: v1::WorkloadStatus| ModeView {
+        mode: text::mode(status.mode()),
+        workload: status.name,
+        quarantined: status.quarantined,
+        rules: status.rules,
+        addresses: status.addresses,
+    };
+    output.print(&Modes {
+        workloads: reply.workloads.into_iter().map(view).collect(),
+    })?;
     Ok(Answer::Yes)
 }

@@ -5,7 +5,7 @@ use weir_api::v1;
 
 use crate::Answer;
 use crate::args::Client;
-use crate::command::mode::WorkloadView;
+use crate::command::mode;
 use crate::error::Failure;
 use crate::output::{Output, Page, Tone, View};
 use crate::text;
@@ -33,6 +33,18 @@ pub struct ProblemView {
     pub message: String,
     pub next_step: String,
     pub warning: bool,
+}
+
+/// A workload, and what was counted of it since its conversations are kept.
+#[derive(Serialize)]
+struct WorkloadView {
+    workload: String,
+    mode: &'static str,
+    quarantined: bool,
+    addresses: Vec<String>,
+    rules: u32,
+    denied: u64,
+    would_deny: u64,
 }
 
 #[derive(Serialize)]
@@ -161,7 +173,28 @@ impl View for StatusView {
             "no node has reported",
         );
         page.gap();
-        WorkloadView::print_all(&self.workloads, page);
+        let row = |workload: &WorkloadView| {
+            let (tone, mode) = mode::shown(workload.mode, workload.quarantined);
+            let cells = vec![
+                workload.workload.clone(),
+                mode,
+                workload.rules.to_string(),
+                workload.denied.to_string(),
+                workload.would_deny.to_string(),
+                workload.addresses.join(" "),
+            ];
+            (tone, cells)
+        };
+        let headers = [
+            "workload",
+            "mode",
+            "rules",
+            "denied",
+            "would deny",
+            "addresses",
+        ];
+        let rows = self.workloads.iter().map(row).collect();
+        page.columns(&headers, rows, "no workloads");
     }
 }
 
@@ -177,6 +210,15 @@ pub async fn run(client: &mut Client, output: &mut Output) -> Result<Answer, Fai
         lost_records: node.lost_records,
         software: node.software,
     };
+    let workload = |status: v1::WorkloadStatus| WorkloadView {
+        mode: text::mode(status.mode()),
+        workload: status.name,
+        quarantined: status.quarantined,
+        addresses: status.addresses,
+        rules: status.rules,
+        denied: status.denied,
+        would_deny: status.would_deny,
+    };
     output.print(&StatusView {
         version: reply.version,
         source: reply.source,
@@ -186,11 +228,7 @@ pub async fn run(client: &mut Client, output: &mut Output) -> Result<Answer, Fai
         conversation_count: reply.conversations,
         problems: reply.problems.into_iter().map(ProblemView::of).collect(),
         nodes: reply.nodes.into_iter().map(node).collect(),
-        workloads: reply
-            .workload_status
-            .into_iter()
-            .map(WorkloadView::of)
-            .collect(),
+        workloads: reply.workload_status.into_iter().map(workload).collect(),
     })?;
     Ok(Answer::Yes)
 }

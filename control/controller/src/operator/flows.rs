@@ -10,6 +10,7 @@ use weir_api::v1;
 use weir_learn::{Conversation, ConversationKey};
 use weir_policy::spec::Action;
 
+use crate::connections::News;
 use crate::flows::{Filter, RECENT_MAX, names};
 use crate::policy::Published;
 use crate::state::State;
@@ -19,7 +20,7 @@ const SENDING_MAX: usize = 256;
 /// Without a limit in the request.
 const LIMIT_DEFAULT: usize = 100;
 
-/// Recent records, and new ones with `follow`.
+/// The newest record of each recent connection, and with `follow` what changes; or every record.
 pub fn flows(
     state: &Arc<State>,
     request: &v1::FlowsRequest,
@@ -34,7 +35,9 @@ pub fn flows(
     let mut stopping = state.stopping();
     let (sender, stream) = mpsc::channel(SENDING_MAX);
     tokio::spawn(async move {
+        let mut news = News::default();
         for view in recent {
+            news.is_new(&view);
             if sender.send(Ok(v1::FlowView::clone(&view))).await.is_err() {
                 return;
             }
@@ -50,7 +53,7 @@ pub fn flows(
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             match next {
-                Ok(view) if filter.matches(&view) => {
+                Ok(view) if filter.matches(&view) && (filter.every || news.is_new(&view)) => {
                     let view = v1::FlowView {
                         skipped,
                         ..v1::FlowView::clone(&view)

@@ -101,7 +101,7 @@ impl v1::operator_server::Operator for Operator {
     }
 
     async fn mode_set(&self, request: Request<v1::ModeSetRequest>) -> Answer<v1::ModeReply> {
-        mode::set(&self.state, &request.into_inner())
+        mode::set(&self.state, request.into_inner())
             .await
             .map(Response::new)
     }

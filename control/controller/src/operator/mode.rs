@@ -11,128 +11,134 @@ use weir_sources::Plan;
 
 use crate::operator::policy::write;
 use crate::operator::status::workloads;
-use crate::policy::blocking;
+use crate::policy::{Published, blocking};
 use crate::state::State;
 
 /// The modes of all workloads, or of those with this name.
 pub fn get(state: &State, request: &v1::ModeGetRequest) -> Result<v1::ModeReply, Status> {
-    let found = workloads(state, &state.policy(), &request.workload);
-    if found.is_empty() && !request.workload.is_empty() {
-        return Err(nobody(&request.workload));
-    }
-    Ok(v1::ModeReply { workloads: found })
+    let policy = state.policy();
+    let workloads = match request.workload.as_str() {
+        "" => workloads(state, &policy, ""),
+        name => named(state, &policy, &[name.to_owned()])?,
+    };
+    Ok(v1::ModeReply { workloads })
 }
 
-/// Writes the mode into the source's documents. Refused where a stricter document would win.
-pub async fn set(
-    state: &Arc<State>,
-    request: &v1::ModeSetRequest,
-) -> Result<v1::ModeReply, Status> {
+/// Writes the mode of all the workloads into the source's documents, in one version. Refused where a
+/// stricter document would win.
+pub async fn set(state: &Arc<State>, request: v1::ModeSetRequest) -> Result<v1::ModeReply, Status> {
     let wanted = weir_api::mode_from_message(request.mode, "mode");
     let wanted = wanted.map_err(|error| Status::invalid_argument(error.to_string()))?;
-    let turn = state.changing.lock().await;
-    let named = if request.all {
-        ""
-    } else {
-        request.workload.as_str()
+    let v1::ModeSetRequest {
+        workloads: names,
+        all,
+        ..
+    } = request;
+    if names.is_empty() != all {
+        return Err(Status::invalid_argument("name workloads, or say all"));
+    }
+    let find = |state: &State| {
+        let policy = state.policy();
+        if all {
+            Ok(workloads(state, &policy, ""))
+        } else {
+            named(state, &policy, &names)
+        }
     };
-    if named.is_empty() && !request.all {
-        return Err(Status::invalid_argument(
-            "no workload is named; name one, or say all",
+    let turn = state.changing.lock().await;
+    let found = find(state)?;
+    if found.is_empty() {
+        return Err(Status::failed_precondition(
+            "there are no workloads; write Workload documents first",
         ));
     }
-    let found = workloads(state, &state.policy(), named);
-    let found_nobody = found.is_empty();
     let changing: Vec<String> = found
         .into_iter()
         .filter(|it| it.mode() != weir_api::mode_message(wanted))
         .map(|it| it.name)
         .collect();
-    if found_nobody {
-        return Err(nobody(named));
-    }
-    if changing.is_empty() {
-        drop(turn);
-        return get(
-            state,
-            &v1::ModeGetRequest {
-                workload: named.to_owned(),
-            },
-        );
-    }
-    for name in changing {
+    if !changing.is_empty() {
         let planning = state.clone();
-        let plan = blocking(move || plan(&planning, &name, wanted)).await;
+        let plan = blocking(move || plan(&planning, &changing, wanted)).await;
         let plan = plan.map_err(|problems| refused(&problems))?;
         write(state, plan)
             .await
             .map_err(|problems| refused(&problems))?;
     }
     drop(turn);
-    get(
-        state,
-        &v1::ModeGetRequest {
-            workload: named.to_owned(),
-        },
-    )
+    find(state).map(|workloads| v1::ModeReply { workloads })
 }
 
-fn plan(state: &State, workload: &str, wanted: spec::Mode) -> Result<Plan, Vec<Problem>> {
+/// The workloads of these names, each once.
+fn named(
+    state: &State,
+    policy: &Published,
+    names: &[String],
+) -> Result<Vec<v1::WorkloadStatus>, Status> {
+    let mut found = Vec::new();
+    for name in names {
+        let of_name = workloads(state, policy, name);
+        if of_name.is_empty() {
+            return Err(Status::not_found(format!(
+                "no workload is named {name:?}; `weir mode get` lists them"
+            )));
+        }
+        found.extend(of_name);
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found.dedup_by(|one, other| one.name == other.name);
+    Ok(found)
+}
+
+fn plan(state: &State, workloads: &[String], wanted: spec::Mode) -> Result<Plan, Vec<Problem>> {
     let mode = match wanted {
         spec::Mode::Discover => Mode::Discover,
         spec::Mode::Monitor => Mode::Monitor,
         spec::Mode::Protect => Mode::Protect,
     };
-    let reference: Reference = workload.parse().map_err(|_| {
-        vec![Problem::of_file(
-            "",
-            format!("{workload} cannot be named in a document"),
-            "",
-        )]
-    })?;
-    let plan = state.source.plan_mode(&reference, mode);
+    let reference = |workload: &String| {
+        workload.parse::<Reference>().map_err(|error| {
+            let message = format!("{workload} cannot be named in a document: {error}");
+            vec![Problem::of_file("", message, "")]
+        })
+    };
+    let references: Vec<Reference> = workloads.iter().map(reference).collect::<Result<_, _>>()?;
+    let plan = state.source.plan_mode(&references, mode);
     let plan = plan.map_err(weir_sources::WriteError::into_problems)?;
     let compiled = compile(plan.documents(), Some(&state.assignments()));
     if !compiled.problems.is_empty() {
         return Err(compiled.problems);
     }
-    let identity = compiled
+    let stricter = compiled
         .spec
         .identities
         .iter()
-        .find(|identity| identity.name == workload);
-    match identity {
-        Some(identity) if identity.mode > wanted => {
-            let stricter = plan
-                .documents()
-                .iter()
-                .filter(|located| match &located.value {
-                    Document::Mode(document) => {
-                        document.spec.mode.is_some_and(|other| other > mode)
-                    }
-                    _ => false,
-                });
-            let stricter: Vec<String> = stricter
-                .map(|located| format!("{} ({})", located.value.title(), located.place()))
-                .collect();
-            let message = format!(
-                "{workload} would stay in {}: the strictest of several modes wins, and there is {}",
-                weir_api::mode_message(identity.mode)
-                    .as_str_name()
-                    .trim_start_matches("MODE_")
-                    .to_lowercase(),
-                stricter.join(", ")
-            );
-            Err(vec![Problem::of_file("", message, "change that document")])
-        }
-        _ => Ok(plan),
+        .filter(|identity| identity.mode > wanted && workloads.contains(&identity.name));
+    let problems: Vec<Problem> = stricter
+        .map(|identity| stays(&identity.name, identity.mode, &plan, mode))
+        .collect();
+    if problems.is_empty() {
+        Ok(plan)
+    } else {
+        Err(problems)
     }
 }
 
-fn nobody(workload: &str) -> Status {
-    Status::not_found(format!(
-        "no workload is named {workload:?}; `weir mode get` lists them"
-    ))
+/// Why a workload would not get the mode.
+fn stays(workload: &str, stays_in: spec::Mode, plan: &Plan, wanted: Mode) -> Problem {
+    let stricter = plan.documents().iter().filter(
+        |located| matches!(&located.value, Document::Mode(other) if other.spec.mode.is_some_and(|mode| mode > wanted)),
+    );
+    let stricter: Vec<String> = stricter
+        .map(|located| format!("{} ({})", located.value.title(), located.place()))
+        .collect();
+    let stays_in = weir_api::mode_message(stays_in).as_str_name();
+    let message = format!(
+        "{workload} would stay in {}: the strictest of several modes wins, and there is {}",
+        stays_in.trim_start_matches("MODE_").to_lowercase(),
+        stricter.join(", ")
+    );
+    Problem::of_file("", message, "change that document")
 }
 
 fn refused(problems: &[Problem]) -> Status {

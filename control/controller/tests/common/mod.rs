@@ -81,6 +81,7 @@ impl Site {
             listen: Endpoint::Unix(self.path("controller.sock")),
             node_listen: Endpoint::Unix(self.path("nodes.sock")),
             tls: None,
+            operator_ca: None,
         }
     }
 
