@@ -20,11 +20,12 @@ const LIBRARIES: [&str; 6] = [
 ];
 
 /// Functions with a symbol of their own in libdpdk, and those of shim.c.
-const FUNCTIONS: [&str; 34] = [
+const FUNCTIONS: [&str; 35] = [
     "rte_dev_name",
     "rte_dev_probe",
     "rte_dev_remove",
     "rte_eal_cleanup",
+    "rte_eal_get_runtime_dir",
     "rte_eal_init",
     "rte_eth_dev_adjust_nb_rx_tx_desc",
     "rte_eth_dev_close",

@@ -2,6 +2,8 @@
 //! that uses it.
 
 use std::ffi::{CStr, CString, c_char};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
@@ -119,8 +121,11 @@ impl Eal {
             .name("dpdk-main".to_owned())
             .spawn(move || {
                 let code = initialise(c_arguments);
-                let failed = code != 0;
-                if answer.send(code).is_err() || failed {
+                let directory = runtime_directory();
+                if code != 0 {
+                    remove_if_empty(directory.as_deref());
+                }
+                if answer.send(code).is_err() || code != 0 {
                     return;
                 }
                 // Returns when the last user of the environment is gone.
@@ -128,6 +133,7 @@ impl Eal {
                 // SAFETY: initialised on this very thread, and nothing that lives in its memory is left:
                 // pools, ports and registered threads each hold the environment.
                 unsafe { dpdk_sys::rte_eal_cleanup() };
+                remove_if_empty(directory.as_deref());
             })?;
         let code = answered.recv().unwrap_or(-1);
         if code != 0 {
@@ -440,6 +446,21 @@ fn initialise(arguments: Vec<CString>) -> i32 {
     match error::last() {
         0 => -1,
         code => code,
+    }
+}
+
+/// The directory that DPDK has made for this file prefix; none before it has.
+fn runtime_directory() -> Option<PathBuf> {
+    // SAFETY: answers a string that stays where it is; only its content changes, during start.
+    let path = copy_text(unsafe { dpdk_sys::rte_eal_get_runtime_dir() });
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+}
+
+/// DPDK makes a directory for each run and leaves it. Where something is in it (processes that share
+/// memory, by options passed on) it stays.
+fn remove_if_empty(directory: Option<&Path>) {
+    if let Some(directory) = directory {
+        let _ = fs::remove_dir(directory);
     }
 }
 

@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::{fs, thread};
+use std::path::PathBuf;
+use std::{env, fs, thread};
 
 use weir_dpdk::rings::RingPort;
 use weir_dpdk::{
@@ -27,6 +28,22 @@ fn allowed_cpus() -> String {
     line.expect("line").to_owned()
 }
 
+/// DPDK's directories of this process, wherever this release of it puts them.
+fn runtime_directories() -> Vec<PathBuf> {
+    let variables = ["RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"];
+    let mut roots: Vec<PathBuf> = variables
+        .iter()
+        .filter_map(|name| env::var_os(name).map(PathBuf::from))
+        .collect();
+    roots.extend(["/var/run", "/tmp"].map(PathBuf::from));
+    let prefix = common::options(Vec::new()).file_prefix;
+    roots
+        .iter()
+        .flat_map(|root| [root.join("dpdk").join(&prefix), root.join(&prefix)])
+        .filter(|path| path.exists())
+        .collect()
+}
+
 #[test]
 fn the_environment_outlives_its_handle_and_ends_once() {
     assert!(matches!(
@@ -34,6 +51,7 @@ fn the_environment_outlives_its_handle_and_ends_once() {
         Err(PoolError::NotStarted { .. })
     ));
     assert!(matches!(register_thread(), Err(ThreadError::NotStarted)));
+    assert_eq!(runtime_directories(), Vec::<PathBuf>::new());
     let cpus = allowed_cpus();
     let eal = common::start(Vec::new());
     assert_eq!(allowed_cpus(), cpus, "the caller is not pinned");
@@ -41,6 +59,7 @@ fn the_environment_outlives_its_handle_and_ends_once() {
         Eal::start(&common::options(Vec::new())),
         Err(EalError::AlreadyStarted)
     ));
+    assert_eq!(runtime_directories().len(), 1);
     assert!(!take_log_lines().lines.is_empty(), "what DPDK said is kept");
 
     let pool = Pool::new("life", 255, 16, 2048, None).expect("pool");
@@ -66,6 +85,11 @@ fn the_environment_outlives_its_handle_and_ends_once() {
     assert_eq!(threads_named("dpdk-main"), 1, "the rings are left");
     drop(far);
     assert_eq!(threads_named("dpdk-main"), 0, "ended");
+    assert_eq!(
+        runtime_directories(),
+        Vec::<PathBuf>::new(),
+        "nothing is left behind"
+    );
 
     assert!(matches!(
         Eal::start(&common::options(Vec::new())),
