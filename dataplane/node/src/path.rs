@@ -26,7 +26,7 @@ use crate::flows::Flows;
 use crate::handover::Ownership;
 use crate::hold::Hold;
 use crate::inspection::Inspection;
-use crate::io::{BURST, Frame, FrameCounts, FrameSource, Outbox, PortIndex, Role};
+use crate::io::{BURST, FrameCounts, FrameSource, Outbox, PortIndex, Role};
 use crate::limits::{Limits, Rules};
 use crate::policy::Policy;
 
@@ -88,7 +88,8 @@ pub struct Path<S: FrameSource> {
     pub(crate) rules: Rules,
     pub(crate) roles: Vec<Role>,
     pub(crate) frames: S,
-    pub(crate) slots: ArrayVec<Slot<S::Frame>, BURST>,
+    /// The burst on its way, at most [`BURST`]; a vector, which [`Self::walk`] can take out for nothing.
+    pub(crate) slots: Vec<Slot<S::Frame>>,
     pub(crate) defragmenter: Defragmenter<Arrived<S::Frame>>,
     pub(crate) datagram: Vec<u8>,
     /// A stretch of buffered content while it is read.
@@ -129,7 +130,7 @@ impl<S: FrameSource> Path<S> {
             reassembler: Reassembler::new(limits.reassembly),
             hold: Hold::new(limits.held_packets),
             policy: Policy::new(limits.learned_names),
-            slots: ArrayVec::new(),
+            slots: Vec::with_capacity(BURST),
             resets: ArrayVec::new(),
             counts: FrameCounts::default(),
             stages: Stages::default(),
@@ -160,17 +161,20 @@ impl<S: FrameSource> Path<S> {
 
     /// decode … tx, for the frames in the slots.
     pub(crate) fn walk(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
-        self.decode();
-        self.stages.lap(Stage::Decode, self.slots.len());
-        self.defragment(now_us);
+        // Out of the path, so that a stage can look at a slot while it changes the rest.
+        let mut slots = std::mem::take(&mut self.slots);
+        self.decode(&mut slots);
+        self.stages.lap(Stage::Decode, slots.len());
+        self.defragment(&mut slots, now_us);
         self.stages.lap(Stage::Defragment, 0);
-        self.track(now_us);
-        self.stages.lap(Stage::Track, self.slots.len());
+        self.track(&mut slots, now_us);
+        self.stages.lap(Stage::Track, slots.len());
         // reassemble → identify → parse → scan → decide: only where a flow is not settled.
-        self.inspect(now_us);
-        self.transmit(out);
-        self.stages.lap(Stage::Transmit, self.slots.len());
-        self.slots.clear();
+        self.inspect(&mut slots, now_us);
+        self.transmit(&mut slots, out);
+        self.stages.lap(Stage::Transmit, slots.len());
+        slots.clear();
+        self.slots = slots;
     }
 
     /// What time alone brings about: flows that end, fragments and held packets that waited long
@@ -239,6 +243,7 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// rx: frames enter the way and are counted.
+    #[inline(never)]
     fn receive(&mut self, burst: &mut Vec<Arrived<S::Frame>>) {
         let taken = burst.len().min(BURST);
         self.counts.received += taken as u64;
@@ -248,12 +253,12 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// tx: each frame goes where its fate says, and is counted there.
-    fn transmit(&mut self, out: &mut Outbox<S::Frame>) {
+    #[inline(never)]
+    fn transmit(&mut self, slots: &mut [Slot<S::Frame>], out: &mut Outbox<S::Frame>) {
         self.dispose_late(out);
-        for index in 0..self.slots.len() {
-            let fate = self.slots[index].fate;
-            if let Some(arrived) = self.slots[index].arrived.take() {
-                self.dispose(arrived, fate, out);
+        for slot in slots {
+            if let Some(arrived) = slot.arrived.take() {
+                self.dispose(arrived, slot.fate, out);
             }
         }
         for (port, frame) in self.resets.drain(..) {
@@ -287,12 +292,5 @@ impl<S: FrameSource> Path<S> {
                 out.finished.push(arrived.frame);
             }
         }
-    }
-
-    /// The bytes of a slot's frame; empty once the frame is gone.
-    pub(crate) fn bytes_of(slot: &Slot<S::Frame>) -> &[u8] {
-        slot.arrived
-            .as_ref()
-            .map_or(&[], |arrived| arrived.frame.bytes())
     }
 }

@@ -6,30 +6,34 @@
 use weir_policy::{WireAction, spec::Mode};
 use weir_wire::{DecodeOptions, Kind, Reason};
 
-use crate::io::{FrameSource, Role};
-use crate::path::{Fate, Path};
+use crate::io::{Frame, FrameSource, Role};
+use crate::path::{Arrived, Fate, Path, Slot};
 
 impl<S: FrameSource> Path<S> {
     /// Decodes the burst. Frames that are not IP find their fate here.
-    pub(crate) fn decode(&mut self) {
+    #[inline(never)]
+    pub(crate) fn decode(&mut self, slots: &mut [Slot<S::Frame>]) {
         let options = self.decode_options();
-        for index in 0..self.slots.len() {
-            if !self.may_pass_without_policy(index) {
-                self.slots[index].fate = Fate::Drop(Reason::NoPolicy);
+        for slot in slots {
+            let Some(arrived) = &slot.arrived else {
+                continue;
+            };
+            if !self.may_pass_without_policy(arrived) {
+                slot.fate = Fate::Drop(Reason::NoPolicy);
                 continue;
             }
-            let decoded = weir_wire::decode(Self::bytes_of(&self.slots[index]), &options);
-            let fate = match &decoded {
-                Ok(packet) => match packet.kind {
-                    Kind::Ip => Fate::Continue,
-                    // Without ARP and neighbour discovery no address can be reached.
-                    Kind::Neighbour => Fate::Forward,
-                    Kind::Other => self.judge_link(packet.ether_type),
-                },
-                Err(reason) => self.refuse_malformed(*reason),
-            };
-            self.slots[index].packet = decoded.ok();
-            self.slots[index].fate = fate;
+            match weir_wire::decode(arrived.frame.bytes(), &options) {
+                Ok(packet) => {
+                    slot.fate = match packet.kind {
+                        Kind::Ip => Fate::Continue,
+                        // Without ARP and neighbour discovery no address can be reached.
+                        Kind::Neighbour => Fate::Forward,
+                        Kind::Other => self.judge_link(packet.ether_type),
+                    };
+                    slot.packet = Some(packet);
+                }
+                Err(reason) => slot.fate = self.refuse_malformed(reason),
+            }
         }
     }
 
@@ -43,17 +47,15 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Before the first policy only pairs that fail open let anything pass, and only learn from it.
-    fn may_pass_without_policy(&self, index: usize) -> bool {
+    fn may_pass_without_policy(&self, arrived: &Arrived<S::Frame>) -> bool {
         self.policy.is_received()
-            || self.slots[index].arrived.as_ref().is_some_and(|arrived| {
-                !matches!(
-                    self.roles[usize::from(arrived.port)],
-                    Role::Inline {
-                        fail_open: false,
-                        ..
-                    }
-                )
-            })
+            || !matches!(
+                self.roles[usize::from(arrived.port)],
+                Role::Inline {
+                    fail_open: false,
+                    ..
+                }
+            )
     }
 
     /// A frame that is not IP has no identities: the link policy judges it by its EtherType.

@@ -7,31 +7,30 @@ use weir_flow::FragmentOutcome;
 use weir_wire::{Packet, Reason};
 
 use crate::io::{Frame, FrameSource, Outbox, PortIndex, Role};
-use crate::path::{Arrived, Fate, Path};
+use crate::path::{Arrived, Fate, Path, Slot};
 
 impl<S: FrameSource> Path<S> {
     /// Takes the fragments out of the burst; those of a datagram that became whole come back with
     /// the datagram's fate.
-    pub(crate) fn defragment(&mut self, now_us: u64) {
-        for index in 0..self.slots.len() {
-            let Some(packet) = self.slots[index]
-                .packet
-                .filter(|packet| packet.fragment.is_some())
+    #[inline(never)]
+    pub(crate) fn defragment(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
+        for slot in slots {
+            let (Fate::Continue, Some(packet), Some(arrived)) =
+                (slot.fate, &slot.packet, &slot.arrived)
             else {
                 continue;
             };
-            if self.slots[index].fate != Fate::Continue {
+            if packet.fragment.is_none() {
                 continue;
             }
-            let Some(arrived) = self.slots[index].arrived.take() else {
-                continue;
-            };
-            if let Some(owner) = self.ownership.other(&arrived, &packet) {
-                self.hand_over_slot(index, owner, arrived);
+            if let Some(owner) = self.ownership.other(arrived, packet) {
+                self.hand_over_slot(slot, owner);
                 continue;
             }
-            self.slots[index].fate = Fate::Held;
-            self.take_fragment(arrived, &packet, now_us);
+            slot.fate = Fate::Held;
+            if let Some(arrived) = slot.arrived.take() {
+                self.take_fragment(arrived, packet, now_us);
+            }
         }
         self.give_evicted_up(now_us);
     }

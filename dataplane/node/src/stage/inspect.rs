@@ -16,33 +16,29 @@ use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
 use crate::inspection::{Findings, Inspection, close, learned_name};
 use crate::io::FrameSource;
-use crate::path::{Fate, Path};
+use crate::path::{Fate, Path, Slot};
 
 impl<S: FrameSource> Path<S> {
     /// Looks inside the packets whose flow is not settled.
-    pub(crate) fn inspect(&mut self, now_us: u64) {
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            let (Fate::Continue, Some((id, direction)), Some(packet)) =
-                (slot.fate, slot.flow, slot.packet)
+    #[inline(never)]
+    pub(crate) fn inspect(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
+        for slot in slots {
+            let (Fate::Continue, Some((id, direction)), Some(packet), Some(arrived)) =
+                (slot.fate, slot.flow, &slot.packet, &slot.arrived)
             else {
-                continue;
-            };
-            let Some(arrived) = slot.arrived.take() else {
                 continue;
             };
             let fate = self.look_inside(
                 id,
                 direction,
-                &packet,
+                packet,
                 crate::io::Frame::bytes(&arrived.frame),
                 now_us,
             );
             if let Fate::Drop(_) = fate {
-                self.answer_denied(id, direction, &packet, &arrived);
+                self.answer_denied(id, direction, packet, arrived);
             }
-            self.slots[index].fate = fate;
-            self.slots[index].arrived = Some(arrived);
+            slot.fate = fate;
         }
     }
 

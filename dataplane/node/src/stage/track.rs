@@ -14,66 +14,58 @@ use crate::connection::{Connection, Standing};
 use crate::event::EventKind;
 use crate::inspection::close;
 use crate::io::{Frame, FrameSource, Role};
-use crate::path::{Arrived, EXPIRE_BUDGET, Fate, Path};
+use crate::path::{Arrived, EXPIRE_BUDGET, Fate, Path, Slot};
 
 impl<S: FrameSource> Path<S> {
     /// Finds or makes the flow of every packet. The first pass makes the keys and touches the
     /// buckets, so that the second finds them in the cache.
-    pub(crate) fn track(&mut self, now_us: u64) {
-        for index in 0..self.slots.len() {
-            self.key(index);
+    #[inline(never)]
+    pub(crate) fn track(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
+        for slot in slots.iter_mut() {
+            self.key(slot);
         }
-        for index in 0..self.slots.len() {
-            let Some((oriented, hash)) = self.slots[index].key else {
-                continue;
-            };
-            let (Some(packet), Some(arrived)) =
-                (self.slots[index].packet, self.slots[index].arrived.take())
+        for slot in slots {
+            let (Some((oriented, hash)), Some(packet), Some(arrived)) =
+                (&slot.key, &slot.packet, &slot.arrived)
             else {
                 continue;
             };
-            let (flow, fate) = self.follow(&arrived, &packet, oriented, hash, now_us);
-            self.slots[index].flow = flow;
-            self.slots[index].fate = fate;
-            match fate {
-                Fate::Held => self.hold.keep(arrived),
-                _ => self.slots[index].arrived = Some(arrived),
+            let (flow, fate) = self.follow(arrived, packet, oriented, *hash, now_us);
+            slot.flow = flow;
+            slot.fate = fate;
+            if fate == Fate::Held
+                && let Some(arrived) = slot.arrived.take()
+            {
+                self.hold.keep(arrived);
             }
         }
     }
 
-    fn key(&mut self, index: usize) {
-        let slot = &mut self.slots[index];
-        let (Fate::Continue, Some(packet)) = (slot.fate, slot.packet) else {
+    fn key(&mut self, slot: &mut Slot<S::Frame>) {
+        let (Fate::Continue, Some(packet), Some(arrived)) =
+            (slot.fate, &slot.packet, &slot.arrived)
+        else {
             return;
         };
-        let Some(arrived) = slot.arrived.take() else {
-            return;
-        };
-        if let Some(owner) = self.ownership.other(&arrived, &packet) {
-            self.hand_over_slot(index, owner, arrived);
+        if let Some(owner) = self.ownership.other(arrived, packet) {
+            self.hand_over_slot(slot, owner);
             return;
         }
-        let oriented = FlowKey::of(&packet, self.zone(arrived.port, &packet));
+        let oriented = FlowKey::of(packet, self.zone(arrived.port, packet));
         let hash = self.flows.table.hash(&oriented.key);
         self.flows.table.prefetch(hash);
-        self.slots[index].key = Some((oriented, hash));
-        self.slots[index].arrived = Some(arrived);
+        slot.key = Some((oriented, hash));
     }
 
     /// Gives a slot's frame to the worker that owns its flow.
-    pub(crate) fn hand_over_slot(
-        &mut self,
-        index: usize,
-        owner: usize,
-        arrived: Arrived<S::Frame>,
-    ) {
-        let (arrived, fate) = match self.hand_over(owner, arrived) {
+    pub(crate) fn hand_over_slot(&mut self, slot: &mut Slot<S::Frame>, owner: usize) {
+        let Some(arrived) = slot.arrived.take() else {
+            return;
+        };
+        (slot.arrived, slot.fate) = match self.hand_over(owner, arrived) {
             Ok(()) => (None, Fate::Held),
             Err((arrived, fate)) => (Some(arrived), fate),
         };
-        self.slots[index].arrived = arrived;
-        self.slots[index].fate = fate;
     }
 
     /// Gives a frame to the worker that owns its flow. It comes back when the ring is full, and where
@@ -103,7 +95,7 @@ impl<S: FrameSource> Path<S> {
         &mut self,
         arrived: &Arrived<S::Frame>,
         packet: &Packet,
-        oriented: Oriented,
+        oriented: &Oriented,
         hash: u64,
         now_us: u64,
     ) -> (Option<(FlowId, Direction)>, Fate) {
@@ -121,7 +113,7 @@ impl<S: FrameSource> Path<S> {
             return (None, Fate::Held);
         }
         let (id, direction, fate) =
-            match self.at_flow(known, packet, bytes, &oriented, hash, enforceable, now_us) {
+            match self.at_flow(known, packet, bytes, oriented, hash, enforceable, now_us) {
                 Ok(found) => found,
                 Err(fate) => return (None, fate),
             };
