@@ -36,6 +36,7 @@ impl FlowKey {
     /// ICMP and ICMPv6 messages with an echo identifier carry it as both ports, so that request and
     /// reply meet; all others between two addresses share one flow whatever their type and code.
     /// A fragment (one that was not put together) has no ports.
+    #[inline]
     pub fn of(packet: &Packet, zone: u32) -> Oriented {
         let (source_port, destination_port) = match packet.protocol {
             _ if packet.fragment.is_some() => (0, 0),
@@ -72,26 +73,34 @@ impl FlowKey {
     }
 
     /// IANA protocol number.
+    #[inline]
     pub fn protocol(&self) -> u8 {
         self.protocol
     }
 
     /// The zone the addresses belong to.
+    #[inline]
     pub fn zone(&self) -> u32 {
         self.zone
     }
 
     /// The key as bytes for a keyed hash: every field, no padding.
+    #[inline]
     pub(crate) fn bytes(&self) -> [u8; 41] {
-        let mut bytes = [0; 41];
-        bytes[0..8].copy_from_slice(&self.low_address[0].to_ne_bytes());
-        bytes[8..16].copy_from_slice(&self.low_address[1].to_ne_bytes());
-        bytes[16..24].copy_from_slice(&self.high_address[0].to_ne_bytes());
-        bytes[24..32].copy_from_slice(&self.high_address[1].to_ne_bytes());
-        bytes[32..34].copy_from_slice(&self.low_port.to_ne_bytes());
-        bytes[34..36].copy_from_slice(&self.high_port.to_ne_bytes());
-        bytes[36..40].copy_from_slice(&self.zone.to_ne_bytes());
-        bytes[40] = self.protocol;
+        let ports_and_zone = u64::from(self.low_port)
+            | u64::from(self.high_port) << 16
+            | u64::from(self.zone) << 32;
+        let words = [
+            self.low_address[0],
+            self.low_address[1],
+            self.high_address[0],
+            self.high_address[1],
+            ports_and_zone,
+        ];
+        let mut bytes = [self.protocol; 41];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
         bytes
     }
 }
