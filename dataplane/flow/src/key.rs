@@ -87,9 +87,8 @@ impl FlowKey {
     /// The key as bytes for a keyed hash: every field, no padding.
     #[inline]
     pub(crate) fn bytes(&self) -> [u8; 41] {
-        let ports_and_zone = u64::from(self.low_port)
-            | u64::from(self.high_port) << 16
-            | u64::from(self.zone) << 32;
+        let ports_and_zone =
+            u64::from(self.low_port) | u64::from(self.high_port) << 16 | u64::from(self.zone) << 32;
         let words = [
             self.low_address[0],
             self.low_address[1],

@@ -18,11 +18,14 @@ use crate::path::{Arrived, EXPIRE_BUDGET, Fate, Path, Slot};
 
 impl<S: FrameSource> Path<S> {
     /// Finds or makes the flow of every packet. The first pass makes the keys and touches the
-    /// buckets, so that the second finds them in the cache.
+    /// buckets, the second touches the entries, so that the third finds both in the cache.
     #[inline(never)]
     pub(crate) fn track(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
         for slot in slots.iter_mut() {
             self.key(slot);
+        }
+        for (_, hash) in slots.iter().filter_map(|slot| slot.key.as_ref()) {
+            self.flows.table.prefetch_entry(*hash);
         }
         for slot in slots {
             let (Some((oriented, hash)), Some(packet), Some(arrived)) =
