@@ -29,9 +29,14 @@ pub struct Inspection {
 impl Inspection {
     /// With so many flows under inspection at a time.
     pub fn new(sessions: usize, rules: Option<Arc<RuleSet>>) -> Result<Self, ScannerError> {
+        let limits = weir_l7::Limits::default();
         let limits = weir_l7::Limits {
             sessions,
-            ..weir_l7::Limits::default()
+            // Half of it is in large buffers, of which a session takes one each way.
+            pending_pool_bytes: limits
+                .pending_pool_bytes
+                .min(sessions.saturating_mul(4 * limits.pending_bytes)),
+            ..limits
         };
         let scanner = rules
             .map(|rules| Scanner::new(rules, sessions))

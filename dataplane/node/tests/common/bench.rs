@@ -74,7 +74,7 @@ pub fn small_limits() -> Limits {
     };
     limits.fragments.datagrams = 16;
     limits.fragments.bytes = 1 << 20;
-    limits.reassembly.pool_bytes = 4 << 20;
+    limits.reassembly.pool_bytes = 1 << 20;
     limits
 }
 
@@ -86,7 +86,7 @@ impl Bench {
     }
 
     pub fn with(roles: Vec<Role>, limits: Limits, ownership: Ownership<MemoryFrame>) -> Self {
-        let ring = EventRing::new(4096);
+        let ring = EventRing::new(1024);
         let inspection = Inspection::new(limits.sessions, None).unwrap();
         let path = Path::new(
             &limits,
