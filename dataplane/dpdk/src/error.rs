@@ -206,7 +206,11 @@ pub(crate) fn last() -> i32 {
 
 /// What to try, from what DPDK logged before it gave up.
 pub(crate) fn advice(log: &[String], otherwise: &'static str) -> &'static str {
-    const SIGNS: [(&[&str], &str); 6] = [
+    const SIGNS: [(&[&str], &str); 7] = [
+        (
+            &["could not open af_packet socket"],
+            "run as root, or give this user the capabilities NET_RAW and NET_ADMIN",
+        ),
         (
             &[
                 "no driver found",
