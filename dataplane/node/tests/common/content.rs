@@ -91,3 +91,42 @@ pub fn dns_answer(name: &str, address: IpAddr, ttl_s: u32) -> Vec<u8> {
     message.extend(octets);
     message
 }
+
+/// A record of encrypted data.
+pub fn tls_data(length: u8) -> Vec<u8> {
+    [&[23, 3, 3, 0, length][..], &vec![0xa5; length.into()]].concat()
+}
+
+fn tls_handshake(kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut record = vec![22, 3, 3];
+    record.extend((body.len() as u16 + 4).to_be_bytes());
+    record.extend([kind, 0]);
+    record.extend((body.len() as u16).to_be_bytes());
+    record.extend(body);
+    record
+}
+
+/// A client hello that asks for this server.
+pub fn tls_client_hello(server: &str) -> Vec<u8> {
+    let name = server.len() as u16;
+    let mut sni = vec![0, 0];
+    sni.extend((name + 5).to_be_bytes());
+    sni.extend((name + 3).to_be_bytes());
+    sni.push(0);
+    sni.extend(name.to_be_bytes());
+    sni.extend(server.as_bytes());
+    let mut body = vec![3, 3];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0x13, 0x01, 1, 0]);
+    body.extend((sni.len() as u16).to_be_bytes());
+    body.extend(sni);
+    tls_handshake(1, &body)
+}
+
+pub fn tls_server_hello() -> Vec<u8> {
+    let mut body = vec![3, 3];
+    body.extend([8; 32]);
+    // TLS 1.3: what follows is encrypted.
+    body.extend([0, 0x13, 0x01, 0, 0, 6, 0, 43, 0, 2, 3, 4]);
+    tls_handshake(2, &body)
+}

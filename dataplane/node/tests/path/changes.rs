@@ -78,9 +78,67 @@ fn a_connection_that_the_policy_goes_on_allowing_loses_nothing() {
     }
 }
 
+fn tls_with_condition() -> Shop {
+    Shop::new(Mode::Protect)
+        .allow(AI_MODEL.identity(), FRONTEND.identity(), "tls", 443)
+        .when("tls.sni", "shop.")
+}
+
+fn tls_talk() -> Talk {
+    Talk::new(
+        AI_MODEL.port(Family::V4, 40_000),
+        FRONTEND.port(Family::V4, 443),
+    )
+}
+
+/// Whether encrypted data goes on passing in both directions.
+fn goes_on(bench: &mut Bench, talk: &mut Talk) -> bool {
+    (0..20).all(|_| {
+        talk.client_passes(bench, &tls_data(200)) && talk.server_passes(bench, &tls_data(200))
+    })
+}
+
+/// The request was read when the connection began: its answer stands as long as its rule does.
+#[test]
+fn an_encrypted_connection_keeps_what_its_request_was_granted() {
+    for (name, passes) in [("shop.example.com", true), ("evil.example.com", false)] {
+        let mut bench = Bench::new(&tls_with_condition().build());
+        let mut talk = tls_talk();
+        assert!(talk.open(&mut bench));
+        assert_eq!(
+            talk.client_passes(&mut bench, &tls_client_hello(name)),
+            passes
+        );
+        if !passes {
+            continue;
+        }
+        assert!(talk.server_passes(&mut bench, &tls_server_hello()));
+        assert!(goes_on(&mut bench, &mut talk));
+        let more = tls_with_condition().allow_any(FRONTEND.identity(), PHOTO_DB.identity());
+        bench.install(&more.build());
+        assert!(goes_on(&mut bench, &mut talk));
+        // The rule's text has changed: what it would say to that request cannot be known.
+        bench.install(&tls_with_condition().renumbered(10).build());
+        assert!(!goes_on(&mut bench, &mut talk));
+    }
+}
+
 /// Nothing of a settled connection was read; a policy that asks about requests has it read again.
 #[test]
 fn a_settled_connection_is_read_anew_where_requests_count() {
+    let any = Shop::new(Mode::Protect).allow_any(AI_MODEL.identity(), FRONTEND.identity());
+    let mut bench = Bench::new(&any.build());
+    let mut talk = tls_talk();
+    assert!(talk.open(&mut bench));
+    assert!(talk.client_passes(&mut bench, &tls_client_hello("shop.example.com")));
+    assert!(talk.server_passes(&mut bench, &tls_server_hello()));
+    assert!(goes_on(&mut bench, &mut talk));
+    bench.install(&tls_with_condition().renumbered(10).build());
+    assert!(!goes_on(&mut bench, &mut talk));
+}
+
+#[test]
+fn a_connection_under_way_meets_the_conditions_of_a_new_policy() {
     let any = Shop::new(Mode::Protect).allow_any(AI_MODEL.identity(), FRONTEND.identity());
     let strict = Shop::new(Mode::Protect)
         .allow(AI_MODEL.identity(), FRONTEND.identity(), "http", 5000)
@@ -155,6 +213,24 @@ fn quarantine_lets_nothing_through_in_any_mode() {
         }
         assert!(bench.wait(60_000).0.is_empty());
         assert_eq!(bench.path.held(), 0);
+    }
+}
+
+#[test]
+fn a_quarantined_host_says_nothing_about_other_hosts_connections() {
+    for family in BOTH {
+        let mut bench = Bench::new(&Shop::story(Mode::Discover).quarantine(FRONTEND).build());
+        let mut talk = mysql_talk(family);
+        log_in(&mut bench, &mut talk);
+        let quoted = talk.of_client(frames::ACK, talk.client_next, b"x");
+        for (host, passes) in [(FRONTEND, false), (PHOTO_DB, true)] {
+            let source = host.address(family);
+            let error = frames::too_big(source, AI_MODEL.address(family), &quoted);
+            assert_eq!(
+                bench.send(SERVERS, &error).is_passed(SERVERS, &error),
+                passes
+            );
+        }
     }
 }
 

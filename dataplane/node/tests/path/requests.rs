@@ -130,11 +130,10 @@ fn encryption_picked_up_midway_meets_no_condition() {
         AI_MODEL.port(Family::V4, 40_000),
         FRONTEND.port(Family::V4, 443),
     );
-    let record = |length: u8| [&[23, 3, 3, 0, length][..], &vec![0xa5; length.into()]].concat();
     let passed = (0..10)
         .take_while(|_| {
-            talk.client_passes(&mut bench, &record(200))
-                && talk.server_passes(&mut bench, &record(200))
+            talk.client_passes(&mut bench, &tls_data(200))
+                && talk.server_passes(&mut bench, &tls_data(200))
         })
         .count();
     assert!(passed < 10, "unread requests passed for good");
