@@ -30,7 +30,7 @@ pub fn what_if(
     let server_port = u16::try_from(request.port)
         .map_err(|_| FieldError::new("port", format!("{} is no port", request.port)))?;
     if server_port > 0 && !has_ports(protocol) {
-        let why = format!("IP protocol {protocol} has no ports; leave the port out");
+        let why = format!("only TCP, UDP and SCTP have ports; IP protocol {protocol} has none");
         return Err(FieldError::new("port", why));
     }
     let application = application(&request.application, protocol)?;
@@ -120,11 +120,14 @@ fn identity(snapshot: &Snapshot, text: &str, field: &str) -> Result<u32, FieldEr
                 ""
             };
             known.truncate(PROPOSALS_MAX);
-            let known = known.join(", ");
+            let known = match known.as_slice() {
+                [] => "there are no workloads yet".to_owned(),
+                known => format!("workloads are {}{more}", known.join(", ")),
+            };
             Err(FieldError::new(
                 field,
                 format!(
-                    "nobody is named {text:?}; give a workload ({known}{more}), an address or unknown"
+                    "nobody is named {text:?}; give a workload, an address or unknown ({known})"
                 ),
             ))
         }

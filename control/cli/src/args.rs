@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use tonic::transport::Channel;
 use weir_api::v1::operator_client::OperatorClient;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, MESSAGE_BYTES_MAX, TlsFiles};
@@ -164,15 +164,16 @@ pub enum LearnCommand {
         all: bool,
     },
     /// Accepts proposals; `weir policy export --learned` then writes them.
+    #[command(group = ArgGroup::new("which").required(true))]
     Accept {
         /// Ids from the review.
-        #[arg(required_unless_present_any = ["all", "above"])]
+        #[arg(group = "which")]
         ids: Vec<String>,
         /// Every proposal.
-        #[arg(long, conflicts_with = "ids")]
+        #[arg(long, group = "which")]
         all: bool,
         /// Every proposal with at least this confidence, 0 to 1.
-        #[arg(long, value_name = "CONFIDENCE", conflicts_with_all = ["ids", "all"], value_parser = confidence)]
+        #[arg(long, value_name = "CONFIDENCE", group = "which", value_parser = confidence)]
         above: Option<f64>,
     },
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use weir_api::MESSAGE_BYTES_MAX;
 use weir_api::v1::PolicyFile;
+use weir_model::FILE_BYTES_MAX;
 
 use crate::error::Failure;
 
@@ -22,25 +24,51 @@ pub fn read(paths: &[PathBuf], tests: bool) -> Result<Vec<PolicyFile>, Failure> 
     }
     found.dedup();
     if found.is_empty() {
-        return Err(Failure::Failed(
-            "no *.yaml file is there; name files or directories".to_owned(),
-        ));
+        let names: Vec<_> = paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        return Err(Failure::Failed(format!(
+            "no *.yaml or *.yml file is in {}; name files or directories that have some",
+            names.join(", ")
+        )));
     }
+    let mut bytes_left = MESSAGE_BYTES_MAX;
     let mut files = Vec::with_capacity(found.len());
     for path in found {
-        let content = if path == Path::new("-") {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map(|_| text)
-        } else {
-            fs::read_to_string(&path)
-        };
-        let content = content.map_err(|error| unreadable(&path, &error))?;
+        let content = read_text(&path)?;
+        bytes_left = bytes_left.checked_sub(content.len()).ok_or_else(|| {
+            Failure::Failed(format!(
+                "the files up to {} hold more than the {MESSAGE_BYTES_MAX} bytes that fit into one change; \
+                 give fewer at a time",
+                path.display()
+            ))
+        })?;
         files.push(PolicyFile {
             name: path.display().to_string(),
             content,
         });
     }
     Ok(files)
+}
+
+/// No more than a document file may hold: what is named may be endless.
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let limit = FILE_BYTES_MAX as u64 + 1;
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(limit).read_to_end(&mut bytes)
+    } else {
+        fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| unreadable(path, &error))?;
+    let wrong = |what: &str| Failure::Failed(format!("{} {what}", path.display()));
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(wrong(&format!(
+            "holds more than the {FILE_BYTES_MAX} bytes that are read of one file; split it into several"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8 text; save it as UTF-8"))
 }
 
 /// Whether a file holds expectations.

@@ -72,6 +72,12 @@ fn has_ports(number: u32) -> bool {
     known(number).is_some_and(Protocol::has_ports)
 }
 
+/// "1 workload", "2 workloads".
+pub fn count(number: u64, of: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {of}{plural}")
+}
+
 /// RFC 3339 in UTC, to the millisecond; empty for 0.
 pub fn time(unix_us: u64) -> String {
     if unix_us == 0 {

@@ -263,6 +263,9 @@ async fn answers_that_are_no_and_mistakes_have_their_codes() {
             "give workloads and a mode",
         ),
         (&["path", "node-9"], 1, "no node named"),
+        (&["learn", "accept"], 2, "--above"),
+        (&["learn", "accept", "--all", "ffff"], 2, "cannot be used"),
+        (&["flows", "--verdict", "maybe"], 2, "would-deny"),
         (
             &["policy", "apply", "/nonexistent"],
             1,
@@ -301,6 +304,11 @@ async fn answers_that_are_no_and_mistakes_have_their_codes() {
         );
         assert!(complaint.contains(message), "{arguments:?}: {complaint}");
     }
+    let endless = ask(&site, &["policy", "apply", "/dev/zero"]);
+    assert!(String::from_utf8_lossy(&endless.stderr).contains("holds more than"));
+    let empty = ask(&site, &["policy", "apply", "-"]);
+    assert_eq!(empty.status.code(), Some(1), "{empty:?}");
+    assert!(String::from_utf8_lossy(&empty.stdout).contains("no document in it"));
     let refused = ask(&site, &["learn", "accept", "ffff"]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
 }

@@ -120,24 +120,20 @@ impl Controller {
         let state = policy::blocking(move || open(directory, state)).await?;
         let listener = listen.listen().await?;
         let node_listener = node_listen.listen().await?;
-        if let Err(problem) = state.take(state.source.state()).await {
-            error!(
-                "{problem}; the last good policy, version {}, holds",
-                state.version()
-            );
-        }
+        // What is wrong with the documents is in the log and the status; it keeps nobody from starting.
+        let _ = state.take(state.source.state()).await;
         if let Some(failure) = state.source.watch_failure() {
             warn!("{failure}; changes are looked for every few seconds");
         }
         let (listen, node_listen) = (listener.endpoint(), node_listener.endpoint());
         for (endpoint, tls, who) in [
-            (&listen, &operator_tls, "an operator"),
-            (&node_listen, &node_tls, "a node"),
+            (&listen, &operator_tls, "operators"),
+            (&node_listen, &node_tls, "nodes"),
         ] {
             info!(%endpoint, tls = tls.is_some(), "listening for {who}");
             if tls.is_none() && endpoint.is_exposed() {
                 warn!(
-                    "without TLS whoever reaches {endpoint} can act as {who}; \
+                    "without TLS whoever reaches {endpoint} can act as one of the {who}; \
                      give TLS files, a loopback address or a unix socket"
                 );
             }

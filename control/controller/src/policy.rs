@@ -154,35 +154,15 @@ impl State {
         let published = blocking(move || state.compile_and_publish(source)).await;
         drop(turn);
         let problems = match &published {
-            Err(PublishError::Documents(problems)) => problems
-                .iter()
-                .map(|problem| problem_message(problem, false))
-                .collect(),
-            Err(error) => {
-                vec![v1::SourceProblem {
-                    message: error.to_string(),
-                    ..Default::default()
-                }]
-            }
+            Err(PublishError::Documents(problems)) => problems.clone(),
+            Err(error) => vec![Problem::of_file("", error.to_string(), "")],
             Ok(_) => Vec::new(),
         };
-        if problems != self.own_problems() {
+        if !problems.is_empty() && problems != self.own_problems() {
             for problem in &problems {
-                let v1::SourceProblem {
-                    file,
-                    line,
-                    column,
-                    field,
-                    message,
-                    next_step,
-                    ..
-                } = problem;
-                if file.is_empty() {
-                    warn!("{message}");
-                    continue;
-                }
-                warn!(file, line, column, field, next_step, "{message}");
+                warn!("{problem}");
             }
+            warn!("the last good policy, version {}, holds", self.version());
         }
         self.set_problems(problems);
         published
@@ -239,6 +219,15 @@ impl State {
             Some(documents) if problems.is_empty() => documents,
             _ => return Err(PublishError::Documents(problems)),
         };
+        // A directory whose content has gone (a volume that is not mounted) must not open everything.
+        if documents.is_empty() && !self.policy().message.identities.is_empty() {
+            let directory = self.source.directory().display().to_string();
+            return Err(PublishError::Documents(vec![Problem::of_file(
+                &directory,
+                "no documents are left here",
+                "bring them back; if nobody is to be governed any more, leave a Settings document",
+            )]));
+        }
         let compiled = weir_compile::compile(&documents, Some(&self.assignments()));
         if !compiled.problems.is_empty() {
             return Err(PublishError::Documents(compiled.problems));
@@ -283,7 +272,11 @@ impl State {
             Published::new(message, snapshot, documents, warnings, delta),
             assignments,
         );
-        info!(version, identities, rules, "policy published");
+        if same {
+            info!(version, "the documents come to the same policy");
+        } else {
+            info!(version, identities, rules, "policy published");
+        }
         Ok(version)
     }
 }

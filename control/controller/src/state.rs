@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use weir_api::v1;
 use weir_compile::Assignments;
+use weir_model::Problem;
 use weir_sources::FilesSource;
 
 use crate::nodes::Nodes;
@@ -32,7 +33,7 @@ pub struct State {
     pub(crate) version_floor: AtomicU64,
     published: watch::Sender<Arc<Published>>,
     assignments: Mutex<Assignments>,
-    problems: Mutex<Vec<v1::SourceProblem>>,
+    problems: Mutex<Vec<Problem>>,
     store_problem: Mutex<Option<String>>,
     stopping: watch::Sender<bool>,
 }
@@ -84,13 +85,11 @@ impl State {
 
     /// What is wrong with the documents, or with the store.
     pub fn problems(&self) -> Vec<v1::SourceProblem> {
-        let mut problems = self.own_problems();
-        let warnings = self.policy();
-        let warnings = warnings
-            .warnings
-            .iter()
-            .map(|problem| problem_message(problem, true));
-        problems.extend(warnings);
+        let (errors, policy) = (self.own_problems(), self.policy());
+        let errors = errors.iter().map(|problem| problem_message(problem, false));
+        let warnings = policy.warnings.iter();
+        let warnings = warnings.map(|problem| problem_message(problem, true));
+        let mut problems: Vec<_> = errors.chain(warnings).collect();
         let store = crate::lock(&self.store_problem).clone();
         // A policy that could not be written says the same already.
         let store = store.filter(|message| problems.iter().all(|told| told.message != *message));
@@ -134,11 +133,11 @@ impl State {
         }
     }
 
-    pub(crate) fn own_problems(&self) -> Vec<v1::SourceProblem> {
+    pub(crate) fn own_problems(&self) -> Vec<Problem> {
         crate::lock(&self.problems).clone()
     }
 
-    pub(crate) fn set_problems(&self, problems: Vec<v1::SourceProblem>) {
+    pub(crate) fn set_problems(&self, problems: Vec<Problem>) {
         *crate::lock(&self.problems) = problems;
     }
 

@@ -244,3 +244,21 @@ async fn a_second_controller_does_not_disturb_the_first() {
     assert!(error.to_string().contains("another process"), "{error}");
     assert_eq!(site.status().await.policy_version, 1);
 }
+
+#[tokio::test]
+async fn an_emptied_directory_opens_nothing() {
+    let mut site = Site::start().await;
+    let file = site.path("policy").join("workloads.yaml");
+    std::fs::remove_file(&file).unwrap();
+    for _ in 0..2 {
+        let status = site.status_when(|status| !status.problems.is_empty()).await;
+        assert!(status.problems[0].message.contains("no documents are left"));
+        assert_eq!((status.policy_version, status.workloads), (1, 2));
+        // Neither while it runs, nor after a restart.
+        site.restart().await;
+    }
+    let settings = "apiVersion: weir.dev/v1alpha1\nkind: Settings\nmetadata: {name: settings}\nspec: {denyStyle: drop}\n";
+    site.write("settings.yaml", settings);
+    let status = site.status_when(|status| status.workloads == 0).await;
+    assert_eq!((status.policy_version, status.problems.len()), (2, 0));
+}

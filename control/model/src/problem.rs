@@ -50,14 +50,17 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.file)?;
-        if self.line > 0 {
-            write!(formatter, ":{}:{}", self.line, self.column)?;
+        if !self.file.is_empty() {
+            formatter.write_str(&self.file)?;
+            if self.line > 0 {
+                write!(formatter, ":{}:{}", self.line, self.column)?;
+            }
+            formatter.write_str(": ")?;
         }
         if !self.field.is_empty() {
-            write!(formatter, ": {}", self.field)?;
+            write!(formatter, "{}: ", self.field)?;
         }
-        write!(formatter, ": {}", self.message)?;
+        formatter.write_str(&self.message)?;
         if !self.next_step.is_empty() {
             write!(formatter, "; {}", self.next_step)?;
         }

@@ -114,6 +114,7 @@ pub(crate) fn next_step(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space on that device and try again"
         }
+        io::ErrorKind::NotFound => "remove the link that leads nowhere, or put back what it names",
         io::ErrorKind::PermissionDenied => "give the user that this runs as access to it",
         io::ErrorKind::ReadOnlyFilesystem => "mount it writable, or use another directory",
         io::ErrorKind::NotADirectory

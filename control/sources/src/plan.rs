@@ -63,6 +63,15 @@ impl Plan {
                 problems.push(located.problem("metadata.name", message, "keep one of the two"));
             }
         }
+        if documents.is_empty() && problems.is_empty() {
+            let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
+            let (names, message) = (names.join(", "), "there is no document in it");
+            problems.push(Problem::of_file(
+                &names,
+                message,
+                "name the files that have them",
+            ));
+        }
         if !problems.is_empty() {
             return Err(WriteError::Problems(problems));
         }

@@ -220,6 +220,7 @@ pub async fn run(
     if output.is_table() {
         let headers: Vec<String> = HEADERS.iter().map(|header| header.to_uppercase()).collect();
         output.print_text(&format!("{}\n", padded(&headers).trim_end()))?;
+        output.finish()?;
     }
     while let Some(view) = stream.message().await? {
         output.print_next(&Followed(FlowView::of(view)))?;

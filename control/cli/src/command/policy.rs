@@ -1,5 +1,6 @@
 //! `weir policy`: the documents of the controller.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -206,10 +207,7 @@ pub async fn export(
     directory: Option<PathBuf>,
     output: &mut Output,
 ) -> Result<Answer, Failure> {
-    let request = v1::PolicyExportRequest {
-        learned,
-        current: !learned,
-    };
+    let request = v1::PolicyExportRequest { learned };
     let files = client.policy_export(request).await?.into_inner().files;
     if learned && files.is_empty() {
         return Err(Failure::Failed(
@@ -218,8 +216,7 @@ pub async fn export(
         ));
     }
     if let Some(directory) = directory {
-        for file in files {
-            let path = write(&directory, &file)?;
+        for path in write_all(&directory, &files)? {
             output.print_text(&format!("{}\n", path.display()))?;
         }
         return Ok(Answer::Yes);
@@ -234,20 +231,37 @@ pub async fn export(
     Ok(Answer::Yes)
 }
 
-/// Only the last part of the name counts: the controller's paths are not this machine's.
-fn write(directory: &Path, file: &v1::PolicyFile) -> Result<PathBuf, Failure> {
-    let failed = |path: &Path, error: std::io::Error| {
-        Failure::Failed(format!(
-            "cannot write {}: {error}; check the path and the space",
-            path.display()
-        ))
+/// Writes new files, none where one of them stands already. Only the last part of their names counts:
+/// the controller's paths are not this machine's.
+fn write_all(directory: &Path, files: &[v1::PolicyFile]) -> Result<Vec<PathBuf>, Failure> {
+    let failed = |path: &Path, error: &std::io::Error| {
+        let next = match error.kind() {
+            std::io::ErrorKind::AlreadyExists => "move it away, or export into another directory",
+            _ => "check the path, its permissions and the space",
+        };
+        Failure::Failed(format!("cannot write {}: {error}; {next}", path.display()))
     };
-    let name = Path::new(&file.name).file_name();
-    let name = name.ok_or_else(|| Failure::Failed(format!("{:?} is no file name", file.name)))?;
-    std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
-    let path = directory.join(name);
-    let mut new = std::fs::File::create_new(&path).map_err(|error| failed(&path, error))?;
-    std::io::Write::write_all(&mut new, file.content.as_bytes())
-        .map_err(|error| failed(&path, error))?;
-    Ok(path)
+    let path = |file: &v1::PolicyFile| {
+        let name = Path::new(&file.name).file_name();
+        let name = name.ok_or_else(|| Failure::Failed(format!("{:?} is no file name", file.name)));
+        name.map(|name| directory.join(name))
+    };
+    let paths: Vec<PathBuf> = files.iter().map(path).collect::<Result<_, _>>()?;
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = paths.iter().find(|path| !seen.insert(*path)) {
+        return Err(Failure::Failed(format!(
+            "the controller has two files of the name {}; leave --directory out to have all printed",
+            twice.display()
+        )));
+    }
+    if let Some(standing) = paths.iter().find(|path| path.exists()) {
+        return Err(failed(standing, &std::io::ErrorKind::AlreadyExists.into()));
+    }
+    std::fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
+    for (path, file) in paths.iter().zip(files) {
+        let mut new = std::fs::File::create_new(path).map_err(|error| failed(path, &error))?;
+        std::io::Write::write_all(&mut new, file.content.as_bytes())
+            .map_err(|error| failed(path, &error))?;
+    }
+    Ok(paths)
 }

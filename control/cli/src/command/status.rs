@@ -122,8 +122,10 @@ impl View for StatusView {
             self.version, self.policy_version, self.source
         ));
         page.line(format!(
-            "{} workloads · {} allowlists · {} conversations",
-            self.workload_count, self.allowlist_count, self.conversation_count
+            "{} · {} · {}",
+            text::count(self.workload_count.into(), "workload"),
+            text::count(self.allowlist_count.into(), "allowlist"),
+            text::count(self.conversation_count, "conversation")
         ));
         if !self.problems.is_empty() {
             page.gap();

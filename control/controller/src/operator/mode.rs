@@ -142,9 +142,6 @@ fn stays(workload: &str, stays_in: spec::Mode, plan: &Plan, wanted: Mode) -> Pro
 }
 
 fn refused(problems: &[Problem]) -> Status {
-    let problems: Vec<String> = problems
-        .iter()
-        .map(|problem| problem.to_string().trim_start_matches(": ").to_owned())
-        .collect();
+    let problems: Vec<String> = problems.iter().map(Problem::to_string).collect();
     Status::failed_precondition(problems.join("\n"))
 }
