@@ -1,6 +1,5 @@
 //! Puts a node together: environment, ports, workers, watchdog, agent; and takes it apart again.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -128,7 +127,7 @@ impl Crew<'_> {
                 self.config.workers.idle,
             );
             let core = self.config.workers.cores[index];
-            threads.push(start_worker(worker, index, core, Arc::clone(self.shared))?);
+            threads.push(start_worker(worker, index, core)?);
         }
         let stuck_after = Duration::from_millis(self.config.node.stuck_after_ms);
         let watchdog = Watchdog::new(Arc::clone(self.shared), queues, roles, stuck_after);
@@ -239,12 +238,7 @@ fn tell_dpdk_log() {
     }
 }
 
-fn start_worker<Q, S>(
-    mut worker: Worker<Q, S>,
-    index: usize,
-    core: usize,
-    shared: Arc<Shared>,
-) -> Result<JoinHandle<()>>
+fn start_worker<Q, S>(mut worker: Worker<Q, S>, index: usize, core: usize) -> Result<JoinHandle<()>>
 where
     Q: crate::io::Queue<Frame = S::Frame> + 'static,
     S: crate::io::FrameSource + Send + 'static,
@@ -268,15 +262,7 @@ where
         if let Err(why) = weir_dpdk::register_thread() {
             error!(worker = index, %why, "the worker cannot use DPDK");
         }
-        if std::panic::catch_unwind(AssertUnwindSafe(|| worker.run())).is_err() {
-            error!(
-                worker = index,
-                "the worker died; the panic's message stands above"
-            );
-        }
-        if !shared.stop.load(Ordering::Relaxed) {
-            shared.alive[index].store(false, Ordering::Release);
-        }
+        worker.run_watched();
     };
     Ok(std::thread::Builder::new()
         .name(format!("worker-{index}"))

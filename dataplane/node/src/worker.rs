@@ -4,6 +4,7 @@
 //! (behind an uncontended lock, taken per burst), the policy in force (swapped between bursts), the
 //! event ring out, and a page of counters that others read by copying.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
+use tracing::error;
 use weir_policy::Snapshot;
 
 use crate::counters::Stages;
@@ -198,6 +200,19 @@ where
             residence,
             started: (Instant::now(), weir_dpdk::cycles()),
             transmit_full: 0,
+        }
+    }
+
+    /// [`Self::run`], and lets the others know when this worker is lost.
+    pub fn run_watched(&mut self) {
+        if std::panic::catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+            error!(
+                worker = self.index,
+                "the worker died; the panic's message stands above"
+            );
+        }
+        if !self.shared.stop.load(Ordering::Relaxed) {
+            self.shared.alive[self.index].store(false, Ordering::Release);
         }
     }
 
