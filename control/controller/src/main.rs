@@ -24,7 +24,7 @@ struct Arguments {
     #[arg(long, env = "WEIR_DIRECTORY", default_value = "/etc/weir/policy")]
     directory: PathBuf,
     /// The directory that survives restarts: versions, learned conversations.
-    #[arg(long, env = "WEIR_STATE", default_value = "/var/lib/weir")]
+    #[arg(long, env = "WEIR_STATE", default_value = "/var/lib/weir/controller")]
     state: PathBuf,
     /// Where operators ask: unix:/path or host:port.
     #[arg(long, env = "WEIR_LISTEN", default_value = DEFAULT_OPERATOR_ENDPOINT)]
