@@ -54,7 +54,7 @@ const OPTIONS: DecodeOptions = DecodeOptions {
 impl Sent {
     fn new(datagram: Datagram, id: u8) -> Self {
         let payload: Vec<u8> = (0..datagram.length)
-            .map(|place| (place * 7 >> 3) as u8)
+            .map(|place| ((place * 7) >> 3) as u8)
             .collect();
         let upper = udp(1000 + u16::from(id), 2000, &payload);
         let unit = usize::from(datagram.units) * 8;

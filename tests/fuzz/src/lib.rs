@@ -12,7 +12,6 @@ mod fragments;
 mod frames;
 mod reassembly;
 /// Finds its files through `tests/samples`, a link to those of the crate it comes from.
-#[allow(dead_code, reason = "the laws use all of it")]
 #[path = "../../../dataplane/l7/tests/common/mod.rs"]
 mod samples;
 

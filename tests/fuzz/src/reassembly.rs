@@ -129,7 +129,7 @@ impl Run<'_> {
 
     fn segment(&mut self, from: usize, length: usize, damage: Option<usize>) {
         let mut payload: Vec<u8> = (from..from + length)
-            .map(|place| (place * 31 >> 3) as u8)
+            .map(|place| ((place * 31) >> 3) as u8)
             .collect();
         if let Some(byte) = damage.and_then(|place| payload.get_mut(place % length.max(1))) {
             *byte ^= 0x80;
