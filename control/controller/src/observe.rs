@@ -42,7 +42,7 @@ pub struct Observed {
     live: broadcast::Sender<Arc<v1::FlowView>>,
 }
 
-/// A snapshot of the conversations and what was counted besides.
+/// What the lock guards.
 #[derive(Debug, Default)]
 struct Inner {
     recent: Recent,

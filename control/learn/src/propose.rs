@@ -35,12 +35,9 @@ struct Weighing {
 /// The addresses that each client was seen with, over all of its conversations.
 type Replicas<'a> = HashMap<&'a str, BTreeSet<IpAddr>>;
 
-/// Proposes a rule for every conversation that none covers and that a rule can be written for, the
-/// surest first; equals in the order of their keys.
-pub fn propose(
-    conversations: &[(ConversationKey, Conversation)],
-    covered: impl Fn(&ConversationKey) -> bool,
-) -> Vec<Proposal> {
+/// Proposes a rule for every conversation that a rule can be written for, the surest first; equals in
+/// the order of their keys.
+pub fn propose(conversations: &[(ConversationKey, Conversation)]) -> Vec<Proposal> {
     let mut replicas = Replicas::new();
     for (key, conversation) in conversations {
         replicas
@@ -48,10 +45,9 @@ pub fn propose(
             .or_default()
             .extend(&conversation.client_replicas);
     }
-    let open = conversations
+    let mut proposals: Vec<Proposal> = conversations
         .iter()
-        .filter(|(key, _)| obstacle(key).is_none() && !covered(key));
-    let mut proposals: Vec<Proposal> = open
+        .filter(|(key, _)| obstacle(key).is_none())
         .map(|(key, conversation)| weigh(key, conversation, &replicas))
         .collect();
     proposals.sort_by(|a, b| {

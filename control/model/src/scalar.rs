@@ -112,11 +112,6 @@ impl Network {
     pub fn overlaps(&self, other: &Network) -> bool {
         self.contains(other) || other.contains(self)
     }
-
-    /// Always with its prefix length: "10.91.0.3/32".
-    pub fn to_cidr(&self) -> String {
-        self.0.to_string()
-    }
 }
 
 /// ::ffff:0:0/96

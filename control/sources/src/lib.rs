@@ -17,7 +17,7 @@ use weir_model::{Document, Located, Problem};
 
 pub use error::{SourceError, WriteError};
 pub use files::FilesSource;
-pub use plan::{Plan, PolicyFile, write_documents};
+pub use plan::{Plan, PolicyFile};
 pub use scan::{DEPTH_MAX, FILES_MAX, TOTAL_BYTES_MAX, load};
 
 /// What a source has.

@@ -39,13 +39,6 @@ pub struct Plan {
 
 type Key = (Kind, String, String);
 
-/// Writes the documents of the files into a policy directory: all of them, or none. Returns the
-/// files that were written. A directory that a [`crate::FilesSource`] watches is written through
-/// [`crate::FilesSource::write`].
-pub fn write_documents(directory: &Path, files: &[PolicyFile]) -> Result<Vec<PathBuf>, WriteError> {
-    Plan::apply(directory, files)?.write()
-}
-
 impl Plan {
     /// Plans to write the documents of these files.
     pub fn apply(directory: &Path, files: &[PolicyFile]) -> Result<Self, WriteError> {
@@ -107,11 +100,6 @@ impl Plan {
     /// The documents that change: "allowlist shop/photo-db".
     pub fn changed(&self) -> &[String] {
         &self.changed
-    }
-
-    /// The files that are written, and what they will hold.
-    pub fn files(&self) -> &BTreeMap<PathBuf, String> {
-        &self.files
     }
 
     /// Writes all files, or none. Returns their paths.

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 use weir_model::{Document, Mode, Reference};
-use weir_sources::{FilesSource, Plan, PolicyFile, WriteError, load, write_documents};
+use weir_sources::{FilesSource, Plan, PolicyFile, WriteError, load};
 
 fn workload(name: &str, address: &str) -> String {
     format!(
@@ -22,6 +22,10 @@ fn files(texts: &[&str]) -> Vec<PolicyFile> {
         content: (*text).to_owned(),
     };
     texts.iter().enumerate().map(file).collect()
+}
+
+fn write_documents(directory: &Path, files: &[PolicyFile]) -> Result<Vec<PathBuf>, WriteError> {
+    Plan::apply(directory, files)?.write()
 }
 
 /// Every file below a directory, dot-files too.

@@ -140,10 +140,7 @@ fn weigh(
         let connections = connections.get(&proposal.key).copied().unwrap_or_default();
         (proposal, state, connections)
     };
-    let mut proposals: Vec<_> = propose(conversations, |_| false)
-        .into_iter()
-        .map(stated)
-        .collect();
+    let mut proposals: Vec<_> = propose(conversations).into_iter().map(stated).collect();
     // What waits for an answer first; within that the surest first, as proposed.
     let rank = |state: &str| {
         ["proposed", "accepted", "covered"]

@@ -23,9 +23,10 @@ pub fn list(state: &State) -> v1::PolicyListReply {
     let view = |located: &Located<Document>| {
         let metadata = located.value.metadata();
         let (rules, targets) = match &located.value {
-            Document::Allowlist(allowlist) => {
-                let AllowlistRules { rules, target } = AllowlistRules::of(allowlist);
-                (rules, target)
+            Document::Allowlist(Allowlist { spec, .. }) => {
+                let rules = spec.ingress.len() + spec.egress.len();
+                let rules = u32::try_from(rules).unwrap_or(u32::MAX);
+                (rules, selector(&spec.target))
             }
             Document::Mode(mode) => (0, selector(&mode.spec.target)),
             Document::Service(service) => (0, service.spec.workload.to_string()),
@@ -233,22 +234,6 @@ fn covered(rule: &weir_model::Rule, rules: &[weir_model::Rule]) -> bool {
                 ..other.clone()
             } == *rule
     })
-}
-
-struct AllowlistRules {
-    rules: u32,
-    target: String,
-}
-
-impl AllowlistRules {
-    fn of(allowlist: &Allowlist) -> Self {
-        let rules = allowlist.spec.ingress.len() + allowlist.spec.egress.len();
-        let rules = u32::try_from(rules).unwrap_or(u32::MAX);
-        Self {
-            rules,
-            target: selector(&allowlist.spec.target),
-        }
-    }
 }
 
 fn selector(selector: &Selector) -> String {
