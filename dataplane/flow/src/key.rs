@@ -3,6 +3,7 @@
 //! Trusts: a decoded [`Packet`]. Distrusts: nothing else; every packet has a key. Gives no reasons,
 //! keeps no memory.
 
+use siphasher::sip::SipHasher13;
 use weir_wire::Packet;
 use weir_wire::protocol::{ICMP, ICMPV6};
 
@@ -84,24 +85,37 @@ impl FlowKey {
         self.zone
     }
 
-    /// The key as bytes for a keyed hash: every field, no padding.
+    /// The key's hash: every field, no padding. Two IPv4 addresses go in as the four bytes each
+    /// that tell them apart, which halves the work; SipHash ends with the length, so that no short
+    /// form meets a long one. 4 % of a settled packet.
     #[inline]
-    pub(crate) fn bytes(&self) -> [u8; 41] {
+    pub(crate) fn hash(&self, hasher: &SipHasher13) -> u64 {
         let ports_and_zone =
             u64::from(self.low_port) | u64::from(self.high_port) << 16 | u64::from(self.zone) << 32;
-        let words = [
-            self.low_address[0],
-            self.low_address[1],
-            self.high_address[0],
-            self.high_address[1],
-            ports_and_zone,
-        ];
-        let mut bytes = [self.protocol; 41];
-        for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
-            to.copy_from_slice(&word.to_le_bytes());
+        if let (Some(low), Some(high)) = (ipv4(self.low_address), ipv4(self.high_address)) {
+            let addresses = u64::from(low) | u64::from(high) << 32;
+            return hasher.hash(&bytes::<2, 17>([addresses, ports_and_zone], self.protocol));
         }
-        bytes
+        let [[low0, low1], [high0, high1]] = [self.low_address, self.high_address];
+        let words = [low0, low1, high0, high1, ports_and_zone];
+        hasher.hash(&bytes::<5, 41>(words, self.protocol))
     }
+}
+
+/// The words and the byte behind them.
+#[inline]
+fn bytes<const WORDS: usize, const LENGTH: usize>(words: [u64; WORDS], last: u8) -> [u8; LENGTH] {
+    let mut bytes = [last; LENGTH];
+    for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}
+
+/// The IPv4 address that is mapped into IPv6 here.
+#[inline]
+fn ipv4(address: [u64; 2]) -> Option<u32> {
+    (address[0] == 0 && address[1] >> 32 == 0xffff).then_some(address[1] as u32)
 }
 
 fn split(address: u128) -> [u64; 2] {

@@ -135,6 +135,7 @@ pub struct FlowTable<C> {
     first_free: u32,
     len: usize,
     evicted: u64,
+    changes: u64,
     /// The next entry to give way where the buckets name none.
     hand: u32,
     hasher: SipHasher13,
@@ -158,6 +159,7 @@ impl<C: Default> FlowTable<C> {
             first_free: 0,
             len: 0,
             evicted: 0,
+            changes: 0,
             hand: 0,
             hasher: SipHasher13::new_with_keys(secret[0], secret[1]),
         }
@@ -165,7 +167,7 @@ impl<C: Default> FlowTable<C> {
 
     /// The key's hash, keyed with the table's secret (SipHash-1-3).
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        self.hasher.hash(&key.bytes())
+        key.hash(&self.hasher)
     }
 
     /// Starts loading the buckets of a hash, ahead of [`Self::find`] for a whole burst.
@@ -175,21 +177,6 @@ impl<C: Default> FlowTable<C> {
     pub fn prefetch(&self, hash: u64) {
         for bucket in self.candidates(hash).buckets {
             black_box(self.buckets[bucket].tags[0]);
-        }
-    }
-
-    /// Starts loading the entry that a hash most likely leads to; for a second pass over the burst,
-    /// after [`Self::prefetch`] and before [`Self::find`].
-    pub fn prefetch_entry(&self, hash: u64) {
-        let candidates = self.candidates(hash);
-        for bucket in candidates.buckets {
-            let bucket = &self.buckets[bucket];
-            let mask = bucket.matches(candidates.tag);
-            if mask != 0 {
-                let entry = bucket.entries[mask.trailing_zeros() as usize];
-                black_box(self.hot[entry as usize].epoch);
-                return;
-            }
         }
     }
 
@@ -247,6 +234,7 @@ impl<C: Default> FlowTable<C> {
             ..Hot::default()
         };
         self.len += 1;
+        self.changes += 1;
         id
     }
 
@@ -266,6 +254,7 @@ impl<C: Default> FlowTable<C> {
         self.first_free = id.0;
         self.cold[index] = C::default();
         self.len -= 1;
+        self.changes += 1;
     }
 
     /// The flow's cache line.
@@ -311,6 +300,11 @@ impl<C: Default> FlowTable<C> {
     /// How many flows had to give way so far.
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Counts up with every flow added or removed: while it stays, what [`Self::find`] said holds.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// The flow at an entry number below [`Self::capacity`], for walks in small steps.

@@ -243,3 +243,72 @@ fn echo_request_and_reply_meet_and_zones_stay_apart() {
     };
     assert_ne!(FlowKey::of(&request, 3).key, FlowKey::of(&other, 3).key);
 }
+
+#[test]
+fn every_field_counts_for_the_hash_in_both_families() {
+    let table: FlowTable<()> = FlowTable::new(1, SECRET);
+    for family in [0xffff_0000_0000_u128, 0x2001_0db8 << 96] {
+        let first = Packet {
+            source: family | 1,
+            destination: family | 2,
+            source_port: 3,
+            destination_port: 4,
+            ..packet()
+        };
+        let others = [
+            Packet {
+                source: family | 9,
+                ..first
+            },
+            Packet {
+                destination: family | 9,
+                ..first
+            },
+            Packet {
+                source_port: 9,
+                ..first
+            },
+            Packet {
+                destination_port: 9,
+                ..first
+            },
+            Packet {
+                protocol: 17,
+                ..first
+            },
+            // The same numbers in the other family.
+            Packet {
+                source: first.source ^ (1 << 127),
+                ..first
+            },
+        ];
+        let hash = |packet: &Packet, zone| table.hash(&FlowKey::of(packet, zone).key);
+        let mut hashes: Vec<u64> = others.iter().map(|packet| hash(packet, 5)).collect();
+        hashes.extend([hash(&first, 5), hash(&first, 9)]);
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), others.len() + 2);
+    }
+}
+
+#[test]
+fn changes_tell_whether_what_was_found_still_holds() {
+    let mut table: FlowTable<()> = FlowTable::new(4, SECRET);
+    let insert = |table: &mut FlowTable<()>, n| {
+        let hash = table.hash(&number(n));
+        table.insert(number(n), hash, true, 0, |_, _| {})
+    };
+    let id = insert(&mut table, 1);
+    let before = table.changes();
+    table.hot_mut(id).life = Life::Closed;
+    assert_eq!(table.find(&number(1), table.hash(&number(1))), Some(id));
+    assert_eq!(table.changes(), before);
+    insert(&mut table, 2);
+    let after_insert = table.changes();
+    assert_ne!(after_insert, before);
+    table.remove(id);
+    let after_remove = table.changes();
+    assert_ne!(after_remove, after_insert);
+    table.remove(id);
+    assert_eq!(table.changes(), after_remove, "it was gone already");
+}

@@ -66,6 +66,8 @@ pub(crate) struct Slot<F> {
     pub packet: Option<Packet>,
     /// Set by track's first pass: key, orientation, hash.
     pub key: Option<(Oriented, u64)>,
+    /// Set by track's second pass: the flow that had this key then.
+    pub known: Option<FlowId>,
     /// Set by track for packets that the following stages look at.
     pub flow: Option<(FlowId, Direction)>,
     pub fate: Fate,
@@ -77,6 +79,7 @@ impl<F> Slot<F> {
             arrived: Some(arrived),
             packet: None,
             key: None,
+            known: None,
             flow: None,
             fate: Fate::Continue,
         }

@@ -18,14 +18,18 @@ use crate::path::{Arrived, EXPIRE_BUDGET, Fate, Path, Slot};
 
 impl<S: FrameSource> Path<S> {
     /// Finds or makes the flow of every packet. The first pass makes the keys and touches the
-    /// buckets, the second touches the entries, so that the third finds both in the cache.
+    /// buckets, the second finds the entries; side by side their cache misses overlap. The third
+    /// follows each packet, with what was found as long as no flow has come or gone.
     #[inline(never)]
     pub(crate) fn track(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
         for slot in slots.iter_mut() {
             self.key(slot);
         }
-        for (_, hash) in slots.iter().filter_map(|slot| slot.key.as_ref()) {
-            self.flows.table.prefetch_entry(*hash);
+        let found_at = self.flows.table.changes();
+        for slot in slots.iter_mut() {
+            if let Some((oriented, hash)) = &slot.key {
+                slot.known = self.flows.table.find(&oriented.key, *hash);
+            }
         }
         for slot in slots {
             let (Some((oriented, hash)), Some(packet), Some(arrived)) =
@@ -33,7 +37,12 @@ impl<S: FrameSource> Path<S> {
             else {
                 continue;
             };
-            let (flow, fate) = self.follow(arrived, packet, oriented, *hash, now_us);
+            let known = if self.flows.table.changes() == found_at {
+                slot.known
+            } else {
+                self.flows.table.find(&oriented.key, *hash)
+            };
+            let (flow, fate) = self.follow(known, arrived, packet, oriented, *hash, now_us);
             slot.flow = flow;
             slot.fate = fate;
             if fate == Fate::Held
@@ -96,6 +105,7 @@ impl<S: FrameSource> Path<S> {
     /// One packet at its flow: the flow where the following stages must look, and the fate.
     fn follow(
         &mut self,
+        known: Option<FlowId>,
         arrived: &Arrived<S::Frame>,
         packet: &Packet,
         oriented: &Oriented,
@@ -107,7 +117,6 @@ impl<S: FrameSource> Path<S> {
         if let Some(fate) = self.related(bytes, packet, oriented.key.zone(), now_us) {
             return (None, fate);
         }
-        let known = self.flows.table.find(&oriented.key, hash);
         if known.is_none()
             && enforceable
             && self.must_wait(packet, oriented.key.zone(), now_us)
