@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench instructions clean
+.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench bench-quick instructions clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,10 +51,16 @@ lint: deps ## formatting, clippy with warnings as errors, licences
 fuzz: deps ## fuzzes each target for FUZZ_SECONDS (60), led by coverage
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
-bench: build ## packets per second of weir-node beside dpdk-testpmd
+bench: build instructions ## packets per second beside dpdk-testpmd, instructions per packet
 	@perf/forward
 
+bench-quick: build ## make bench in two minutes; fails where a stage costs more than recorded
+	$(CARGO) build --locked --release -p weir-perf
+	@perf/instructions --check
+	@perf/forward --bytes 64 --rounds 2 --seconds 1
+
 instructions: deps ## instructions per packet of each stage (callgrind), beside the committed baseline
+	$(CARGO) build --locked --release -p weir-perf
 	@perf/instructions
 
 clean: ## removes what was built
