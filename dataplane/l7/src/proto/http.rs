@@ -233,6 +233,9 @@ impl Http {
             _ => {}
         }
         let to_server = direction == Direction::ToServer;
+        if !to_server && self.awaited.lost {
+            return Step::Done;
+        }
         if to_server && self.awaited.may_turn() && probe::request(input) == Probe::NotMine {
             return self.go(direction, Phase::Ahead, Step::Consumed(input.len()));
         }
@@ -351,11 +354,13 @@ impl Http {
     }
 
     fn chunk_size(&mut self, direction: Direction, input: &[u8]) -> Step {
+        // However the bytes come, a line is too long at the same place.
+        let before_end = memchr::memchr(b'\n', input).unwrap_or(input.len());
+        if before_end > CHUNK_LINE_BYTES_MAX {
+            return Step::Violation("a chunk size without end");
+        }
         let Some((line, rest)) = head::line(input) else {
-            return match input.len() > CHUNK_LINE_BYTES_MAX {
-                true => Step::Violation("a chunk size without end"),
-                false => Step::Incomplete,
-            };
+            return Step::Incomplete;
         };
         let end = line
             .iter()

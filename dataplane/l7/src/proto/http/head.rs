@@ -97,7 +97,7 @@ pub(super) fn request_line(line: &[u8]) -> Option<RequestLine<'_>> {
 /// `HTTP/1.x SP 3DIGIT [SP reason]`.
 pub(super) fn status_line(line: &[u8]) -> Option<StatusLine> {
     let rest = line.strip_prefix(b"HTTP/1.")?;
-    let (&[b'0'..=b'9', b' ', a, b, c], rest) = rest.split_first_chunk::<5>()? else {
+    let (&[b'0'..=b'9', b' ', a @ b'1'..=b'9', b, c], rest) = rest.split_first_chunk::<5>()? else {
         return None;
     };
     let digits = [a, b, c];

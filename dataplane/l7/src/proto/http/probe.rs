@@ -65,13 +65,12 @@ pub(super) fn request(bytes: &[u8]) -> Probe {
         Some(_) => return Probe::NotMine,
     }
     let end = target.iter().position(|&byte| byte <= b' ' || byte == 0x7f);
+    let path = target.starts_with(b"/") && METHODS.contains(&method);
+    if path && end.unwrap_or(target.len()) >= TARGET_BYTES_CERTAIN {
+        return Probe::Certain;
+    }
     let Some(end) = end else {
-        let path = target.starts_with(b"/") && METHODS.contains(&method);
-        return if path && target.len() >= TARGET_BYTES_CERTAIN {
-            Probe::Certain
-        } else {
-            Probe::Unsure
-        };
+        return Probe::Unsure;
     };
     match &target[end..] {
         [b' ', version @ ..] if version.starts_with(b"HTTP/1.") => Probe::Certain,

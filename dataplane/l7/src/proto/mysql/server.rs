@@ -33,12 +33,11 @@ impl Mysql {
         if !self.server.greeted && matches!(self.phase, Phase::Greeting | Phase::Login) {
             return self.greeting(input, length, sink);
         }
+        if length == 0 {
+            return Step::Consumed(HEADER);
+        }
         let Some(&first) = input.get(HEADER) else {
-            return if length == 0 {
-                Step::Consumed(HEADER)
-            } else {
-                Step::Incomplete
-            };
+            return Step::Incomplete;
         };
         // Rows and descriptions are known by their first byte; only outcomes are read.
         let outcome = self.phase == Phase::Login

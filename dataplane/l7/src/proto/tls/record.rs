@@ -77,12 +77,15 @@ pub(super) fn handshake<'a>(input: &'a [u8], buffer: &'a mut Buffer) -> Handshak
             Record::Broken(what) => return Handshake::Broken(what),
             Record::Content(content, length) => (content, length),
         };
-        if buffer.try_extend_from_slice(content).is_err() {
-            return Handshake::Broken("a hello larger than is read");
-        }
+        // What lies behind the message in its last record may be more than fits.
+        let fitting = content.len().min(buffer.remaining_capacity());
+        buffer.extend(content[..fitting].iter().copied());
         at += HEADER_BYTES + length;
         if message(buffer).is_some() {
             break;
+        }
+        if fitting < content.len() {
+            return Handshake::Broken("a hello larger than is read");
         }
         if content.len() < length {
             return Handshake::Incomplete;
