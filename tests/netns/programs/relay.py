@@ -1,5 +1,6 @@
 """Makes servers answer on further ports, of both families: relay.py PORT=TARGET…"""
 
+import contextlib
 import socket
 import sys
 import threading
@@ -11,8 +12,10 @@ def pump(source, sink):
             sink.sendall(data)
         sink.shutdown(socket.SHUT_WR)
     except OSError:
+        # Closing would wait for the other direction's thread, which waits for this.
         for end in (source, sink):
-            end.close()
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def serve(listener, target):
