@@ -82,7 +82,12 @@ pub fn parse_rules(file: &str, text: &str) -> (Vec<Rule>, Vec<Refusal>) {
         }
         match parse_rule(rule) {
             Ok(rule) => rules.push(rule),
-            Err(why) => refused.push(Refusal { file: file.to_owned(), line: first_line, sid: sid_of(rule), why }),
+            Err(why) => refused.push(Refusal {
+                file: file.to_owned(),
+                line: first_line,
+                sid: sid_of(rule),
+                why,
+            }),
         }
     }
     (rules, refused)
@@ -91,19 +96,36 @@ pub fn parse_rules(file: &str, text: &str) -> (Vec<Rule>, Vec<Refusal>) {
 /// The id of a rule that may be otherwise unreadable.
 fn sid_of(rule: &str) -> Option<u32> {
     let behind = rule.split("sid:").nth(1)?.trim_start();
-    behind.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+    behind
+        .split(|character: char| !character.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn parse_rule(text: &str) -> Result<Rule, String> {
-    let (header, options) = text.split_once('(').ok_or("the options in parentheses are missing")?;
-    let options = options.trim_end().strip_suffix(')').ok_or("the closing parenthesis is missing")?;
+    let (header, options) = text
+        .split_once('(')
+        .ok_or("the options in parentheses are missing")?;
+    let options = options
+        .trim_end()
+        .strip_suffix(')')
+        .ok_or("the closing parenthesis is missing")?;
     let mut rule = parse_header(header)?;
     let mut patterns = 0;
     for option in split_options(options)? {
-        let (keyword, value) = option.split_once(':').map_or((option.as_str(), ""), |(keyword, value)| (keyword.trim(), value.trim()));
+        let (keyword, value) = option
+            .split_once(':')
+            .map_or((option.as_str(), ""), |(keyword, value)| {
+                (keyword.trim(), value.trim())
+            });
         match keyword {
             "msg" => rule.message = unquote(value)?.to_owned(),
-            "sid" => rule.sid = value.parse().map_err(|_| format!("sid {value:?} is no number"))?,
+            "sid" => {
+                rule.sid = value
+                    .parse()
+                    .map_err(|_| format!("sid {value:?} is no number"))?
+            }
             "rev" | "gid" | "classtype" | "reference" | "metadata" | "priority" => {}
             "flow" => rule.direction = parse_flow(value)?,
             "content" => {
@@ -129,7 +151,16 @@ fn parse_rule(text: &str) -> Result<Rule, String> {
 
 fn parse_header(header: &str) -> Result<Rule, String> {
     let words: Vec<&str> = header.split_whitespace().collect();
-    let [action, protocol, source, source_port, arrow, destination, destination_port] = words[..] else {
+    let [
+        action,
+        protocol,
+        source,
+        source_port,
+        arrow,
+        destination,
+        destination_port,
+    ] = words[..]
+    else {
         return Err("the header is not `action protocol address port -> address port`".into());
     };
     let action = match action {
@@ -143,8 +174,13 @@ fn parse_header(header: &str) -> Result<Rule, String> {
         "ip" => (true, true),
         other => return Err(format!("the protocol {other:?} is not supported")),
     };
-    if let Some(word) = [source, source_port, destination, destination_port].iter().find(|word| **word != "any") {
-        return Err(format!("only `any` is supported for addresses and ports, not {word:?}"));
+    if let Some(word) = [source, source_port, destination, destination_port]
+        .iter()
+        .find(|word| **word != "any")
+    {
+        return Err(format!(
+            "only `any` is supported for addresses and ports, not {word:?}"
+        ));
     }
     if !matches!(arrow, "->" | "<>") {
         return Err(format!("{arrow:?} is no direction; write -> or <>"));
@@ -192,7 +228,10 @@ fn split_options(text: &str) -> Result<Vec<String>, String> {
 }
 
 fn unquote(value: &str) -> Result<&str, String> {
-    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).ok_or_else(|| format!("{value} is not in quotation marks"))
+    value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'))
+        .ok_or_else(|| format!("{value} is not in quotation marks"))
 }
 
 fn parse_flow(value: &str) -> Result<Option<Direction>, String> {
@@ -224,16 +263,23 @@ fn content_bytes(text: &str) -> Result<Vec<u8>, String> {
     for (index, part) in text.split('|').enumerate() {
         if index % 2 == 1 {
             for pair in part.split_whitespace() {
-                bytes.push(u8::from_str_radix(pair, 16).map_err(|_| format!("{pair:?} is no hexadecimal byte"))?);
+                bytes.push(
+                    u8::from_str_radix(pair, 16)
+                        .map_err(|_| format!("{pair:?} is no hexadecimal byte"))?,
+                );
             }
             continue;
         }
         let mut characters = part.bytes();
         while let Some(byte) = characters.next() {
-            bytes.push(if byte == b'\\' { characters.next().ok_or("content ends with a backslash")? } else { byte });
+            bytes.push(if byte == b'\\' {
+                characters.next().ok_or("content ends with a backslash")?
+            } else {
+                byte
+            });
         }
     }
-    if text.split('|').count() % 2 == 0 {
+    if text.split('|').count().is_multiple_of(2) {
         return Err("a | in content is not closed".into());
     }
     Ok(bytes)
@@ -266,7 +312,14 @@ mod tests {
     #[test]
     fn content_means_its_bytes() {
         let rule = rule(r#"msg:"a; b"; content:"a\;|0d 0a|b"; nocase; sid:7;"#).unwrap();
-        assert_eq!((rule.expression.as_str(), rule.caseless, rule.message.as_str()), (r"\x61\x3b\x0d\x0a\x62", true, "a; b"));
+        assert_eq!(
+            (
+                rule.expression.as_str(),
+                rule.caseless,
+                rule.message.as_str()
+            ),
+            (r"\x61\x3b\x0d\x0a\x62", true, "a; b")
+        );
     }
 
     #[test]
@@ -288,7 +341,10 @@ mod tests {
 
     #[test]
     fn lines_and_ids_are_told() {
-        let (rules, refused) = parse_rules("a.rules", "# x\nalert tcp any any -> any any (content:\"a\"; \\\n sid:1;)\nalert tcp $HOME any -> any any (content:\"a\"; sid:22;)\n");
+        let (rules, refused) = parse_rules(
+            "a.rules",
+            "# x\nalert tcp any any -> any any (content:\"a\"; \\\n sid:1;)\nalert tcp $HOME any -> any any (content:\"a\"; sid:22;)\n",
+        );
         assert_eq!((rules.len(), refused.len()), (1, 1));
         assert_eq!((refused[0].line, refused[0].sid), (4, Some(22)));
         assert!(refused[0].to_string().contains("$HOME"));

@@ -44,7 +44,9 @@ pub enum LoadError {
 
 impl fmt::Debug for RuleSet {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("RuleSet").field("rules", &self.rules.len()).finish_non_exhaustive()
+        out.debug_struct("RuleSet")
+            .field("rules", &self.rules.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -58,18 +60,42 @@ impl RuleSet {
                 Err(why) => refused.push((rule, why)),
             }
         }
-        let of = |direction: Direction, wanted: fn(&Rule) -> bool| -> Result<Option<Patterns>, LoadError> {
-            let looks = |rule: &Rule| wanted(rule) && rule.direction.is_none_or(|only| only == direction);
-            let patterns = taken.iter().enumerate().filter(|(_, rule)| looks(rule)).map(|(index, rule)| pattern(rule, index));
-            let patterns = patterns.collect::<Result<Vec<_>, _>>().map_err(LoadError::Compile)?;
+        let of = |direction: Direction,
+                  wanted: fn(&Rule) -> bool|
+         -> Result<Option<Patterns>, LoadError> {
+            let looks =
+                |rule: &Rule| wanted(rule) && rule.direction.is_none_or(|only| only == direction);
+            let patterns = taken
+                .iter()
+                .enumerate()
+                .filter(|(_, rule)| looks(rule))
+                .map(|(index, rule)| pattern(rule, index));
+            let patterns = patterns
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(LoadError::Compile)?;
             Ok((!patterns.is_empty()).then_some(Patterns(patterns)))
         };
         let compile_error = |error: hyperscan::Error| LoadError::Compile(error.to_string());
-        let stream = |direction| of(direction, |rule| rule.tcp)?.map(|patterns| patterns.build().map_err(compile_error)).transpose();
-        let block = |direction| of(direction, |rule| rule.datagrams)?.map(|patterns| patterns.build().map_err(compile_error)).transpose();
+        let stream = |direction| {
+            of(direction, |rule| rule.tcp)?
+                .map(|patterns| patterns.build().map_err(compile_error))
+                .transpose()
+        };
+        let block = |direction| {
+            of(direction, |rule| rule.datagrams)?
+                .map(|patterns| patterns.build().map_err(compile_error))
+                .transpose()
+        };
         let streams = [stream(Direction::ToServer)?, stream(Direction::ToClient)?];
         let blocks = [block(Direction::ToServer)?, block(Direction::ToClient)?];
-        Ok((Self { rules: taken, streams, blocks }, refused))
+        Ok((
+            Self {
+                rules: taken,
+                streams,
+                blocks,
+            },
+            refused,
+        ))
     }
 
     /// How many rules.
@@ -94,7 +120,9 @@ impl RuleSet {
 
     /// A rule in words: id and message.
     pub fn describe(&self, index: u32) -> String {
-        self.rule(index).map(|rule| format!("{} {}", rule.sid, rule.message)).unwrap_or_default()
+        self.rule(index)
+            .map(|rule| format!("{} {}", rule.sid, rule.message))
+            .unwrap_or_default()
     }
 }
 
@@ -104,7 +132,8 @@ fn pattern(rule: &Rule, index: usize) -> Result<Pattern, String> {
     flags.set(PatternFlags::CASELESS, rule.caseless);
     flags.set(PatternFlags::DOTALL, rule.dot_all);
     flags.set(PatternFlags::MULTILINE, rule.multi_line);
-    let mut pattern = Pattern::with_flags(rule.expression.clone(), flags).map_err(|error| error.to_string())?;
+    let mut pattern =
+        Pattern::with_flags(rule.expression.clone(), flags).map_err(|error| error.to_string())?;
     pattern.id = Some(index);
     Ok(pattern)
 }
@@ -118,13 +147,21 @@ pub fn load_paths(paths: &[PathBuf]) -> Result<Loaded, LoadError> {
     let (mut rules, mut refused) = (Vec::new(), Vec::new());
     for file in rule_files(paths)? {
         let name = file.display().to_string();
-        let text = std::fs::read_to_string(&file).map_err(|source| LoadError::Read { path: name.clone(), source })?;
+        let text = std::fs::read_to_string(&file).map_err(|source| LoadError::Read {
+            path: name.clone(),
+            source,
+        })?;
         let (read, unread) = parse_rules(&name, &text);
         rules.extend(read);
         refused.extend(unread);
     }
     let (rules, uncompiled) = RuleSet::compile(rules)?;
-    refused.extend(uncompiled.into_iter().map(|(rule, why)| Refusal { file: String::new(), line: 0, sid: Some(rule.sid), why }));
+    refused.extend(uncompiled.into_iter().map(|(rule, why)| Refusal {
+        file: String::new(),
+        line: 0,
+        sid: Some(rule.sid),
+        why,
+    }));
     Ok(Loaded { rules, refused })
 }
 
@@ -135,7 +172,10 @@ fn rule_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, LoadError> {
             files.push(path.clone());
             continue;
         }
-        let read = |source| LoadError::Read { path: path.display().to_string(), source };
+        let read = |source| LoadError::Read {
+            path: path.display().to_string(),
+            source,
+        };
         let mut found = Vec::new();
         for entry in std::fs::read_dir(path).map_err(read)? {
             let file = entry.map_err(read)?.path();

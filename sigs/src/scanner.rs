@@ -31,7 +31,9 @@ struct Lane {
 
 /// Why scanning cannot be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("the memory for {streams} streams of signatures cannot be had: {source}; lower limits.sessions or load fewer rules")]
+#[error(
+    "the memory for {streams} streams of signatures cannot be had: {source}; lower limits.sessions or load fewer rules"
+)]
 pub struct ScannerError {
     streams: usize,
     source: hyperscan::Error,
@@ -43,12 +45,26 @@ impl Scanner {
         let failed = |source| ScannerError { streams, source };
         let scratch = scratch_for(&rules).map_err(failed)?;
         let lane = |direction: Direction| -> hyperscan::Result<Lane> {
-            let Some(database) = &rules.streams[direction as usize] else { return Ok(Lane::default()) };
-            let opened = (0..streams).map(|_| database.open_stream()).collect::<hyperscan::Result<Vec<_>>>()?;
-            Ok(Lane { streams: opened, free: (0..streams as u32).rev().collect() })
+            let Some(database) = &rules.streams[direction as usize] else {
+                return Ok(Lane::default());
+            };
+            let opened = (0..streams)
+                .map(|_| database.open_stream())
+                .collect::<hyperscan::Result<Vec<_>>>()?;
+            Ok(Lane {
+                streams: opened,
+                free: (0..streams as u32).rev().collect(),
+            })
         };
-        let lanes = [lane(Direction::ToServer).map_err(failed)?, lane(Direction::ToClient).map_err(failed)?];
-        Ok(Self { rules, scratch, lanes })
+        let lanes = [
+            lane(Direction::ToServer).map_err(failed)?,
+            lane(Direction::ToClient).map_err(failed)?,
+        ];
+        Ok(Self {
+            rules,
+            scratch,
+            lanes,
+        })
     }
 
     /// A stream in its initial state; None when all are in use or no rule looks in this direction.
@@ -63,13 +79,21 @@ impl Scanner {
         // What a reset could fail of is a stream or scratch in use, which ownership rules out; a
         // stream that is not reset is not given out again.
         let ignore = |_: u32, _: u64, _: u64, _: u32| Matching::Terminate;
-        if lane.streams[id.index as usize].reset(&self.scratch, ignore).is_ok() {
+        if lane.streams[id.index as usize]
+            .reset(&self.scratch, ignore)
+            .is_ok()
+        {
             lane.free.push(id.index);
         }
     }
 
     /// Scans the next bytes of a stream. `on_match` is told each rule that matches, once per stream.
-    pub fn scan_stream(&mut self, id: StreamId, bytes: &[u8], on_match: &mut dyn FnMut(u32, Action)) {
+    pub fn scan_stream(
+        &mut self,
+        id: StreamId,
+        bytes: &[u8],
+        on_match: &mut dyn FnMut(u32, Action),
+    ) {
         let rules = &self.rules;
         let tell = |index: u32, _: u64, _: u64, _: u32| {
             on_match(index, rules.action(index));
@@ -81,8 +105,15 @@ impl Scanner {
     }
 
     /// Scans a whole datagram.
-    pub fn scan_block(&mut self, direction: Direction, bytes: &[u8], on_match: &mut dyn FnMut(u32, Action)) {
-        let Some(database) = &self.rules.blocks[direction as usize] else { return };
+    pub fn scan_block(
+        &mut self,
+        direction: Direction,
+        bytes: &[u8],
+        on_match: &mut dyn FnMut(u32, Action),
+    ) {
+        let Some(database) = &self.rules.blocks[direction as usize] else {
+            return;
+        };
         let rules = &self.rules;
         let tell = |index: u32, _: u64, _: u64, _: u32| {
             on_match(index, rules.action(index));
@@ -162,8 +193,12 @@ drop ip any any -> any any (msg:"both"; pcre:"/ab+c/"; flow:to_server; sid:2;)
     fn directions_and_datagrams() {
         let mut scanner = scanner(RULES);
         let mut found = Vec::new();
-        scanner.scan_block(Direction::ToServer, b"abc needle\0", &mut |rule, action| found.push((rule, action)));
-        scanner.scan_block(Direction::ToClient, b"abc", &mut |rule, action| found.push((rule, action)));
+        scanner.scan_block(Direction::ToServer, b"abc needle\0", &mut |rule, action| {
+            found.push((rule, action))
+        });
+        scanner.scan_block(Direction::ToClient, b"abc", &mut |rule, action| {
+            found.push((rule, action))
+        });
         assert_eq!(found, [(1, Action::Drop)]);
     }
 

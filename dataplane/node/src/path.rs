@@ -207,6 +207,12 @@ impl<S: FrameSource> Path<S> {
         self.end_flows(now_us);
     }
 
+    /// Frames of the outbox that a full transmit queue refused: they were dropped after all.
+    pub fn transmit_refused(&mut self, frames: u64) {
+        self.counts.transmitted -= frames;
+        self.counts.dropped[Reason::TransmitFull as usize] += frames;
+    }
+
     /// Frames by fate so far.
     pub fn counts(&self) -> &FrameCounts {
         &self.counts

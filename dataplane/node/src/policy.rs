@@ -7,11 +7,13 @@ use weir_policy::{Snapshot, spec::UNKNOWN_IDENTITY};
 
 use crate::event::LearnedName;
 
+/// A snapshot behind a count that belongs to this worker alone, so that taking it writes no line that
+/// another worker reads.
+pub type OwnSnapshot = Arc<Arc<Snapshot>>;
+
 /// The policy in force.
 pub struct Policy {
-    /// The outer count belongs to this worker alone, so that taking it writes no line that
-    /// another worker reads.
-    snapshot: Arc<Arc<Snapshot>>,
+    snapshot: OwnSnapshot,
     received: bool,
     epoch: u32,
     learned: HashMap<u128, LearnedName>,
@@ -45,7 +47,7 @@ impl Policy {
     }
 
     /// The snapshot in force, to be used while the rest of the worker changes.
-    pub fn snapshot_shared(&self) -> Arc<Arc<Snapshot>> {
+    pub fn snapshot_shared(&self) -> OwnSnapshot {
         Arc::clone(&self.snapshot)
     }
 

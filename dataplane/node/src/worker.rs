@@ -56,8 +56,6 @@ pub struct Page {
     pub gauges: Vec<(&'static str, u64)>,
     /// Residence time of packets: p50, p99, p99.9 and maximum, nanoseconds.
     pub residence_ns: [u64; 4],
-    /// Frames that a full transmit queue refused.
-    pub transmit_full: u64,
     /// Frames that a device gave in a form that cannot be taken ([`Queue::refused`]).
     pub refused: u64,
 }
@@ -156,7 +154,6 @@ pub struct Worker<Q, S: FrameSource> {
     /// In cycles, which are read faster than the clock.
     residence: Histogram<u64>,
     started: (Instant, u64),
-    transmit_full: u64,
 }
 
 /// The watchdog has taken the queues: the worker has nothing left to do.
@@ -199,7 +196,6 @@ where
             paged_us: 0,
             residence,
             started: (Instant::now(), weir_dpdk::cycles()),
-            transmit_full: 0,
         }
     }
 
@@ -288,17 +284,18 @@ where
 
     /// Sends what is in the outbox; what a full queue refuses is dropped and counted.
     fn send(&mut self) -> Result<(), Seized> {
-        let (out, refused) = (&mut self.out, &mut self.transmit_full);
+        let (out, mut refused) = (&mut self.out, 0);
         with_queues(&self.queues, |queues| {
             for (queue, frames) in queues.iter_mut().zip(&mut out.transmit) {
                 if !frames.is_empty() {
                     queue.transmit(frames);
-                    *refused += frames.len() as u64;
+                    refused += frames.len() as u64;
                     frames.clear();
                 }
             }
         })?;
         out.finished.clear();
+        self.path.transmit_refused(refused);
         Ok(())
     }
 
@@ -349,7 +346,6 @@ where
         let cycle_ns = started.elapsed().as_nanos() as f64 / cycles.max(1) as f64;
         page.residence_ns = [0.5, 0.99, 0.999, 1.0]
             .map(|quantile| (self.residence.value_at_quantile(quantile) as f64 * cycle_ns) as u64);
-        page.transmit_full = self.transmit_full;
         page.refused = refused.unwrap_or(page.refused);
     }
 

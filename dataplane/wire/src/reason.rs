@@ -52,7 +52,6 @@ reasons! {
     TcpFlags, "tcp_flags", "A combination of TCP flags that no honest sender uses.";
     TcpWindow, "tcp_window", "The segment lies outside the receiver's window.";
     TcpState, "tcp_state", "The segment does not fit the connection's state.";
-    FlowLimit, "flow_limit", "No flow entry can be had for a new connection.";
     // reassemble
     StreamMismatch, "stream_mismatch", "Retransmitted bytes differ from those that were inspected.";
     StreamLimit, "stream_limit", "The memory limit for out-of-order data is reached; the sender will send again.";
@@ -61,7 +60,6 @@ reasons! {
     PolicyDefault, "policy_default", "No rule allows it and the target is in protect mode.";
     Quarantined, "quarantined", "One end is quarantined.";
     UnknownIdentity, "unknown_identity", "The address belongs to nobody known and the policy for unknown addresses denies it.";
-    HoldLimit, "hold_limit", "No more packets of unknown addresses can be held.";
     LinkDenied, "link_denied", "The frame is not IP and its EtherType is not allowed.";
     ApplicationChanged, "application_changed", "The connection began as one application and turned to another.";
     Signature, "signature", "A signature whose action is drop matched.";

@@ -207,7 +207,6 @@ fn node_counters(shared: &Shared, status: &dyn Status) -> NodeCounters {
         *gauges.entry("spared".to_owned()).or_default() += page.counts.spared.iter().sum::<u64>();
         *gauges.entry("received".to_owned()).or_default() += page.counts.received;
         *gauges.entry("transmitted".to_owned()).or_default() += page.counts.transmitted;
-        *gauges.entry("transmit_full".to_owned()).or_default() += page.transmit_full;
         *gauges.entry("refused".to_owned()).or_default() += page.refused;
     }
     let residence = |index: usize| {

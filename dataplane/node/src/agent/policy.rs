@@ -41,6 +41,7 @@ pub async fn follow(
         shared,
         last_good,
         current: last_good.read().ok().flatten(),
+        saving: Saving::Saved,
     };
     let mut retry = RETRY_FIRST;
     while !stopped(shared) {
@@ -66,6 +67,18 @@ struct Follower<'a> {
     last_good: &'a LastGood,
     /// What is in force, as the base of the next delta.
     current: Option<Message>,
+    saving: Saving,
+}
+
+/// Whether the policy in force is on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Saving {
+    /// It is, or there is none.
+    Saved,
+    /// It is to be written.
+    Wanted,
+    /// Writing failed, which was told; it is tried again.
+    Failed,
 }
 
 impl Follower<'_> {
@@ -90,6 +103,7 @@ impl Follower<'_> {
         let mut incoming = response.into_inner();
         info!(controller = %controller.endpoint, "policy stream open");
         while !stopped(self.shared) {
+            self.save();
             let message =
                 match tokio::time::timeout(Duration::from_millis(500), incoming.next()).await {
                     Err(_) => continue,
@@ -168,9 +182,6 @@ impl Follower<'_> {
             }
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
-        if let Err(error) = self.last_good.keep(&message) {
-            warn!(%error, version = message.version, "the policy is in force but would not survive a restart");
-        }
         info!(
             version = message.version,
             rules = message.rules.len(),
@@ -178,7 +189,30 @@ impl Follower<'_> {
             "policy in force"
         );
         self.current = Some(message);
+        self.saving = Saving::Wanted;
+        self.save();
         Ok(())
+    }
+
+    /// Keeps the policy in force on disk. Where that fails it is told once, and tried again as long
+    /// as the stream is open.
+    fn save(&mut self) {
+        let Some(message) = self
+            .current
+            .as_ref()
+            .filter(|_| self.saving != Saving::Saved)
+        else {
+            return;
+        };
+        match self.last_good.keep(message) {
+            Ok(()) => self.saving = Saving::Saved,
+            Err(error) => {
+                if self.saving == Saving::Wanted {
+                    warn!(%error, version = message.version, "the policy is in force but would not survive a restart; trying again");
+                }
+                self.saving = Saving::Failed;
+            }
+        }
     }
 
     fn version(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! One capture along the packet's way.
 
 use std::path::Path as FilePath;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use weir_policy::Snapshot;
@@ -9,7 +9,7 @@ use weir_sigs::RuleSet;
 use weir_wire::Reason;
 
 use crate::agent::{Clock, Described, describe};
-use crate::event::{EventKind, EventRing};
+use crate::event::{Event, EventKind, Events, LearnedName};
 use crate::handover::Ownership;
 use crate::inspection::Inspection;
 use crate::io::memory::{MemoryFrame, MemoryFrames};
@@ -19,11 +19,13 @@ use crate::limits::{Limits, Rules};
 use crate::path::{Arrived, Path};
 
 /// Flows that one capture may have open at a time; more are evicted and counted.
-const FLOWS: usize = 1 << 16;
+const FLOWS_MAX: usize = 1 << 16;
+/// Flows that even the smallest capture has room for.
+const FLOWS_MIN: usize = 1 << 8;
 /// Flows under inspection at a time.
-const SESSIONS: usize = 1 << 13;
-/// Events between two packets: every flow may end at once.
-const EVENTS: usize = 1 << 17;
+const SESSIONS_MAX: usize = 1 << 13;
+/// No packet that makes a flow takes less of a file: its record's header, and headers of IP and UDP.
+const PACKET_BYTES_MIN: u64 = 16 + 20 + 8;
 /// How often time-driven work is done, on the capture's clock.
 const TICK_US: u64 = 10_000;
 /// Longest time that one packet may move the capture's clock in ticks; a jump beyond is one tick.
@@ -127,8 +129,8 @@ impl Inspector {
                 return Ok(report);
             }
         };
-        let ring = EventRing::new(EVENTS);
-        let mut path = self.path(&ring)?;
+        let events = Collected::default();
+        let mut path = self.path(&events, most_flows(file))?;
         path.install(Arc::clone(&self.snapshot));
         let mut out = Outbox::new(2);
         let mut burst = Vec::with_capacity(1);
@@ -152,20 +154,21 @@ impl Inspector {
             });
             path.run(&mut burst, now_us, &mut out);
             ticked_us = tick(&mut path, ticked_us, now_us, &mut out);
-            self.drain(&ring, &mut report, each);
+            self.drain(&events, &mut report, each);
             out.transmit.iter_mut().for_each(Vec::clear);
             out.finished.clear();
         }
         path.shut_down(now_us, &mut out);
-        self.drain(&ring, &mut report, each);
+        self.drain(&events, &mut report, each);
         report.count(&path);
         Ok(report)
     }
 
-    fn path(&self, ring: &EventRing) -> anyhow::Result<Path<MemoryFrames>> {
+    fn path(&self, events: &Collected, flows: usize) -> anyhow::Result<Path<MemoryFrames>> {
+        let sessions = flows.min(SESSIONS_MAX);
         let mut limits = Limits {
-            flows: FLOWS,
-            sessions: SESSIONS,
+            flows,
+            sessions,
             ..Limits::default()
         };
         limits.reassembly.pool_bytes = 32 << 20;
@@ -186,7 +189,7 @@ impl Inspector {
                 fail_open: false,
             },
         ];
-        let inspection = Inspection::new(SESSIONS, self.ruleset.clone())?;
+        let inspection = Inspection::new(sessions, self.ruleset.clone())?;
         Ok(Path::new(
             &limits,
             rules,
@@ -194,18 +197,18 @@ impl Inspector {
             MemoryFrames,
             Ownership::alone(),
             inspection,
-            Box::new(ring.clone()),
+            Box::new(events.clone()),
         ))
     }
 
     fn drain(
         &self,
-        ring: &EventRing,
+        events: &Collected,
         report: &mut CaptureReport,
         each: &mut dyn FnMut(&Described),
     ) {
         let clock = Clock::of_capture();
-        while let Some(event) = ring.events.pop() {
+        for event in events.take() {
             let described = describe(&event, &self.snapshot, &clock);
             match event.kind {
                 EventKind::End => report
@@ -221,6 +224,35 @@ impl Inspector {
             each(&described);
         }
     }
+}
+
+/// What the path tells, until it is put into words.
+#[derive(Clone, Default)]
+struct Collected(Arc<Mutex<Vec<Event>>>);
+
+impl Collected {
+    fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Events for Collected {
+    fn emit(&mut self, event: Event) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(event);
+    }
+
+    fn learned(&mut self, _name: LearnedName) {}
+}
+
+/// Room for as many flows as the file has bytes for, and as many again, so that none gives way
+/// because two buckets are full.
+fn most_flows(file: &FilePath) -> usize {
+    let bytes = std::fs::metadata(file).map_or(u64::MAX, |file| file.len());
+    let packets = usize::try_from(bytes / PACKET_BYTES_MIN).unwrap_or(usize::MAX);
+    packets.saturating_mul(2).clamp(FLOWS_MIN, FLOWS_MAX)
 }
 
 /// Moves the clock: time-driven work at every tick, but not for hours that a capture skips.

@@ -99,7 +99,7 @@ fn walk(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 /// The policy in a directory, compiled; an empty one without a directory.
-fn load_policy(directory: Option<&Path>) -> Result<Snapshot> {
+pub fn load_policy(directory: Option<&Path>) -> Result<Snapshot> {
     let Some(directory) = directory else {
         return Ok(Snapshot::empty());
     };

@@ -1,20 +1,27 @@
 //! Capture files as a source of frames with a clock of their own: pcap and pcapng.
 //!
-//! Link types: Ethernet; raw IP, Linux cooked (v1, v2) and BSD loopback are given an Ethernet header
-//! so that the path sees what a wire would have carried. Any other link type is an error for the
-//! file. A capture that ends within a packet gives the packets before it, and says so.
+//! Link types: Ethernet; what carries IP behind another header (raw IP, Linux cooked, BSD loopback,
+//! PPP, Cisco HDLC) is given an Ethernet header, so that the path sees what a wire would have
+//! carried. Any other link type is an error for the file. A capture that ends within a packet gives the
+//! packets before it, and says so.
+//!
+//! Distrusts: every byte of the file. Memory: one buffer, which grows to 16 MiB for blocks of
+//! pcapng that are no packets; a packet has at most 256 KiB.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::time::Duration;
 
-use pcap_file::DataLink;
-use pcap_file::pcap::PcapReader;
-use pcap_file::pcapng::{Block, PcapNgReader};
+use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
+use pcap_parser::{Block, InterfaceDescriptionBlock, PcapBlockOwned, PcapError, PcapHeader};
 
-/// First bytes of a pcapng file: the type of its section header block.
-const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
+/// Longest packet; the longest that others write.
+const PACKET_BYTES_MAX: usize = 256 << 10;
+/// The buffer at first: a packet and more.
+const BUFFER_BYTES: usize = 2 * PACKET_BYTES_MAX;
+/// The buffer at most: pcapng carries names, secrets and comments in blocks of any length.
+const BUFFER_BYTES_MAX: usize = 16 << 20;
+/// The block that the enhanced packet block replaced; old files have it.
+const PACKET_BLOCK: u32 = 2;
 
 /// A packet of a capture.
 #[derive(Debug)]
@@ -48,142 +55,326 @@ pub enum ReplayError {
     },
     /// Its packets are not of a network that the path knows.
     #[error(
-        "{path}: link type {link:?} is not Ethernet, raw IP, Linux cooked or BSD loopback; convert the capture"
+        "{path}: link type {link} is not Ethernet and not known to carry IP; convert the capture"
     )]
     Link {
         /// Its path.
         path: String,
-        /// What it says.
-        link: DataLink,
+        /// What it says (<https://www.tcpdump.org/linktypes.html>).
+        link: u16,
     },
 }
 
-enum Reader {
-    Pcap(PcapReader<BufReader<File>>),
-    PcapNg(PcapNgReader<BufReader<File>>),
+/// Where packets were captured: what is in front of them, and how their times count.
+#[derive(Clone, Copy)]
+struct Interface {
+    link: u16,
+    ticks_per_second: u64,
+    offset_s: i64,
+}
+
+/// A packet as the file has it.
+struct Record<'a> {
+    interface: Interface,
+    /// Since 1970, microseconds.
+    time_us: u64,
+    data: &'a [u8],
+}
+
+/// What is known of the file's packets so far.
+#[derive(Default)]
+struct Context {
+    /// Of pcap, the only one; of pcapng, those of the section.
+    interfaces: Vec<Interface>,
+    big_endian: bool,
 }
 
 /// A capture that is being read.
 pub struct Replay {
     path: String,
-    reader: Reader,
+    reader: Box<dyn PcapReaderIterator>,
+    context: Context,
     packet: u64,
     last_time_us: u64,
+    ended: bool,
 }
 
 impl Replay {
     /// Opens a capture.
     pub fn open(path: &Path) -> Result<Self, ReplayError> {
         let name = path.display().to_string();
-        let open = |source| ReplayError::Open {
+        let file = File::open(path).map_err(|source| ReplayError::Open {
             path: name.clone(),
             source,
-        };
-        let mut file = File::open(path).map_err(open)?;
-        let mut magic = [0; 4];
-        let read = file.read(&mut magic).map_err(open)?;
-        file.seek(SeekFrom::Start(0)).map_err(open)?;
-        let format = |why: String| ReplayError::Format {
-            path: name.clone(),
-            packet: 0,
-            why,
-        };
-        if read < magic.len() {
-            return Err(format("the file is too short to be a capture".into()));
-        }
-        let file = BufReader::new(file);
-        let reader = if magic == PCAPNG_MAGIC {
-            Reader::PcapNg(PcapNgReader::new(file).map_err(|error| format(error.to_string()))?)
-        } else {
-            Reader::Pcap(PcapReader::new(file).map_err(|error| format(error.to_string()))?)
-        };
+        })?;
+        let reader = pcap_parser::create_reader(BUFFER_BYTES, file).map_err(|error| {
+            ReplayError::Format {
+                path: name.clone(),
+                packet: 0,
+                why: match error {
+                    PcapError::Eof | PcapError::Incomplete(_) => {
+                        "the file is too short to be a capture".into()
+                    }
+                    error => explain(&error),
+                },
+            }
+        })?;
         Ok(Self {
             path: name,
             reader,
+            context: Context::default(),
             packet: 0,
             last_time_us: 0,
+            ended: false,
         })
     }
 
     /// The next packet; None at the end. After an error there is no next one.
     pub fn next_packet(&mut self) -> Option<Result<Captured, ReplayError>> {
-        self.packet += 1;
-        let read = match &mut self.reader {
-            Reader::Pcap(reader) => {
-                let link = reader.header().datalink;
-                reader.next_packet().map(|packet| {
-                    packet
-                        .map(|packet| (link, packet.data.into_owned(), Some(packet.timestamp)))
-                        .map_err(|error| error.to_string())
-                })
-            }
-            Reader::PcapNg(reader) => next_of_pcapng(reader),
-        };
-        let (link, bytes, time) = match read? {
-            Ok(packet) => packet,
-            Err(why) => {
-                return Some(Err(ReplayError::Format {
-                    path: self.path.clone(),
-                    packet: self.packet,
-                    why,
-                }));
-            }
-        };
-        let Some(frame) = as_ethernet(link, bytes) else {
-            return Some(Err(ReplayError::Link {
-                path: self.path.clone(),
-                link,
-            }));
-        };
-        // Packets without a time, and those that went back in time, count as simultaneous with the last.
-        let time_us = time
-            .and_then(|time| u64::try_from(time.as_micros()).ok())
-            .unwrap_or(0)
-            .max(self.last_time_us);
-        self.last_time_us = time_us;
-        Some(Ok(Captured { frame, time_us }))
-    }
-}
-
-type PacketRead = Result<(DataLink, Vec<u8>, Option<Duration>), String>;
-
-fn next_of_pcapng(reader: &mut PcapNgReader<BufReader<File>>) -> Option<PacketRead> {
-    loop {
-        let (interface, data, time) = match reader.next_block()? {
-            Ok(Block::EnhancedPacket(packet)) => (
-                packet.interface_id,
-                packet.data.into_owned(),
-                Some(packet.timestamp),
-            ),
-            Ok(Block::SimplePacket(packet)) => (0, packet.data.into_owned(), None),
-            Ok(Block::Packet(packet)) => {
-                let ticks = packet.timestamp;
-                (
-                    u32::from(packet.interface_id),
-                    packet.data.into_owned(),
-                    Some(Duration::from_micros(ticks)),
-                )
-            }
-            Ok(_) => continue,
-            Err(error) => return Some(Err(error.to_string())),
-        };
-        let Some(description) = reader.interfaces().get(interface as usize) else {
-            return Some(Err(format!("interface {interface} is not described")));
-        };
-        return Some(Ok((description.linktype, data, time)));
-    }
-}
-
-/// The packet behind an Ethernet header. None for a link type that is not known.
-fn as_ethernet(link: DataLink, bytes: Vec<u8>) -> Option<Vec<u8>> {
-    match link {
-        DataLink::ETHERNET => Some(bytes),
-        DataLink::RAW | DataLink::IPV4 | DataLink::IPV6 | DataLink::Unknown(12 | 14) => {
-            Some(behind_header(&bytes, 0))
+        if self.ended {
+            return None;
         }
-        DataLink::NULL | DataLink::LOOP => Some(behind_header(&bytes, 4)),
-        DataLink::LINUX_SLL => Some(with_ether_type(&bytes, 14, 16)),
-        DataLink::LINUX_SLL2 => Some(with_ether_type(&bytes, 0, 20)),
+        self.packet += 1;
+        let next = self.read().transpose();
+        self.ended = !matches!(next, Some(Ok(_)));
+        next
+    }
+
+    /// Reads blocks until one is a packet.
+    fn read(&mut self) -> Result<Option<Captured>, ReplayError> {
+        loop {
+            let (length, found) = match self.reader.next() {
+                Ok((length, block)) => match self.context.read(&block) {
+                    Ok(record) => (length, record.map(|record| record.captured())),
+                    Err(why) => return Err(self.format(why)),
+                },
+                Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) => {
+                    self.read_more()?;
+                    continue;
+                }
+                Err(error) => {
+                    let why = explain(&error);
+                    return match self.reader.data().is_empty() {
+                        true => Ok(None),
+                        false => Err(self.format(why)),
+                    };
+                }
+            };
+            self.reader.consume(length);
+            if let Some(found) = found {
+                return self.in_time(found).map(Some);
+            }
+        }
+    }
+
+    /// Packets without a time, and those that went back in time, count as simultaneous with the last.
+    fn in_time(&mut self, found: Result<Captured, u16>) -> Result<Captured, ReplayError> {
+        let captured = found.map_err(|link| ReplayError::Link {
+            path: self.path.clone(),
+            link,
+        })?;
+        self.last_time_us = self.last_time_us.max(captured.time_us);
+        Ok(Captured {
+            time_us: self.last_time_us,
+            ..captured
+        })
+    }
+
+    /// Reads on in the file. A buffer that is full grows once.
+    fn read_more(&mut self) -> Result<(), ReplayError> {
+        let before = self.reader.data().len();
+        if let Err(error) = self.reader.refill() {
+            let why = explain(&error);
+            return Err(self.format(why));
+        }
+        let is_full = self.reader.data().len() == before && !self.reader.reader_exhausted();
+        if is_full && !self.reader.grow(BUFFER_BYTES_MAX) {
+            return Err(self.format("a block that is damaged, or longer than 16 MiB".into()));
+        }
+        Ok(())
+    }
+
+    fn format(&self, why: String) -> ReplayError {
+        ReplayError::Format {
+            path: self.path.clone(),
+            packet: self.packet,
+            why,
+        }
+    }
+}
+
+impl Context {
+    /// The packet in a block; None where it has none.
+    fn read<'a>(&mut self, block: &'a PcapBlockOwned<'_>) -> Result<Option<Record<'a>>, String> {
+        let record = match block {
+            PcapBlockOwned::LegacyHeader(header) => {
+                self.interfaces = vec![Interface::of_pcap(header)];
+                return Ok(None);
+            }
+            PcapBlockOwned::Legacy(packet) => {
+                let interface = self.interface(0)?;
+                let fraction = u64::from(packet.ts_usec) * 1_000_000 / interface.ticks_per_second;
+                Record {
+                    interface,
+                    time_us: u64::from(packet.ts_sec) * 1_000_000 + fraction,
+                    data: packet.data,
+                }
+            }
+            PcapBlockOwned::NG(Block::SectionHeader(section)) => {
+                self.big_endian = section.big_endian();
+                self.interfaces.clear();
+                return Ok(None);
+            }
+            PcapBlockOwned::NG(Block::InterfaceDescription(described)) => {
+                self.interfaces.push(Interface::of_pcapng(described));
+                return Ok(None);
+            }
+            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                let ticks = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+                self.at(packet.if_id, ticks, packet.packet_data())?
+            }
+            PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
+                self.at(0, 0, packet.packet_data())?
+            }
+            PcapBlockOwned::NG(Block::Unknown(unknown)) if self.is_packet(unknown.block_type) => {
+                self.old_packet(unknown.data)?
+            }
+            PcapBlockOwned::NG(_) => return Ok(None),
+        };
+        if record.data.len() > PACKET_BYTES_MAX {
+            return Err(format!(
+                "it is {} bytes long, more than the {PACKET_BYTES_MAX} that a packet may have",
+                record.data.len()
+            ));
+        }
+        Ok(Some(record))
+    }
+
+    fn interface(&self, index: u32) -> Result<Interface, String> {
+        self.interfaces
+            .get(index as usize)
+            .copied()
+            .ok_or_else(|| format!("interface {index} is not described"))
+    }
+
+    fn at<'a>(&self, interface: u32, ticks: u64, data: &'a [u8]) -> Result<Record<'a>, String> {
+        let interface = self.interface(interface)?;
+        Ok(Record {
+            interface,
+            time_us: interface.time_us(ticks),
+            data,
+        })
+    }
+
+    fn is_packet(&self, block_type: u32) -> bool {
+        match self.big_endian {
+            true => block_type.swap_bytes() == PACKET_BLOCK,
+            false => block_type == PACKET_BLOCK,
+        }
+    }
+
+    /// Interface (16 bits), drops (16), time (64), captured and original length (32 each), packet.
+    fn old_packet<'a>(&self, body: &'a [u8]) -> Result<Record<'a>, String> {
+        let cut = || "a packet block that ends too early".to_owned();
+        let word = |at: usize| {
+            let bytes = body.get(at..at + 4).and_then(|word| word.try_into().ok());
+            let word = bytes.ok_or_else(cut)?;
+            Ok::<u32, String>(match self.big_endian {
+                true => u32::from_be_bytes(word),
+                false => u32::from_le_bytes(word),
+            })
+        };
+        let interface = match self.big_endian {
+            true => word(0)? >> 16,
+            false => word(0)? & 0xffff,
+        };
+        let ticks = u64::from(word(4)?) << 32 | u64::from(word(8)?);
+        let length = word(12)? as usize;
+        let data = body.get(20..).and_then(|data| data.get(..length));
+        self.at(interface, ticks, data.ok_or_else(cut)?)
+    }
+}
+
+impl Interface {
+    fn of_pcap(header: &PcapHeader) -> Self {
+        Self {
+            // The upper bits tell of frame check sequences, which decode takes for padding.
+            link: header.network.0 as u16,
+            ticks_per_second: match header.is_nanosecond_precision() {
+                true => 1_000_000_000,
+                false => 1_000_000,
+            },
+            offset_s: 0,
+        }
+    }
+
+    fn of_pcapng(described: &InterfaceDescriptionBlock<'_>) -> Self {
+        // The upper bit tells a power of two from a power of ten.
+        let exponent = u32::from(described.if_tsresol & 0x7f);
+        let base: u64 = if described.if_tsresol & 0x80 == 0 {
+            10
+        } else {
+            2
+        };
+        Self {
+            link: described.linktype.0 as u16,
+            ticks_per_second: base.checked_pow(exponent).unwrap_or(u64::MAX),
+            offset_s: described.if_tsoffset,
+        }
+    }
+
+    /// Microseconds since 1970.
+    fn time_us(&self, ticks: u64) -> u64 {
+        let since = u128::from(ticks) * 1_000_000 / u128::from(self.ticks_per_second);
+        u64::try_from(since)
+            .unwrap_or(u64::MAX)
+            .saturating_add_signed(self.offset_s.saturating_mul(1_000_000))
+    }
+}
+
+impl Record<'_> {
+    /// As an Ethernet frame; the link type where that is not known.
+    fn captured(&self) -> Result<Captured, u16> {
+        let link = self.interface.link;
+        Ok(Captured {
+            frame: as_ethernet(link, self.data).ok_or(link)?,
+            time_us: self.time_us,
+        })
+    }
+}
+
+fn explain(error: &PcapError<&[u8]>) -> String {
+    match error {
+        PcapError::UnexpectedEof => "the capture ends within it".into(),
+        PcapError::HeaderNotRecognized => "the file is no capture (pcap or pcapng)".into(),
+        PcapError::ReadError => "the file cannot be read on".into(),
+        _ => "the block that should hold it is damaged".into(),
+    }
+}
+
+/// The packet behind an Ethernet header. None for a link type that is not known. Numbers as in
+/// <https://www.tcpdump.org/linktypes.html>.
+fn as_ethernet(link: u16, bytes: &[u8]) -> Option<Vec<u8>> {
+    match link {
+        1 => Some(bytes.to_vec()),
+        // Raw IP, under the numbers of several systems.
+        12 | 14 | 101 | 228 | 229 => Some(behind_header(bytes, 0)),
+        // BSD loopback.
+        0 | 108 => Some(behind_header(bytes, 4)),
+        // Linux cooked.
+        113 => Some(with_ether_type(bytes, 14, 16)),
+        276 => Some(with_ether_type(bytes, 0, 20)),
+        // Cisco HDLC.
+        104 => Some(with_ether_type(bytes, 2, 4)),
+        // PPP, in HDLC framing or not; of its protocols, those that carry IP.
+        9 | 50 => {
+            let message = bytes.strip_prefix(&[0xff, 3]).unwrap_or(bytes);
+            Some(match message {
+                [0, 0x21 | 0x57, packet @ ..] => behind_header(packet, 0),
+                [0x21 | 0x57, packet @ ..] => behind_header(packet, 0),
+                other => ethernet([0x88, 0x0b], other),
+            })
+        }
         _ => None,
     }
 }

@@ -133,7 +133,7 @@ impl<S: FrameSource> Path<S> {
 
     /// Settles a flow when the decision is final and nobody wants to see more of its content: its
     /// packets take the short way from now on.
-    pub(crate) fn settle_if_done(&mut self, id: FlowId, _now_us: u64) {
+    pub(crate) fn settle_if_done(&mut self, id: FlowId) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         // Where nothing more is read, requests were judged as far as there will be any.
         let decided = cold

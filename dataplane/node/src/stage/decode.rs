@@ -42,7 +42,6 @@ impl<S: FrameSource> Path<S> {
         DecodeOptions {
             tunnels_max: self.rules.tunnels_max,
             verify_ipv4_checksum: self.rules.verify_checksums,
-            ..DecodeOptions::default()
         }
     }
 

@@ -62,7 +62,7 @@ impl<S: FrameSource> Path<S> {
             }
             _ => {
                 self.name_application(id, AppId::UNKNOWN, now_us);
-                self.fate_of(id, now_us)
+                self.fate_of(id)
             }
         };
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
@@ -105,7 +105,7 @@ impl<S: FrameSource> Path<S> {
                 .finish(stream, sequence.wrapping_add(payload.len() as u32));
         }
         if payload.is_empty() {
-            return self.fate_of(id, now_us);
+            return self.fate_of(id);
         }
         let outcome = self.reassembler.segment(stream, sequence, payload);
         self.stages.lap(Stage::Reassemble, 1);
@@ -119,7 +119,7 @@ impl<S: FrameSource> Path<S> {
                 }
             }
             SegmentOutcome::Buffered | SegmentOutcome::Repeated | SegmentOutcome::Untracked => {
-                self.fate_of(id, now_us)
+                self.fate_of(id)
             }
             SegmentOutcome::Drop(reason) => self.object(id, reason),
         }
@@ -128,7 +128,7 @@ impl<S: FrameSource> Path<S> {
     /// Reads the stretches that were kept and are in order now.
     fn read_buffered(&mut self, id: FlowId, direction: Direction, now_us: u64) -> Fate {
         let mut stretch = std::mem::take(&mut self.stretch);
-        let mut fate = self.fate_of(id, now_us);
+        let mut fate = self.fate_of(id);
         while fate == Fate::Forward {
             let stream = &mut self.flows.table.cold_mut(id).streams[direction as usize];
             let Some(bytes) = self.reassembler.next_buffered(stream) else {
@@ -178,7 +178,7 @@ impl<S: FrameSource> Path<S> {
         let Some(session) = self.inspection.session(cold, transport, server_port) else {
             let application = cold.application.unwrap_or(AppId::UNKNOWN);
             self.name_application(id, application, now_us);
-            return self.fate_of(id, now_us);
+            return self.fate_of(id);
         };
         let stage = if cold.application.is_none() {
             Stage::Identify
@@ -374,17 +374,17 @@ impl<S: FrameSource> Path<S> {
             }
             return fate;
         }
-        self.fate_of(id, now_us)
+        self.fate_of(id)
     }
 
     /// The fate of a packet by the standing of its flow; settles the flow when nothing is left to see.
-    fn fate_of(&mut self, id: FlowId, now_us: u64) -> Fate {
+    fn fate_of(&mut self, id: FlowId) -> Fate {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         match Standing::of(hot) {
             Standing::Drop => Fate::Drop(denial_reason(cold)),
             Standing::Forward => Fate::Forward,
             Standing::Inspect => {
-                self.settle_if_done(id, now_us);
+                self.settle_if_done(id);
                 Fate::Forward
             }
         }

@@ -1,0 +1,320 @@
+//! Captures as others write them: what can be read is read, the rest is said.
+
+use std::io::Write;
+
+use proptest::prelude::*;
+use weir_node::io::replay::{Captured, Replay};
+
+const FRAME: &[u8] = &[
+    2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1,
+];
+const SECONDS: u32 = 1_700_000_000;
+const ETHERNET: u32 = 1;
+
+/// What a file gives: its packets, and why there are no more.
+fn read(file: &[u8]) -> (Vec<Captured>, Option<String>) {
+    let mut named = tempfile::NamedTempFile::new().unwrap();
+    named.write_all(file).unwrap();
+    let mut replay = match Replay::open(named.path()) {
+        Ok(replay) => replay,
+        Err(error) => return (vec![], Some(error.to_string())),
+    };
+    let mut packets = Vec::new();
+    while let Some(next) = replay.next_packet() {
+        match next {
+            Ok(packet) => packets.push(packet),
+            Err(error) => {
+                assert!(replay.next_packet().is_none());
+                return (packets, Some(error.to_string()));
+            }
+        }
+    }
+    (packets, None)
+}
+
+/// Numbers in the byte order of a file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    fn words(self, words: &[u32]) -> Vec<u8> {
+        let word = |word: &u32| match self {
+            Self::Little => word.to_le_bytes(),
+            Self::Big => word.to_be_bytes(),
+        };
+        words.iter().flat_map(word).collect()
+    }
+
+    fn halves(self, first: u16, second: u16) -> Vec<u8> {
+        match self {
+            Self::Little => [first.to_le_bytes(), second.to_le_bytes()].concat(),
+            Self::Big => [first.to_be_bytes(), second.to_be_bytes()].concat(),
+        }
+    }
+
+    fn pcap(self, magic: u32, link: u32) -> Vec<u8> {
+        let mut file = self.words(&[magic]);
+        file.extend(self.halves(2, 4));
+        file.extend(self.words(&[0, 0, 65_535, link]));
+        file
+    }
+
+    fn packet(self, fraction: u32, data: &[u8], original_length: u32) -> Vec<u8> {
+        let mut record = self.words(&[SECONDS, fraction, data.len() as u32, original_length]);
+        record.extend(data);
+        record
+    }
+
+    fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
+        let padded = body.len().next_multiple_of(4);
+        let length = padded as u32 + 12;
+        let mut block = self.words(&[kind, length]);
+        block.extend(body);
+        block.resize(8 + padded, 0);
+        block.extend(self.words(&[length]));
+        block
+    }
+
+    fn section(self) -> Vec<u8> {
+        let mut body = self.words(&[0x1a2b_3c4d]);
+        body.extend(self.halves(1, 0));
+        body.extend([0xff; 8]);
+        self.block(0x0a0d_0d0a, &body)
+    }
+
+    fn interface(self, link: u16, resolution: Option<u8>) -> Vec<u8> {
+        let mut body = self.halves(link, 0);
+        body.extend(self.words(&[0]));
+        if let Some(resolution) = resolution {
+            body.extend(self.halves(9, 1));
+            body.extend([resolution, 0, 0, 0]);
+            body.extend([0; 4]);
+        }
+        self.block(1, &body)
+    }
+
+    fn enhanced(self, interface: u32, ticks: u64, data: &[u8]) -> Vec<u8> {
+        let length = data.len() as u32;
+        let mut body = self.words(&[
+            interface,
+            (ticks >> 32) as u32,
+            ticks as u32,
+            length,
+            length,
+        ]);
+        body.extend(data);
+        self.block(6, &body)
+    }
+}
+
+const MICROSECONDS: u32 = 0xa1b2_c3d4;
+const NANOSECONDS: u32 = 0xa1b2_3c4d;
+
+fn at(fraction_us: u64) -> u64 {
+    u64::from(SECONDS) * 1_000_000 + fraction_us
+}
+
+#[test]
+fn pcap_in_both_byte_orders_and_resolutions() {
+    for order in [Order::Little, Order::Big] {
+        for (magic, fraction) in [(MICROSECONDS, 250_000), (NANOSECONDS, 250_000_999)] {
+            let mut file = order.pcap(magic, ETHERNET);
+            file.extend(order.packet(fraction, FRAME, FRAME.len() as u32));
+            let (packets, error) = read(&file);
+            assert_eq!(error, None, "{order:?}");
+            assert_eq!(packets.len(), 1);
+            assert_eq!(packets[0].frame, FRAME);
+            assert_eq!(packets[0].time_us, at(250_000));
+        }
+    }
+}
+
+#[test]
+fn lengths_and_fractions_that_others_read_too() {
+    let order = Order::Little;
+    let mut file = order.pcap(MICROSECONDS, ETHERNET);
+    file.extend(order.packet(1, FRAME, 1_000_000));
+    // More than a second of microseconds; shorter on the wire than in the file.
+    file.extend(order.packet(2_000_000, FRAME, 1));
+    // Back in time.
+    file.extend(order.packet(0, FRAME, FRAME.len() as u32));
+    let (packets, error) = read(&file);
+    assert_eq!(error, None);
+    let times: Vec<_> = packets.iter().map(|packet| packet.time_us).collect();
+    assert_eq!(times, [at(1), at(2_000_000), at(2_000_000)]);
+}
+
+#[test]
+fn a_capture_that_ends_within_a_packet_gives_those_before() {
+    let order = Order::Little;
+    let mut pcap = order.pcap(MICROSECONDS, ETHERNET);
+    let mut pcapng = [order.section(), order.interface(1, None)].concat();
+    for _ in 0..3 {
+        pcap.extend(order.packet(0, FRAME, FRAME.len() as u32));
+        pcapng.extend(order.enhanced(0, 0, FRAME));
+    }
+    for file in [pcap, pcapng] {
+        for lost in [1, 5, FRAME.len(), FRAME.len() + 7] {
+            let (packets, error) = read(&file[..file.len() - lost]);
+            assert_eq!(packets.len(), 2, "{lost}");
+            let error = error.unwrap();
+            assert!(
+                error.contains("packet 3: the capture ends within it"),
+                "{error}"
+            );
+        }
+        assert_eq!(read(&file).1, None);
+    }
+}
+
+#[test]
+fn pcapng_with_all_its_blocks() {
+    for order in [Order::Little, Order::Big] {
+        let mut file = [
+            order.section(),
+            order.interface(1, Some(9)),
+            order.interface(1, Some(0x80 | 10)),
+            order.block(4, &[0; 4]),
+            order.enhanced(0, at(7) * 1000, FRAME),
+            // Of 1024 ticks a second.
+            order.enhanced(1, u64::from(SECONDS + 1) << 10, FRAME),
+        ]
+        .concat();
+        let length = FRAME.len() as u32;
+        file.extend(order.block(3, &[&order.words(&[length])[..], FRAME].concat()));
+        let mut old = order.halves(1, 0);
+        let ticks = u64::from(SECONDS + 2) << 10;
+        old.extend(order.words(&[(ticks >> 32) as u32, ticks as u32, length, length]));
+        old.extend(FRAME);
+        file.extend(order.block(2, &old));
+        // A second section describes its interfaces anew, perhaps in the other byte order.
+        file.extend(Order::Big.section());
+        file.extend(Order::Big.interface(101, None));
+        file.extend(Order::Big.enhanced(0, at(5_000_000), b"\x60rest"));
+        let (packets, error) = read(&file);
+        assert_eq!(error, None, "{order:?}");
+        let times: Vec<_> = packets.iter().map(|packet| packet.time_us).collect();
+        let last = at(2_000_000);
+        assert_eq!(
+            times,
+            [at(7), at(1_000_000), at(1_000_000), last, at(5_000_000)],
+            "{order:?}"
+        );
+        assert!(packets[..4].iter().all(|packet| packet.frame == FRAME));
+        assert_eq!(packets[4].frame[12..], *b"\x86\xdd\x60rest");
+    }
+}
+
+#[test]
+fn other_links_get_an_ethernet_header() {
+    let cases: [(u32, &[u8], &[u8]); 9] = [
+        (101, b"\x45rest", b"\x08\0\x45rest"),
+        (229, b"\x60rest", b"\x86\xdd\x60rest"),
+        (0, b"\x02\0\0\0\x45rest", b"\x08\0\x45rest"),
+        (
+            113,
+            b"\0\0\0\x01\0\x06\0\0\0\0\0\0\0\0\x86\xddrest",
+            b"\x86\xddrest",
+        ),
+        (
+            276,
+            b"\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0rest",
+            b"\x08\0rest",
+        ),
+        (104, b"\x0f\0\x08\0rest", b"\x08\0rest"),
+        (9, b"\xff\x03\0\x21\x45rest", b"\x08\0\x45rest"),
+        (50, b"\xff\x03\0\x57\x60rest", b"\x86\xdd\x60rest"),
+        (9, b"\xc0\x21rest", b"\x88\x0b\xc0\x21rest"),
+    ];
+    for (link, captured, expected) in cases {
+        let order = Order::Little;
+        let mut file = order.pcap(MICROSECONDS, link);
+        file.extend(order.packet(0, captured, captured.len() as u32));
+        let (packets, error) = read(&file);
+        assert_eq!(error, None, "{link}");
+        assert_eq!(packets[0].frame[12..], *expected, "{link}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_said() {
+    let order = Order::Little;
+    let mut wireless = order.pcap(MICROSECONDS, 105);
+    wireless.extend(order.packet(0, FRAME, 1));
+    let mut long = order.pcap(MICROSECONDS, ETHERNET);
+    long.extend(order.packet(0, &vec![0; (256 << 10) + 1], 1));
+    let mut longest = order.pcap(MICROSECONDS, ETHERNET);
+    longest.extend(order.words(&[0, 0, u32::MAX, 1]));
+    longest.extend(vec![0; 20 << 20]);
+    let undescribed = [order.section(), order.enhanced(0, 0, FRAME)].concat();
+    let cases: [(&[u8], &str); 8] = [
+        (b"", "too short to be a capture"),
+        (b"\xd4\xc3", "too short to be a capture"),
+        (b"GET / HTTP/1.1\r\n\r\n and more", "no capture"),
+        (
+            &order.pcap(MICROSECONDS, ETHERNET)[..20],
+            "too short to be a capture",
+        ),
+        (&wireless, "link type 105"),
+        (&long, "more than the 262144"),
+        (&longest, "longer than 16 MiB"),
+        (&undescribed, "interface 0 is not described"),
+    ];
+    for (file, expected) in cases {
+        let (packets, error) = read(file);
+        assert!(packets.is_empty());
+        let error = error.unwrap();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn long_blocks_that_are_no_packets_are_passed_over() {
+    let order = Order::Little;
+    let file = [
+        order.section(),
+        order.block(0x0bad, &vec![7; 5 << 20]),
+        order.interface(1, None),
+        order.enhanced(0, 0, FRAME),
+    ]
+    .concat();
+    let (packets, error) = read(&file);
+    assert_eq!(error, None);
+    assert_eq!(packets.len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_captures_end(
+        big in any::<bool>(),
+        ng in any::<bool>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let order = if big { Order::Big } else { Order::Little };
+        let mut file = if ng {
+            [order.section(), order.interface(1, Some(9))].concat()
+        } else {
+            order.pcap(MICROSECONDS, ETHERNET)
+        };
+        for _ in 0..4 {
+            file.extend(if ng {
+                order.enhanced(0, 1, FRAME)
+            } else {
+                order.packet(0, FRAME, 1)
+            });
+        }
+        for (place, byte) in damage {
+            let place = place.index(file.len());
+            file[place] = byte;
+        }
+        file.truncate(end.index(file.len()) + 1);
+        let (packets, _) = read(&file);
+        prop_assert!(packets.len() <= file.len() / 12);
+    }
+}
