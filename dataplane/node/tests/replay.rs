@@ -239,6 +239,22 @@ fn other_links_get_an_ethernet_header() {
     }
 }
 
+/// As senders show them that leave segmentation to their NIC.
+#[test]
+fn packets_of_length_zero_get_the_length_of_their_frame() {
+    let order = Order::Little;
+    let v4 = [&[0x45, 0, 0, 0][..], &[7; 2000]].concat();
+    let v6 = [&[0x60, 0, 0, 0, 0, 0, 6, 64][..], &[7; 2000]].concat();
+    let jumbogram = [&[0x60, 0, 0, 0, 0, 0, 0, 64][..], &[7; 2000]].concat();
+    for (packet, field, expected) in [(v4, 2, 2004), (v6, 4, 1968), (jumbogram, 4, 0)] {
+        let mut file = order.pcap(MICROSECONDS, 101);
+        file.extend(order.packet(0, &packet, packet.len() as u32));
+        let (packets, _) = read(&file);
+        let length = &packets[0].frame[14 + field..14 + field + 2];
+        assert_eq!(length, u16::to_be_bytes(expected));
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_said() {
     let order = Order::Little;

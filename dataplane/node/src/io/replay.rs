@@ -356,7 +356,7 @@ fn explain(error: &PcapError<&[u8]>) -> String {
 /// <https://www.tcpdump.org/linktypes.html>.
 fn as_ethernet(link: u16, bytes: &[u8]) -> Option<Vec<u8>> {
     match link {
-        1 => Some(bytes.to_vec()),
+        1 => Some(with_length(bytes.to_vec())),
         // Raw IP, under the numbers of several systems.
         12 | 14 | 101 | 228 | 229 => Some(behind_header(bytes, 0)),
         // BSD loopback.
@@ -403,5 +403,22 @@ fn ethernet(ether_type: [u8; 2], packet: &[u8]) -> Vec<u8> {
     frame.extend([2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]);
     frame.extend(ether_type);
     frame.extend(packet);
+    with_length(frame)
+}
+
+/// A sender that leaves segmentation to its NIC shows packets of length zero in its own captures;
+/// others read the length off the frame, and so do we.
+fn with_length(mut frame: Vec<u8>) -> Vec<u8> {
+    let (header, field, extra) = match frame.get(12..15) {
+        Some([0x08, 0x00, first]) if first >> 4 == 4 => (20, 16, 0),
+        Some([0x86, 0xdd, first]) if first >> 4 == 6 => (40, 18, 40),
+        _ => return frame,
+    };
+    // A jumbogram's length is zero too (RFC 2675): it says so in a header of its own.
+    let is_jumbogram = extra > 0 && frame.get(20) == Some(&0);
+    let length = u16::try_from(frame.len().saturating_sub(14 + extra));
+    if frame.len() >= 14 + header && frame[field..field + 2] == [0, 0] && !is_jumbogram {
+        frame[field..field + 2].copy_from_slice(&length.unwrap_or(0).to_be_bytes());
+    }
     frame
 }
