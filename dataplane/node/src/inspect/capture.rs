@@ -4,6 +4,7 @@ use std::path::Path as FilePath;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
+use weir_flow::FragmentLimits;
 use weir_policy::Snapshot;
 use weir_sigs::RuleSet;
 use weir_wire::Reason;
@@ -158,10 +159,18 @@ impl Inspector {
             out.transmit.iter_mut().for_each(Vec::clear);
             out.finished.clear();
         }
+        // What still waits is judged as if time went on.
+        path.tick(now_us.saturating_add(self.longest_wait_us()), &mut out);
         path.shut_down(now_us, &mut out);
         self.drain(&events, &mut report, each);
         report.count(&path);
         Ok(report)
+    }
+
+    /// How long packets may wait: for the rest of their datagram, for their address to be known.
+    fn longest_wait_us(&self) -> u64 {
+        let hold_us = u64::from(self.snapshot.spec().unknown.hold_ms) * 1000;
+        hold_us.max(FragmentLimits::default().timeout_us)
     }
 
     fn path(&self, events: &Collected, flows: usize) -> anyhow::Result<Path<MemoryFrames>> {
