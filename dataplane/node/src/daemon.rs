@@ -29,6 +29,7 @@ use crate::worker::{Shared, SharedQueues, Worker};
 /// Runs a node until it is told to stop. `reread` gives the configuration again, for SIGHUP.
 pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     config.check()?;
+    check_cores(config)?;
     let eve = open_events(config)?;
     let ruleset = signatures::load(&config.inspection.signatures)?;
     let controller = controller_address(config)?;
@@ -238,20 +239,24 @@ fn tell_dpdk_log() {
     }
 }
 
+/// Every worker core must be one that this process may use.
+fn check_cores(config: &Config) -> Result<()> {
+    let usable = core_affinity::get_core_ids().unwrap_or_default();
+    for core in &config.workers.cores {
+        if !usable.iter().any(|known| known.id == *core) {
+            bail!(
+                "core {core} cannot be used by this process; choose workers.cores among those that `taskset -p $$` shows"
+            );
+        }
+    }
+    Ok(())
+}
+
 fn start_worker<Q, S>(mut worker: Worker<Q, S>, index: usize, core: usize) -> Result<JoinHandle<()>>
 where
     Q: crate::io::Queue<Frame = S::Frame> + 'static,
     S: crate::io::FrameSource + Send + 'static,
 {
-    if !core_affinity::get_core_ids()
-        .unwrap_or_default()
-        .iter()
-        .any(|known| known.id == core)
-    {
-        bail!(
-            "core {core} cannot be used by this process; choose workers.cores among those that `taskset -p $$` shows"
-        );
-    }
     let run = move || {
         if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
             warn!(
