@@ -39,7 +39,8 @@
 //! # Conditions
 //!
 //! A condition names a field of the rule's one application and holds when the field matches one of
-//! its patterns, compared as text; an absent field counts as empty. Where a request carries the
+//! its patterns, compared as text; an absent field counts as empty. A request without any field
+//! stands for one that could not be read: it meets every deny rule's conditions. Where a request carries the
 //! field several times, an allow rule wants all of them to match and a deny rule any of them, so
 //! that repeating a field opens nothing.
 

@@ -38,7 +38,8 @@ pub struct Question<'a> {
     pub server_port: u16,
     /// What the bytes speak.
     pub application: Application,
-    /// Fields of the request at hand, of the known application; None: no request yet.
+    /// Fields of the request at hand, of the known application; None: no request yet; empty: there was
+    /// one that could not be read.
     pub request: Option<&'a [Field<'a>]>,
 }
 

@@ -70,8 +70,12 @@ impl Rule {
                 .any(|&(first, last)| (first..=last).contains(&port))
     }
 
-    /// Index of the first condition that the request does not meet.
+    /// Index of the first condition that the request does not meet. A request without any field is
+    /// one that could not be read: it may be what a deny is meant for, so it meets every deny.
     pub(crate) fn unmet(&self, request: &[Field<'_>]) -> Option<usize> {
+        if request.is_empty() && self.action == Action::Deny {
+            return None;
+        }
         self.conditions
             .iter()
             .position(|condition| !condition.holds(self.action, request))

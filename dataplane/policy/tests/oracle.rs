@@ -246,6 +246,10 @@ fn candidates(
 }
 
 fn holds(rule: &RuleSpec, request: &[Field<'_>]) -> bool {
+    // What could not be read may be what a deny is meant for.
+    if request.is_empty() && rule.action == Action::Deny {
+        return true;
+    }
     rule.conditions.iter().all(|condition| {
         let index = registry::field(&condition.field).unwrap().index;
         let mut texts: Vec<String> = request
