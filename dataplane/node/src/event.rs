@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrayvec::{ArrayString, ArrayVec};
 use crossbeam::queue::ArrayQueue;
 use weir_l7::{AppId, Confidence, Event as Message, Value};
-use weir_policy::{Decision, spec::Action};
+use weir_policy::Decision;
 use weir_wire::Reason;
 
 /// Bytes kept of a request's fields in an event.
@@ -72,14 +72,6 @@ pub struct FlowFacts {
     pub first_seen_us: u64,
     /// See `first_seen_us`.
     pub last_seen_us: u64,
-}
-
-impl FlowFacts {
-    /// Whether the wire carried the packets although a rule or default denies them.
-    pub fn would_deny(&self) -> bool {
-        self.decision.rule_action == Action::Deny
-            && self.decision.wire_action == weir_policy::WireAction::Forward
-    }
 }
 
 /// One event.

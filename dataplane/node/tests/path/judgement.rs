@@ -158,7 +158,7 @@ fn monitor_tells_what_it_would_deny_and_lets_it_pass() {
     assert!(talk.client_passes(&mut bench, REDIS));
     let told = bench.events_of(EventKind::Verdict);
     assert!(!told.is_empty());
-    assert!(told.iter().all(|event| event.flow.would_deny()));
+    assert!(told.iter().all(|event| event.flow.decision.would_deny()));
 }
 
 #[test]

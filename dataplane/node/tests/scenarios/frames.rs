@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use anyhow::{Result, bail};
 use etherparse::{
-    IcmpEchoHeader, Icmpv4Type, Icmpv6Type, IpFragOffset, IpNumber, Ipv4Header, Ipv6FlowLabel,
-    Ipv6Header, PacketBuilder,
+    IcmpEchoHeader, Icmpv4Type, Icmpv6Type, IpFragOffset, IpHeaders, IpNumber, Ipv4Header,
+    Ipv6FlowLabel, Ipv6Header, PacketBuilder, PacketBuilderStep,
 };
 use serde::Deserialize;
 
@@ -123,15 +123,7 @@ impl<'a> Wire<'a> {
     ) -> Result<()> {
         if conversation.transport == Transport::Udp {
             let [from, to] = oriented(conversation.ends, from_client);
-            let packet = match (from.0, to.0) {
-                (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                    PacketBuilder::ipv4(source.octets(), destination.octets(), 64)
-                }
-                (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                    PacketBuilder::ipv6(source.octets(), destination.octets(), 64)
-                }
-                _ => bail!("both ends must be of one family"),
-            };
+            let packet = ip_builder(from.0, to.0)?;
             let mut bytes = Vec::new();
             packet.udp(from.1, to.1).write(&mut bytes, content)?;
             return self.send(from_client, from.0, bytes);
@@ -260,15 +252,7 @@ impl<'a> Wire<'a> {
     ) -> Result<()> {
         let (own, other) = if from_client { (0, 1) } else { (1, 0) };
         let [from, to] = oriented(conversation.ends, from_client);
-        let packet = match (from.0, to.0) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                PacketBuilder::ipv4(source.octets(), destination.octets(), 64)
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                PacketBuilder::ipv6(source.octets(), destination.octets(), 64)
-            }
-            _ => bail!("both ends must be of one family"),
-        };
+        let packet = ip_builder(from.0, to.0)?;
         let mut packet = packet.tcp(from.1, to.1, conversation.sequences[own], 64_000);
         if flags.syn {
             packet = packet.syn();
@@ -352,6 +336,19 @@ impl<'a> Wire<'a> {
         }
         file
     }
+}
+
+/// Begins a packet of the family of both ends.
+fn ip_builder(source: IpAddr, destination: IpAddr) -> Result<PacketBuilderStep<IpHeaders>> {
+    Ok(match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            PacketBuilder::ipv4(source.octets(), destination.octets(), 64)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            PacketBuilder::ipv6(source.octets(), destination.octets(), 64)
+        }
+        _ => bail!("both ends must be of one family"),
+    })
 }
 
 fn oriented<T: Copy>(ends: [T; 2], from_client: bool) -> [T; 2] {
