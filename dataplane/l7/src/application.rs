@@ -40,6 +40,28 @@ pub struct FieldSpec {
     pub about: &'static str,
 }
 
+impl FieldSpec {
+    /// A text that no policy condition may name.
+    pub const fn text(name: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            kind: FieldKind::Text,
+            condition: false,
+            about,
+        }
+    }
+
+    /// A text that a policy condition may name.
+    pub const fn condition(name: &'static str, about: &'static str) -> Self {
+        Self {
+            name,
+            kind: FieldKind::Text,
+            condition: true,
+            about,
+        }
+    }
+}
+
 /// What a probe says of the first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {

@@ -37,29 +37,21 @@ impl Application for Dns {
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp, Transport::Tcp];
     const PORTS: &'static [u16] = &[53, 5353, 5355];
     const FIELDS: &'static [FieldSpec] = &[
-        text(
+        FieldSpec::condition(
             "name",
-            true,
             "Name asked for: lower case, no final dot, the root is `.`; a dot within a label is `\\.`.",
         ),
-        text(
+        FieldSpec::condition(
             "type",
-            true,
             "Record type asked for: `AAAA`, or `TYPE65280` where it has no name.",
         ),
-        text(
-            "opcode",
-            false,
-            "Kind of query: `QUERY`, `UPDATE`, `NOTIFY` ...",
-        ),
-        text(
+        FieldSpec::text("opcode", "Kind of query: `QUERY`, `UPDATE`, `NOTIFY` ..."),
+        FieldSpec::text(
             "rcode",
-            false,
             "Response code, EDNS included: `NOERROR`, `NXDOMAIN` ...",
         ),
-        text(
+        FieldSpec::text(
             "answer_name",
-            false,
             "Owner of an answer; its `address` or `cname` and its `ttl` follow.",
         ),
         FieldSpec {
@@ -68,7 +60,7 @@ impl Application for Dns {
             condition: false,
             about: "Address of an A or AAAA answer.",
         },
-        text("cname", false, "Target of a CNAME answer."),
+        FieldSpec::text("cname", "Target of a CNAME answer."),
         FieldSpec {
             name: "ttl",
             kind: FieldKind::Number,
@@ -117,15 +109,6 @@ impl Application for Dns {
             Ok(()) => Step::Skip(u64::from(u16::from_be_bytes(prefix)) + LENGTH_BYTES as u64),
             Err(what) => Step::Violation(what),
         }
-    }
-}
-
-const fn text(name: &'static str, condition: bool, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition,
-        about,
     }
 }
 

@@ -121,32 +121,29 @@ impl Application for Http {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[80, 3128, 8000, 8080, 8888];
     const FIELDS: &'static [FieldSpec] = &[
-        text(
+        FieldSpec::condition(
             "method",
-            true,
             "Request method as sent: methods are case-sensitive (RFC 9110, 9.1).",
         ),
-        text(
+        FieldSpec::condition(
             "host",
-            true,
             "Host the request is for, of the target or else the Host header: lower case, without port.",
         ),
-        text(
+        FieldSpec::condition(
             "path",
-            true,
             "Path without query, percent-decoded once, `//`, `/./` and `/../` resolved: what the server acts on.",
         ),
-        text("target", false, "Request target as sent."),
-        text("version", false, "Protocol version of the message."),
-        text("user_agent", false, "User-Agent header."),
-        text("content_type", false, "Content-Type header of the message."),
+        FieldSpec::text("target", "Request target as sent."),
+        FieldSpec::text("version", "Protocol version of the message."),
+        FieldSpec::text("user_agent", "User-Agent header."),
+        FieldSpec::text("content_type", "Content-Type header of the message."),
         FieldSpec {
             name: "status",
             kind: FieldKind::Number,
             condition: false,
             about: "Status code of the response.",
         },
-        text("server", false, "Server header of the response."),
+        FieldSpec::text("server", "Server header of the response."),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE.and_range(b'A', b'Z'),
@@ -411,15 +408,6 @@ impl Http {
         let used = newline.map_or(input.len(), |newline| newline + 1);
         let next = Phase::Resync(newline.is_some());
         self.go(direction, next, Step::Consumed(used))
-    }
-}
-
-const fn text(name: &'static str, condition: bool, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition,
-        about,
     }
 }
 

@@ -166,47 +166,47 @@ impl Application for Mysql {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[3306];
     const FIELDS: &'static [FieldSpec] = &[
-        condition(
+        FieldSpec::condition(
             "command",
             "Command: QUERY, STMT_PREPARE, STMT_EXECUTE, INIT_DB, … (MySQL, Command Phase)",
         ),
-        condition(
+        FieldSpec::condition(
             "statement",
             "Kind of each statement: SELECT, INSERT, …; also of a prepared one when it runs, and of a command that does the same as one (INIT_DB: USE)",
         ),
-        text(
+        FieldSpec::text(
             "query",
             "Text of the command, at most its first 4,096 bytes",
         ),
-        condition("user", "User of the login (MySQL, HandshakeResponse)"),
-        condition("database", "Current database; a statement may name others"),
-        text("table", "Name behind FROM, JOIN, INTO, UPDATE or TABLE"),
-        text(
+        FieldSpec::condition("user", "User of the login (MySQL, HandshakeResponse)"),
+        FieldSpec::condition("database", "Current database; a statement may name others"),
+        FieldSpec::text("table", "Name behind FROM, JOIN, INTO, UPDATE or TABLE"),
+        FieldSpec::text(
             "server_version",
             "Version of the greeting (MySQL, Handshake)",
         ),
-        text(
+        FieldSpec::text(
             "auth_plugin",
             "Authentication method (MySQL, Handshake and AuthSwitchRequest)",
         ),
-        text(
+        FieldSpec::text(
             "client",
             "Name of the client's program or library (MySQL, connection attributes)",
         ),
-        text(
+        FieldSpec::text(
             "compressed",
             "Compression that hides the commands: zlib or zstd (MySQL, capability flags)",
         ),
-        text("login", "Outcome of the login: accepted or failed"),
+        FieldSpec::text("login", "Outcome of the login: accepted or failed"),
         FieldSpec {
             name: "error_code",
             kind: FieldKind::Number,
             condition: false,
             about: "Error number (MySQL, ERR_Packet)",
         },
-        text("sqlstate", "SQLSTATE of the error (MySQL, ERR_Packet)"),
-        text("error", "Message of the error (MySQL, ERR_Packet)"),
-        text(
+        FieldSpec::text("sqlstate", "SQLSTATE of the error (MySQL, ERR_Packet)"),
+        FieldSpec::text("error", "Message of the error (MySQL, ERR_Packet)"),
+        FieldSpec::text(
             "local_file",
             "File of the client that the server asked for (MySQL, LOCAL INFILE)",
         ),
@@ -329,24 +329,6 @@ fn bytes(index: u8, value: &[u8]) -> Field<'_> {
     Field {
         index,
         value: Value::Bytes(value),
-    }
-}
-
-const fn text(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition: false,
-        about,
-    }
-}
-
-const fn condition(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition: true,
-        about,
     }
 }
 

@@ -16,8 +16,8 @@ use weir_wire::Direction;
 
 use crate::sql::{Kind, Prepared, Scanner};
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport, Value,
+    Application, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport, Value,
 };
 
 /// A message's type and length.
@@ -99,36 +99,36 @@ impl Application for Postgresql {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[5432];
     const FIELDS: &'static [FieldSpec] = &[
-        condition(
+        FieldSpec::condition(
             "command",
             "QUERY, PARSE, EXECUTE or FUNCTION_CALL (manual, Message Formats)",
         ),
-        condition(
+        FieldSpec::condition(
             "statement",
             "Kind of each statement: SELECT, INSERT, …; also of a prepared one when it runs",
         ),
-        text("query", "Text of the query, at most its first 4,096 bytes"),
-        condition("user", "User of the startup message"),
-        condition(
+        FieldSpec::text("query", "Text of the query, at most its first 4,096 bytes"),
+        FieldSpec::condition("user", "User of the startup message"),
+        FieldSpec::condition(
             "database",
             "Database of the startup message, by default the user's name",
         ),
-        text("table", "Name behind FROM, JOIN, INTO, UPDATE or TABLE"),
-        text(
+        FieldSpec::text("table", "Name behind FROM, JOIN, INTO, UPDATE or TABLE"),
+        FieldSpec::text(
             "application_name",
             "Name that the client gives itself (startup message)",
         ),
-        text("server_version", "Version of the server (ParameterStatus)"),
-        text("login", "Outcome of the login: accepted or failed"),
-        text(
+        FieldSpec::text("server_version", "Version of the server (ParameterStatus)"),
+        FieldSpec::text("login", "Outcome of the login: accepted or failed"),
+        FieldSpec::text(
             "severity",
             "Severity of an error (manual, Error and Notice Message Fields)",
         ),
-        text(
+        FieldSpec::text(
             "sqlstate",
             "SQLSTATE of an error (manual, Error and Notice Message Fields)",
         ),
-        text(
+        FieldSpec::text(
             "error",
             "Message of an error (manual, Error and Notice Message Fields)",
         ),
@@ -197,24 +197,6 @@ fn named(index: u8, name: &'static str) -> Field<'static> {
     Field {
         index,
         value: Value::Name(name),
-    }
-}
-
-const fn text(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition: false,
-        about,
-    }
-}
-
-const fn condition(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition: true,
-        about,
     }
 }
 

@@ -7,8 +7,8 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport, Value,
 };
 
 /// Longest command name that is read; Redis has none above 20.
@@ -64,23 +64,17 @@ impl Application for Redis {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[6379];
     const FIELDS: &'static [FieldSpec] = &[
-        field(
-            "command",
-            true,
-            "Command in upper case (redis.io, commands)",
-        ),
-        field(
+        FieldSpec::condition("command", "Command in upper case (redis.io, commands)"),
+        FieldSpec::condition(
             "key",
-            true,
             "First argument, at most 512 bytes: the key of most commands",
         ),
-        field(
+        FieldSpec::condition(
             "user",
-            true,
             "User of the last AUTH or HELLO with a name, whether or not it succeeded",
         ),
-        field("error", false, "Error reply (RESP simple and bulk errors)"),
-        field("protocol", false, "Protocol version asked for with HELLO"),
+        FieldSpec::text("error", "Error reply (RESP simple and bulk errors)"),
+        FieldSpec::text("protocol", "Protocol version asked for with HELLO"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"*")
@@ -550,15 +544,6 @@ fn probe_reply(input: &[u8]) -> Probe {
         }
         b'_' | b'#' | b',' | b'(' if whole || rest.len() < 64 => Probe::Unsure,
         _ => Probe::NotMine,
-    }
-}
-
-const fn field(name: &'static str, condition: bool, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition,
-        about,
     }
 }
 

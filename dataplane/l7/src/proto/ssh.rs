@@ -6,8 +6,8 @@
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport, Value,
 };
 
 /// RFC 4253, 4.2: with carriage return and line feed.
@@ -56,36 +56,36 @@ impl Application for Ssh {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[22];
     const FIELDS: &'static [FieldSpec] = &[
-        text("side", "Who sent it: client or server"),
-        text(
+        FieldSpec::text("side", "Who sent it: client or server"),
+        FieldSpec::text(
             "version",
             "Protocol version of the identification string (RFC 4253, 4.2)",
         ),
-        text(
+        FieldSpec::text(
             "software",
             "Software version of the identification string (RFC 4253, 4.2)",
         ),
-        text(
+        FieldSpec::text(
             "comment",
             "Comment of the identification string (RFC 4253, 4.2)",
         ),
-        text(
+        FieldSpec::text(
             "kex_algorithms",
             "Key exchange algorithms offered, by preference (RFC 4253, 7.1)",
         ),
-        text(
+        FieldSpec::text(
             "host_key_algorithms",
             "Host key algorithms offered (RFC 4253, 7.1)",
         ),
-        text(
+        FieldSpec::text(
             "encryption_algorithms",
             "Ciphers offered for what this side sends (RFC 4253, 7.1)",
         ),
-        text(
+        FieldSpec::text(
             "mac_algorithms",
             "Integrity algorithms offered for what this side sends (RFC 4253, 7.1)",
         ),
-        text(
+        FieldSpec::text(
             "compression_algorithms",
             "Compression offered for what this side sends (RFC 4253, 7.1)",
         ),
@@ -279,15 +279,6 @@ fn tell(fields: &[Field<'_>], sink: &mut dyn EventSink) {
         kind: EventKind::Session,
         fields,
     });
-}
-
-const fn text(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Text,
-        condition: false,
-        about,
-    }
 }
 
 #[cfg(test)]
