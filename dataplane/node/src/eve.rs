@@ -16,6 +16,9 @@ use weir_api::v1;
 use crate::agent::Described;
 use crate::event::EventKind;
 
+/// The end of the year 9999.
+const TIMESTAMP_MAX_US: u64 = 253_402_300_799_999_999;
+
 /// A file that events are appended to. A line that cannot be written is lost and counted.
 #[derive(Clone)]
 pub struct EveFile {
@@ -175,9 +178,10 @@ pub fn protocol_name(protocol: u32) -> String {
     }
 }
 
-/// RFC 3339 in UTC with microseconds, the offset written as Suricata does.
+/// RFC 3339 in UTC with microseconds, the offset written as Suricata does. Later times than it can
+/// write, which a capture may claim, are written as the last.
 pub fn timestamp(unix_us: u64) -> String {
-    let time = UNIX_EPOCH + Duration::from_micros(unix_us);
+    let time = UNIX_EPOCH + Duration::from_micros(unix_us.min(TIMESTAMP_MAX_US));
     format!(
         "{}+0000",
         humantime::format_rfc3339_micros(time)
@@ -196,5 +200,6 @@ mod tests {
             timestamp(951_782_399_000_001),
             "2000-02-28T23:59:59.000001+0000"
         );
+        assert_eq!(timestamp(u64::MAX), "9999-12-31T23:59:59.999999+0000");
     }
 }

@@ -18,12 +18,20 @@ use crate::event::{Detail, Event, EventKind, FlowFacts, LearnedName};
 /// Most names learned from one piece of content; a longer answer is cut.
 const NAMES_PER_CALL: usize = 32;
 
+/// Hears every message that is parsed, whole; [`Detail`] is what a worker tells of one.
+pub trait Listener: Send {
+    /// A message of the flow with this number.
+    fn message(&mut self, flow: u64, application: AppId, message: &Message<'_>);
+}
+
 /// Identification, parsing and scanning of one worker.
 pub struct Inspection {
     /// Names applications and reads their fields.
     pub l7: Engine,
     /// Looks for signatures; None where none are loaded.
     pub scanner: Option<Scanner>,
+    /// Who wants messages whole; nobody on a node.
+    pub listener: Option<Box<dyn Listener>>,
 }
 
 impl Inspection {
@@ -44,6 +52,7 @@ impl Inspection {
         Ok(Self {
             l7: Engine::new(limits),
             scanner,
+            listener: None,
         })
     }
 
@@ -194,6 +203,25 @@ impl AppEventSink for Findings<'_> {
                 Detail::of(application, message),
             ));
         }
+    }
+}
+
+/// Findings, and a listener that hears what they are made from.
+pub struct Heard<'a, 'f> {
+    /// The findings.
+    pub findings: &'a mut Findings<'f>,
+    /// Who listens.
+    pub listener: Option<&'a mut Box<dyn Listener>>,
+    /// The number of the flow.
+    pub flow: u64,
+}
+
+impl AppEventSink for Heard<'_, '_> {
+    fn event(&mut self, application: AppId, message: &Message<'_>) {
+        if let Some(listener) = &mut self.listener {
+            listener.message(self.flow, application, message);
+        }
+        self.findings.event(application, message);
     }
 }
 

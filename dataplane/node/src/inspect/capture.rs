@@ -9,6 +9,7 @@ use weir_policy::Snapshot;
 use weir_sigs::RuleSet;
 use weir_wire::Reason;
 
+use super::fields::{Fields, FlowFields};
 use crate::agent::{Clock, Described, describe};
 use crate::event::{Event, EventKind, Events, LearnedName};
 use crate::handover::Ownership;
@@ -40,6 +41,8 @@ pub struct Inspector {
     pub ruleset: Option<Arc<RuleSet>>,
     /// Whether packets with a wrong checksum are left unread.
     pub verify_checksums: bool,
+    /// Whether the fields of each flow's messages are gathered.
+    pub gather_fields: bool,
 }
 
 /// What a capture held.
@@ -110,6 +113,9 @@ pub struct FlowReport {
     pub last_seen_us: u64,
     /// Community ID.
     pub community_id: String,
+    /// What its messages held, where that was gathered.
+    #[serde(skip)]
+    pub fields: FlowFields,
 }
 
 impl Inspector {
@@ -131,7 +137,8 @@ impl Inspector {
             }
         };
         let events = Collected::default();
-        let mut path = self.path(&events, most_flows(file))?;
+        let fields = Fields::default();
+        let mut path = self.path(&events, &fields, most_flows(file))?;
         path.install(Arc::clone(&self.snapshot));
         let mut out = Outbox::new(2);
         let mut burst = Vec::with_capacity(1);
@@ -155,14 +162,14 @@ impl Inspector {
             });
             path.run(&mut burst, now_us, &mut out);
             ticked_us = tick(&mut path, ticked_us, now_us, &mut out);
-            self.drain(&events, &mut report, each);
+            self.drain(&events, &fields, &mut report, each);
             out.transmit.iter_mut().for_each(Vec::clear);
             out.finished.clear();
         }
         // What still waits is judged as if time went on.
         path.tick(now_us.saturating_add(self.longest_wait_us()), &mut out);
         path.shut_down(now_us, &mut out);
-        self.drain(&events, &mut report, each);
+        self.drain(&events, &fields, &mut report, each);
         report.count(&path);
         Ok(report)
     }
@@ -173,7 +180,12 @@ impl Inspector {
         hold_us.max(FragmentLimits::default().timeout_us)
     }
 
-    fn path(&self, events: &Collected, flows: usize) -> anyhow::Result<Path<MemoryFrames>> {
+    fn path(
+        &self,
+        events: &Collected,
+        fields: &Fields,
+        flows: usize,
+    ) -> anyhow::Result<Path<MemoryFrames>> {
         let sessions = flows.min(SESSIONS_MAX);
         let mut limits = Limits {
             flows,
@@ -198,7 +210,10 @@ impl Inspector {
                 fail_open: false,
             },
         ];
-        let inspection = Inspection::new(sessions, self.ruleset.clone())?;
+        let mut inspection = Inspection::new(sessions, self.ruleset.clone())?;
+        if self.gather_fields {
+            inspection.listener = Some(Box::new(fields.clone()));
+        }
         Ok(Path::new(
             &limits,
             rules,
@@ -213,6 +228,7 @@ impl Inspector {
     fn drain(
         &self,
         events: &Collected,
+        fields: &Fields,
         report: &mut CaptureReport,
         each: &mut dyn FnMut(&Described),
     ) {
@@ -220,9 +236,10 @@ impl Inspector {
         for event in events.take() {
             let described = describe(&event, &self.snapshot, &clock);
             match event.kind {
-                EventKind::End => report
-                    .flows
-                    .push(FlowReport::of(&described, event.flow.last_seen_us)),
+                EventKind::End => report.flows.push(FlowReport {
+                    fields: fields.take(event.flow.number),
+                    ..FlowReport::of(&described, event.flow.last_seen_us)
+                }),
                 EventKind::Alert => report.alerts.extend(
                     self.ruleset
                         .as_ref()
@@ -329,6 +346,7 @@ impl FlowReport {
             first_seen_us: record.first_seen_unix_us,
             last_seen_us,
             community_id: record.community_id.clone(),
+            fields: FlowFields::default(),
         }
     }
 }

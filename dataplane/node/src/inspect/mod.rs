@@ -1,6 +1,8 @@
 //! `weir-node inspect`: the packet's way over captures. No root, no hugepages, no controller.
 
 mod capture;
+mod fields;
+mod flow_line;
 mod render;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ pub use capture::{CaptureReport, FlowReport, Inspector};
 pub use render::Format;
 use weir_policy::Snapshot;
 
+use self::render::Form;
 use crate::signatures;
 
 /// What `inspect` is asked.
@@ -25,9 +28,12 @@ pub struct InspectArguments {
     /// Rule files or directories of signatures.
     #[arg(long)]
     pub signatures: Vec<PathBuf>,
-    /// How to print.
-    #[arg(short, long, default_value = "table")]
-    pub output: Format,
+    /// How to print [default: table; with --flows: json].
+    #[arg(short, long)]
+    pub output: Option<Format>,
+    /// One JSON line per flow: its ends, its application, the fields of its messages.
+    #[arg(long)]
+    pub flows: bool,
     /// Verify checksums: captures taken on the sending host often show them not yet filled in.
     #[arg(long)]
     pub verify_checksums: bool,
@@ -35,6 +41,7 @@ pub struct InspectArguments {
 
 /// Runs; returns whether every capture could be read to its end.
 pub fn run(arguments: &InspectArguments) -> Result<bool> {
+    let form = form(arguments)?;
     let files = list_captures(&arguments.captures)?;
     let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
     let ruleset = signatures::load(&arguments.signatures)?;
@@ -42,8 +49,9 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
         snapshot,
         ruleset,
         verify_checksums: arguments.verify_checksums,
+        gather_fields: form == Form::Flows,
     };
-    let mut printer = render::Printer::new(arguments.output, files.len());
+    let mut printer = render::Printer::new(form, files.len());
     let mut all_whole = true;
     for file in &files {
         let report = inspector.inspect(file, &mut |described| printer.event(described))?;
@@ -52,6 +60,17 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     }
     printer.finish()?;
     Ok(all_whole)
+}
+
+/// What is printed: `--flows` has a form of its own.
+fn form(arguments: &InspectArguments) -> Result<Form> {
+    match (arguments.flows, arguments.output) {
+        (true, None | Some(Format::Json)) => Ok(Form::Flows),
+        (true, Some(Format::Table | Format::Eve)) => bail!(
+            "--flows prints JSON, one line per flow; leave out --output, or leave out --flows for a table or events"
+        ),
+        (false, output) => Ok(Form::Of(output.unwrap_or(Format::Table))),
+    }
 }
 
 /// The captures among the arguments, directories walked, in order.

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use comfy_table::{Table, presets::NOTHING};
 
 use super::capture::CaptureReport;
+use super::flow_line::FlowLine;
 use crate::agent::Described;
 use crate::eve::eve;
 
@@ -20,9 +21,18 @@ pub enum Format {
     Eve,
 }
 
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Captures and events.
+    Of(Format),
+    /// One JSON line per flow.
+    Flows,
+}
+
 /// Prints to standard output.
 pub struct Printer {
-    format: Format,
+    form: Form,
     several: bool,
     out: BufWriter<StdoutLock<'static>>,
     summary: Table,
@@ -31,7 +41,7 @@ pub struct Printer {
 
 impl Printer {
     /// For so many captures.
-    pub fn new(format: Format, captures: usize) -> Self {
+    pub fn new(form: Form, captures: usize) -> Self {
         let mut summary = Table::new();
         summary.load_style(NOTHING).set_header([
             "CAPTURE",
@@ -43,7 +53,7 @@ impl Printer {
             "REMARK",
         ]);
         Self {
-            format,
+            form,
             several: captures > 1,
             out: BufWriter::new(io::stdout().lock()),
             summary,
@@ -53,20 +63,26 @@ impl Printer {
 
     /// An event, as it happens.
     pub fn event(&mut self, described: &Described) {
-        if self.format == Format::Eve && self.broken.is_ok() {
+        if self.form == Form::Of(Format::Eve) && self.broken.is_ok() {
             self.broken = writeln!(self.out, "{}", eve(described));
         }
     }
 
     /// A capture, when it is read.
     pub fn capture(&mut self, report: &CaptureReport) -> anyhow::Result<()> {
-        match self.format {
-            Format::Eve => {}
-            Format::Json => writeln!(self.out, "{}", serde_json::to_string(report)?)?,
-            Format::Table if self.several => {
+        match self.form {
+            Form::Flows => {
+                for flow in &report.flows {
+                    let line = FlowLine::of(&report.capture, flow);
+                    writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
+                }
+            }
+            Form::Of(Format::Eve) => {}
+            Form::Of(Format::Json) => writeln!(self.out, "{}", serde_json::to_string(report)?)?,
+            Form::Of(Format::Table) if self.several => {
                 self.summary.add_row(summary_row(report));
             }
-            Format::Table => {
+            Form::Of(Format::Table) => {
                 writeln!(self.out, "{}", flow_table(report))?;
                 writeln!(self.out, "\n{}", totals(report))?;
             }
@@ -79,7 +95,7 @@ impl Printer {
 
     /// The end.
     pub fn finish(mut self) -> anyhow::Result<()> {
-        if self.format == Format::Table && self.several {
+        if self.form == Form::Of(Format::Table) && self.several {
             writeln!(self.out, "{}", self.summary)?;
         }
         self.broken?;

@@ -14,7 +14,7 @@ use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
-use crate::inspection::{Findings, Inspection, close, learned_name};
+use crate::inspection::{Findings, Heard, Inspection, close, learned_name};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
 
@@ -187,10 +187,15 @@ impl<S: FrameSource> Path<S> {
         };
         let tell = self.rules.tell_requests;
         let mut findings = Findings::new(&snapshot, question, direction, tell);
+        let mut heard = Heard {
+            findings: &mut findings,
+            listener: self.inspection.listener.as_mut(),
+            flow: cold.number,
+        };
         let outcome = self
             .inspection
             .l7
-            .data(session, direction, content, &mut findings);
+            .data(session, direction, content, &mut heard);
         self.stages.lap(stage, 1);
         self.heed(id, session);
         if outcome.violation.is_some() && transport != Transport::Tcp {

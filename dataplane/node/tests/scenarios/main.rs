@@ -98,6 +98,7 @@ fn run(folder: &Path) -> Result<()> {
         snapshot: load_policy(Some(&policy))?.into(),
         ruleset: None,
         verify_checksums: true,
+        gather_fields: false,
     };
     let report = inspector.inspect(&capture, &mut |_| {})?;
     scenario.expect.check(&report).with_context(|| {
