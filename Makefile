@@ -42,7 +42,7 @@ unit: build ## only the Rust tests: units, laws, properties, scenarios, short fu
 netns: build ## only real clients and servers in network namespaces (root)
 	@.ci/test netns
 
-corpus: build ## only recorded captures (WEIR_CORPUS, or shared/corpus beside the repository)
+corpus: build ## only recorded captures: scored against the floor, UPDATE_FLOOR=1 raises it (WEIR_CORPUS, or shared/corpus beside the repository)
 	@.ci/test corpus
 
 lint: deps ## formatting, clippy with warnings as errors, licences
