@@ -100,7 +100,8 @@ pub enum Command {
         /// Only this node.
         node: Option<String>,
     },
-    /// The applications Weir recognises, and the fields that conditions can name.
+    /// The applications Weir recognises, the fields that conditions can name, and how many conversations
+    /// speak each.
     Apps,
     /// Prints completions for a shell.
     Completions {

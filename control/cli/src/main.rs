@@ -50,7 +50,6 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
         ..
     } = arguments;
     match command {
-        Command::Apps => return command::apps::run(output),
         Command::Completions { shell } => return command::completions::run(shell),
         Command::Policy {
             command: PolicyCommand::Test { files },
@@ -64,6 +63,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
         .build();
     let runtime = runtime.map_err(|error| Failure::Failed(format!("cannot start: {error}")))?;
     runtime.block_on(async {
+        if matches!(command, Command::Apps) {
+            return command::apps::run(controller, output).await;
+        }
         let mut client = controller.connect().await?;
         match command {
             Command::Status => command::status::run(&mut client, output).await,

@@ -136,6 +136,11 @@ async fn tables_tell_what_matters() {
     assert!(path.contains("tcp_window") && path.contains("50"), "{path}");
     let apps = text(&ask(&site, &["apps"]));
     assert!(apps.contains("mysql.statement"), "{apps}");
+    let apps = json(&site, &["apps"]);
+    let mysql = apps["applications"]
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["name"] == "mysql"));
+    assert_eq!(mysql.unwrap()["conversations"], 1, "{apps}");
     let review = json(&site, &["learn", "review"]);
     assert_eq!(review["proposals"][0]["application"], "mysql");
     assert_eq!(review["proposals"][0]["state"], "proposed");

@@ -1,15 +1,26 @@
-//! `weir apps`: the registry, as this version has it.
+//! `weir apps`: the registry, as this version has it, and how often each application was seen. The
+//! registry is printed without a controller too.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
+use weir_api::v1;
 use weir_l7::{FieldKind, Transport, registry};
 
 use crate::Answer;
+use crate::args::Controller;
 use crate::error::Failure;
 use crate::output::{Output, Page, Tone, View};
+use crate::text;
 
 #[derive(Serialize)]
 struct Applications {
     applications: Vec<Application>,
+    /// Conversations without an application: none was recognised, or nothing was said.
+    unknown_conversations: Option<u64>,
+    /// Why there are no counts.
+    #[serde(skip)]
+    uncounted: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -18,6 +29,8 @@ struct Application {
     about: &'static str,
     transports: Vec<&'static str>,
     ports: Vec<u16>,
+    /// Kept by the controller; None where there is no controller to ask.
+    conversations: Option<u64>,
     fields: Vec<FieldView>,
 }
 
@@ -39,6 +52,9 @@ impl View for Applications {
                 application.name.to_owned(),
                 application.transports.join(" "),
                 ports.join(" "),
+                application
+                    .conversations
+                    .map_or("-".to_owned(), |count| count.to_string()),
                 conditions.join(" "),
                 application.about.to_owned(),
             ];
@@ -48,6 +64,7 @@ impl View for Applications {
             "application",
             "over",
             "usual ports",
+            "conversations",
             "conditions on",
             "about",
         ];
@@ -56,18 +73,58 @@ impl View for Applications {
             self.applications.iter().map(row).collect(),
             "no applications",
         );
+        page.gap();
+        if let Some(count) = self.unknown_conversations {
+            let conversations = text::count(count, "conversation");
+            page.line(format!("{conversations} without a known application"));
+        }
+        if let Some(why) = &self.uncounted {
+            page.line(format!("conversations are not counted: {why}"));
+        }
     }
 }
 
-/// Prints the registry.
-pub fn run(output: &mut Output) -> Result<Answer, Failure> {
-    let mut applications: Vec<_> = registry::applications().iter().map(application).collect();
+/// Asks, where there is somebody to ask, and prints.
+pub async fn run(controller: Controller, output: &mut Output) -> Result<Answer, Failure> {
+    let (counts, uncounted) = match conversations(controller).await {
+        Ok(counts) => (Some(counts), None),
+        Err(failure @ Failure::Usage(_)) => return Err(failure),
+        Err(failure) => (None, Some(failure.to_string())),
+    };
+    let rows = registry::applications().iter();
+    let mut applications: Vec<_> = rows
+        .map(|info| application(info, counts.as_ref()))
+        .collect();
     applications.sort_by_key(|application| application.name);
-    output.print(&Applications { applications })?;
+    output.print(&Applications {
+        applications,
+        unknown_conversations: counts.map(|counts| {
+            let unknown = counts.iter();
+            unknown
+                .filter(|(name, _)| matches!(name.as_str(), "" | "unknown"))
+                .map(|(_, count)| count)
+                .sum()
+        }),
+        uncounted,
+    })?;
     Ok(Answer::Yes)
 }
 
-fn application(info: &registry::ApplicationInfo) -> Application {
+/// Conversations by application.
+async fn conversations(controller: Controller) -> Result<BTreeMap<String, u64>, Failure> {
+    let mut client = controller.connect().await?;
+    let reply = client.map(v1::MapRequest::default()).await?.into_inner();
+    let mut counts = BTreeMap::new();
+    for conversation in reply.conversations {
+        *counts.entry(conversation.application).or_default() += 1;
+    }
+    Ok(counts)
+}
+
+fn application(
+    info: &registry::ApplicationInfo,
+    counts: Option<&BTreeMap<String, u64>>,
+) -> Application {
     let transport = |transport: &Transport| match transport {
         Transport::Tcp => "tcp",
         Transport::Udp => "udp",
@@ -88,6 +145,7 @@ fn application(info: &registry::ApplicationInfo) -> Application {
         about: info.about,
         transports: info.transports.iter().map(transport).collect(),
         ports: info.ports.to_vec(),
+        conversations: counts.map(|counts| counts.get(info.name).copied().unwrap_or(0)),
         fields: info.fields.iter().map(field).collect(),
     }
 }
