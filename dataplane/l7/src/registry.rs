@@ -19,6 +19,9 @@ applications! {
     8 => icmp::Icmp,
     9 => ntp::Ntp,
     10 => dhcp::Dhcp,
+    81 => rdp::Rdp,
+    82 => vnc::Vnc,
+    84 => socks::Socks,
 }
 
 /// A row of the table.
