@@ -1,19 +1,22 @@
-//! The hellos: what is asked for, and what is agreed (RFC 8446, 4.1; RFC 5246, 7.4.1).
+//! The hellos: what is asked for, and what is agreed (RFC 8446, 4.1; RFC 5246, 7.4.1; with a
+//! cookie in RFC 6347, 4.2.1).
 
 use arrayvec::ArrayVec;
 
-use super::{ALPN, CIPHER, SNI, VERSION};
+use super::fields::{self, bytes, name};
+use super::fingerprint::{self, Carrier};
 use crate::cursor::Cursor;
-use crate::{Event, EventKind, EventSink, Field, Probe, Step, Value};
+use crate::{EventKind, EventSink, Field, Value};
 
 /// Version, random, an empty session, a cipher and a compression: no hello is shorter.
-pub(super) const HELLO_BYTES_MIN: usize = 38;
+pub(crate) const HELLO_BYTES_MIN: usize = 38;
 const SERVER_NAME_BYTES_MAX: usize = 255;
 const ALPN_BYTES_MAX: usize = 256;
 
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
 const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
+const EXTENSION_ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
 
 /// The random of a ServerHello that asks for another ClientHello (RFC 8446, 4.1.3).
 const RETRY: [u8; 32] = [
@@ -29,154 +32,276 @@ const MALFORMED_SERVER: &str = "a malformed ServerHello";
 const REPEATED: &str = "an extension that comes twice";
 
 /// What a ServerHello means.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Up to TLS 1.2: the certificate follows in the clear.
     Agreed,
+    /// What follows is encrypted.
+    Encrypted,
+    /// The client shall say hello again.
     Retry,
 }
 
-#[derive(Default)]
+/// A ClientHello, cut into its parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientHello<'a> {
+    /// The version of the header.
+    pub(crate) version: u16,
+    /// Cipher suites, two bytes each.
+    pub(crate) ciphers: &'a [u8],
+    /// What lies within the extensions' length.
+    extensions: &'a [u8],
+    found: Extensions<'a>,
+}
+
+/// A ServerHello, cut into its parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerHello<'a> {
+    /// The version of the header.
+    pub(crate) version: u16,
+    /// The cipher suite chosen.
+    pub(crate) cipher: u16,
+    /// What lies within the extensions' length.
+    pub(crate) extensions: &'a [u8],
+    found: Extensions<'a>,
+    retry: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
 struct Extensions<'a> {
     server_name: Option<&'a [u8]>,
     alpn: Option<Cursor<'a>>,
     versions: Option<Cursor<'a>>,
+    encrypted: bool,
+}
+
+impl<'a> ClientHello<'a> {
+    /// Cuts a message; of datagrams with a cookie behind the session.
+    pub(crate) fn read(body: &'a [u8], carrier: Carrier) -> Result<Self, &'static str> {
+        Self::front(body, carrier)
+            .ok_or(MALFORMED_CLIENT)
+            .and_then(|mut hello| {
+                hello.found = read_extensions(hello.extensions, MALFORMED_CLIENT)?;
+                Ok(hello)
+            })
+    }
+
+    fn front(body: &'a [u8], carrier: Carrier) -> Option<Self> {
+        let mut cursor = Cursor::new(body);
+        let version = cursor.u16()?;
+        cursor.take(32)?;
+        let session = cursor.vector8()?;
+        let datagrams = carrier == Carrier::Datagrams;
+        if datagrams {
+            cursor.vector8()?;
+        }
+        let ciphers = cursor.vector16()?.rest();
+        let compressions = cursor.vector8()?;
+        let known = match version >> 8 {
+            3 => !datagrams,
+            0xfe => datagrams,
+            // OpenSSL's DTLS before there was one.
+            1 => datagrams && version == 0x0100,
+            _ => false,
+        };
+        let sound = known
+            && session.rest().len() <= 32
+            && !ciphers.is_empty()
+            && ciphers.len() % 2 == 0
+            && !compressions.is_empty();
+        if !sound {
+            return None;
+        }
+        // Old clients leave the extensions out.
+        let extensions: &[u8] = match cursor.is_empty() {
+            true => &[],
+            false => cursor.vector16()?.rest(),
+        };
+        cursor.is_empty().then_some(Self {
+            version,
+            ciphers,
+            extensions,
+            found: Extensions::default(),
+        })
+    }
+
+    /// Every extension: its number and its content.
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = (u16, Cursor<'a>)> + use<'a> {
+        extensions(self.extensions)
+    }
+
+    /// The content of an extension.
+    pub(crate) fn extension(&self, wanted: u16) -> Option<Cursor<'a>> {
+        self.extensions()
+            .find_map(|(kind, content)| (kind == wanted).then_some(content))
+    }
+
+    /// The highest version offered; a draft's is its own.
+    pub(crate) fn highest_version(&self) -> u16 {
+        let list = self
+            .found
+            .versions
+            .and_then(|mut versions| versions.vector8());
+        let mut highest = None;
+        if let Some(mut list) = list {
+            while let Some(offered) = list.u16() {
+                let rank = rank(offered);
+                if !is_grease(offered) && highest.is_none_or(|(best, _)| rank > best) {
+                    highest = Some((rank, offered));
+                }
+            }
+        }
+        highest.map_or(self.version, |(_, version)| version)
+    }
+
+    /// Tells of the hello. `version` stands in for TLS's where another protocol carries it.
+    pub(crate) fn tell(
+        &self,
+        carrier: Carrier,
+        version: Option<&'static str>,
+        sink: &mut dyn EventSink,
+    ) -> Result<(), &'static str> {
+        if self
+            .found
+            .versions
+            .is_some_and(|mut versions| versions.vector8().is_none())
+        {
+            return Err(MALFORMED_CLIENT);
+        }
+        let server_name = host_name(self.found.server_name)?;
+        let mut offered = ArrayVec::<u8, ALPN_BYTES_MAX>::new();
+        if let Some(list) = self.found.alpn {
+            join(list, &mut offered)?;
+        }
+        let version = version.unwrap_or(fields::version_name(self.highest_version()));
+        let ja3 = fingerprint::ja3(self);
+        let ja4 = fingerprint::ja4(self, carrier);
+        let mut told = ArrayVec::<Field<'_>, 6>::new();
+        told.push(bytes(fields::SNI, &server_name));
+        told.push(bytes(fields::ALPN, &offered));
+        told.push(name(fields::VERSION, version));
+        told.push(bytes(fields::JA3, &ja3));
+        if let Some(ja4) = &ja4 {
+            told.push(bytes(fields::JA4, ja4));
+        }
+        if carrier != Carrier::Quic {
+            let dns = offered
+                .split(|&byte| byte == b',')
+                .any(|name| name == b"dot");
+            if dns {
+                told.push(name(fields::NOTE, "dns over tls"));
+            } else if self.found.encrypted {
+                told.push(name(fields::NOTE, "ech"));
+            }
+        }
+        fields::tell(EventKind::Request, &told, sink);
+        Ok(())
+    }
+}
+
+impl<'a> ServerHello<'a> {
+    /// Cuts a message. None: of an early draft of TLS 1.3, which has another form.
+    pub(crate) fn read(body: &'a [u8]) -> Result<Option<Self>, &'static str> {
+        if body.first() == Some(&DRAFT) {
+            return Ok(None);
+        }
+        let mut hello = Self::front(body).ok_or(MALFORMED_SERVER)?;
+        hello.found = read_extensions(hello.extensions, MALFORMED_SERVER)?;
+        Ok(Some(hello))
+    }
+
+    fn front(body: &'a [u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(body);
+        let version = cursor.u16()?;
+        let random = cursor.array::<32>()?;
+        let session = cursor.vector8()?;
+        let cipher = cursor.u16()?;
+        let _compression = cursor.u8()?;
+        let known = matches!(version >> 8, 3 | 0xfe) || version == 0x0100;
+        let extensions: &[u8] = match cursor.is_empty() {
+            true => &[],
+            false => cursor.vector16()?.rest(),
+        };
+        (known && session.rest().len() <= 32).then_some(Self {
+            version,
+            cipher,
+            extensions,
+            found: Extensions::default(),
+            retry: random == RETRY,
+        })
+    }
+
+    /// Tells of the answer, unless it asks for another ClientHello.
+    pub(crate) fn tell(
+        &self,
+        version: Option<&'static str>,
+        sink: &mut dyn EventSink,
+    ) -> Result<Answer, &'static str> {
+        let chosen_version = match self.found.versions {
+            Some(mut versions) => versions.u16().ok_or(MALFORMED_SERVER)?,
+            None => self.version,
+        };
+        if self.retry {
+            return Ok(Answer::Retry);
+        }
+        let mut chosen = ArrayVec::<u8, ALPN_BYTES_MAX>::new();
+        if let Some(list) = self.found.alpn {
+            join(list, &mut chosen)?;
+        }
+        let ja3s = fingerprint::ja3s(self);
+        let mut told = ArrayVec::<Field<'_>, 4>::new();
+        let version = version.unwrap_or(fields::version_name(chosen_version));
+        told.push(name(fields::VERSION, version));
+        told.push(Field {
+            index: fields::CIPHER,
+            value: Value::Number(self.cipher.into()),
+        });
+        told.push(bytes(fields::JA3S, &ja3s));
+        if !chosen.is_empty() {
+            told.push(bytes(fields::ALPN, &chosen));
+        }
+        fields::tell(EventKind::Response, &told, sink);
+        Ok(match self.found.versions {
+            Some(_) => Answer::Encrypted,
+            None => Answer::Agreed,
+        })
+    }
 }
 
 /// Reads a ClientHello and tells of it.
-pub(super) fn client(body: &[u8], sink: &mut dyn EventSink) -> Result<(), &'static str> {
-    let mut cursor = Cursor::new(body);
-    let (mut version, extensions) = client_front(&mut cursor).ok_or(MALFORMED_CLIENT)?;
-    let extensions = read_extensions(extensions, MALFORMED_CLIENT)?;
-    if let Some(mut versions) = extensions.versions {
-        let mut list = versions.vector8().ok_or(MALFORMED_CLIENT)?;
-        let mut highest = None;
-        while let Some(offered) = list.u16() {
-            if !is_grease(offered) {
-                highest = highest.max(Some(final_version(offered)));
-            }
-        }
-        version = highest.unwrap_or(version);
-    }
-    let mut name = ArrayVec::<u8, SERVER_NAME_BYTES_MAX>::new();
-    if let Some(server_name) = extensions.server_name {
-        let whole = server_name.strip_suffix(b".").unwrap_or(server_name);
-        let visible = whole.iter().all(|&byte| byte > b' ' && byte != 0x7f);
-        if whole.len() > SERVER_NAME_BYTES_MAX || !visible {
-            return Err("a malformed server name");
-        }
-        name.extend(whole.iter().map(u8::to_ascii_lowercase));
-    }
-    let mut offered = ArrayVec::<u8, ALPN_BYTES_MAX>::new();
-    if let Some(list) = extensions.alpn {
-        join(list, &mut offered)?;
-    }
-    let fields = [
-        Field {
-            index: SNI,
-            value: Value::Bytes(&name),
-        },
-        Field {
-            index: ALPN,
-            value: Value::Bytes(&offered),
-        },
-        Field {
-            index: VERSION,
-            value: Value::Name(version_name(version)),
-        },
-    ];
-    sink.event(&Event {
-        kind: EventKind::Request,
-        fields: &fields,
-    });
-    Ok(())
-}
-
-/// The version of the header, and the extensions, which old clients leave out.
-fn client_front<'a>(cursor: &mut Cursor<'a>) -> Option<(u16, Cursor<'a>)> {
-    let version = cursor.u16()?;
-    cursor.take(32)?;
-    let session = cursor.vector8()?;
-    let ciphers = cursor.vector16()?;
-    let compressions = cursor.vector8()?;
-    let sound = version >> 8 == 3
-        && session.rest().len() <= 32
-        && !ciphers.is_empty()
-        && ciphers.rest().len() % 2 == 0
-        && !compressions.is_empty();
-    if !sound {
-        return None;
-    }
-    let extensions = if cursor.is_empty() {
-        Cursor::new(&[])
-    } else {
-        cursor.vector16()?
-    };
-    cursor.is_empty().then_some((version, extensions))
+pub(crate) fn client(
+    body: &[u8],
+    carrier: Carrier,
+    version: Option<&'static str>,
+    sink: &mut dyn EventSink,
+) -> Result<(), &'static str> {
+    ClientHello::read(body, carrier)?.tell(carrier, version, sink)
 }
 
 /// Reads a ServerHello and tells of it, unless it asks for another ClientHello.
-pub(super) fn server(body: &[u8], sink: &mut dyn EventSink) -> Result<Answer, &'static str> {
-    let mut cursor = Cursor::new(body);
-    if body.first() == Some(&DRAFT) {
-        // Early drafts of TLS 1.3 have another form.
-        return Ok(Answer::Agreed);
+pub(crate) fn server(
+    body: &[u8],
+    version: Option<&'static str>,
+    sink: &mut dyn EventSink,
+) -> Result<Answer, &'static str> {
+    match ServerHello::read(body)? {
+        Some(hello) => hello.tell(version, sink),
+        None => Ok(Answer::Encrypted),
     }
-    let (mut version, random, cipher) = server_front(&mut cursor).ok_or(MALFORMED_SERVER)?;
-    if random == RETRY {
-        return Ok(Answer::Retry);
-    }
-    let extensions = match cursor.is_empty() {
-        true => Cursor::new(&[]),
-        false => cursor.vector16().ok_or(MALFORMED_SERVER)?,
-    };
-    let extensions = read_extensions(extensions, MALFORMED_SERVER)?;
-    if let Some(mut versions) = extensions.versions {
-        version = final_version(versions.u16().ok_or(MALFORMED_SERVER)?);
-    }
-    let mut chosen = ArrayVec::<u8, ALPN_BYTES_MAX>::new();
-    if let Some(list) = extensions.alpn {
-        join(list, &mut chosen)?;
-    }
-    let fields = [
-        Field {
-            index: VERSION,
-            value: Value::Name(version_name(version)),
-        },
-        Field {
-            index: CIPHER,
-            value: Value::Number(cipher.into()),
-        },
-        Field {
-            index: ALPN,
-            value: Value::Bytes(&chosen),
-        },
-    ];
-    let told = if chosen.is_empty() {
-        &fields[..2]
-    } else {
-        &fields[..]
-    };
-    sink.event(&Event {
-        kind: EventKind::Response,
-        fields: told,
-    });
-    Ok(Answer::Agreed)
 }
 
-fn server_front(cursor: &mut Cursor<'_>) -> Option<(u16, [u8; 32], u16)> {
-    let version = cursor.u16()?;
-    let random = cursor.array::<32>()?;
-    let session = cursor.vector8()?;
-    let cipher = cursor.u16()?;
-    let _compression = cursor.u8()?;
-    (version >> 8 == 3 && session.rest().len() <= 32).then_some((version, random, cipher))
+/// Every extension of a list that was found sound: its number and its content.
+pub(crate) fn extensions(list: &[u8]) -> impl Iterator<Item = (u16, Cursor<'_>)> + use<'_> {
+    let mut list = Cursor::new(list);
+    std::iter::from_fn(move || Some((list.u16()?, list.vector16()?)))
 }
 
 fn read_extensions<'a>(
-    mut list: Cursor<'a>,
+    list: &'a [u8],
     malformed: &'static str,
 ) -> Result<Extensions<'a>, &'static str> {
-    let mut extensions = Extensions::default();
+    let mut list = Cursor::new(list);
+    let mut found = Extensions::default();
     while !list.is_empty() {
         let kind = list.u16().ok_or(malformed)?;
         let mut content = list.vector16().ok_or(malformed)?;
@@ -185,20 +310,24 @@ fn read_extensions<'a>(
             EXTENSION_SERVER_NAME if content.is_empty() => false,
             EXTENSION_SERVER_NAME => {
                 let name = server_name(&mut content).ok_or("a malformed server name")?;
-                extensions.server_name.replace(name).is_some()
+                found.server_name.replace(name).is_some()
             }
             EXTENSION_ALPN => {
                 let names = content.vector16().ok_or(malformed)?;
-                extensions.alpn.replace(names).is_some()
+                found.alpn.replace(names).is_some()
             }
-            EXTENSION_SUPPORTED_VERSIONS => extensions.versions.replace(content).is_some(),
+            EXTENSION_SUPPORTED_VERSIONS => found.versions.replace(content).is_some(),
+            EXTENSION_ENCRYPTED_CLIENT_HELLO => {
+                found.encrypted = true;
+                false
+            }
             _ => false,
         };
         if repeated {
             return Err(REPEATED);
         }
     }
-    Ok(extensions)
+    Ok(found)
 }
 
 /// The one host name of the list (RFC 6066, 3): two would be read differently by two servers.
@@ -208,6 +337,19 @@ fn server_name<'a>(content: &mut Cursor<'a>) -> Option<&'a [u8]> {
     let kind = list.u8()?;
     let name = list.vector16()?;
     (kind == HOST_NAME && list.is_empty() && content.is_empty()).then_some(name.rest())
+}
+
+/// The server's name as it is compared: lower case, without the dot of the root.
+pub(crate) fn host_name(
+    asked: Option<&[u8]>,
+) -> Result<ArrayVec<u8, SERVER_NAME_BYTES_MAX>, &'static str> {
+    let asked = asked.unwrap_or_default();
+    let whole = asked.strip_suffix(b".").unwrap_or(asked);
+    let visible = whole.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+    if whole.len() > SERVER_NAME_BYTES_MAX || !visible {
+        return Err("a malformed server name");
+    }
+    Ok(whole.iter().map(u8::to_ascii_lowercase).collect())
 }
 
 fn join(
@@ -235,92 +377,15 @@ fn join(
 }
 
 /// Values sent so that nobody comes to rely on their absence (RFC 8701).
-fn is_grease(value: u16) -> bool {
+pub(crate) fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
 }
 
-/// Drafts of TLS 1.3 count as TLS 1.3.
-fn final_version(version: u16) -> u16 {
-    if version >> 8 == u16::from(DRAFT) {
-        0x0304
-    } else {
-        version
+/// How new a version is: drafts of TLS 1.3 come before it; DTLS counts downwards.
+fn rank(version: u16) -> u16 {
+    match version >> 8 {
+        0xfe => u16::MAX - version,
+        0x7f => 0x0607,
+        _ => version.saturating_mul(2),
     }
-}
-
-fn version_name(version: u16) -> &'static str {
-    match version {
-        0x0002 => "SSL 2.0",
-        0x0300 => "SSL 3.0",
-        0x0301 => "TLS 1.0",
-        0x0302 => "TLS 1.1",
-        0x0303 => "TLS 1.2",
-        0x0304 => "TLS 1.3",
-        _ => "unknown",
-    }
-}
-
-/// A hello in the form of SSL 2.0, which old clients send to every server (RFC 5246, E.2): its
-/// version and whole length.
-fn old_front(input: &[u8]) -> Option<(u16, usize)> {
-    let mut cursor = Cursor::new(input);
-    let length = usize::from(cursor.u16()?) & 0x7fff;
-    let kind = cursor.u8()?;
-    let version = cursor.u16()?;
-    let [ciphers, session, challenge] =
-        [cursor.u16()?, cursor.u16()?, cursor.u16()?].map(usize::from);
-    let sound = kind == super::CLIENT_HELLO
-        && matches!(version, 0x0002 | 0x0300..=0x0304)
-        && ciphers > 0
-        && ciphers % 3 == 0
-        && matches!(session, 0 | 16)
-        && (16..=32).contains(&challenge)
-        && length == 9 + ciphers + session + challenge;
-    sound.then_some((version, 2 + length))
-}
-
-const OLD_FRONT_BYTES: usize = 11;
-
-pub(super) fn probe_old_client(input: &[u8]) -> Probe {
-    if input.len() >= OLD_FRONT_BYTES {
-        return if old_front(input).is_some() {
-            Probe::Certain
-        } else {
-            Probe::NotMine
-        };
-    }
-    match input {
-        [_, _, kind, ..] if *kind != super::CLIENT_HELLO => Probe::NotMine,
-        [_, _, _, major, ..] if !matches!(major, 0 | 3) => Probe::NotMine,
-        _ => Probe::Unsure,
-    }
-}
-
-/// Reads a hello in the form of SSL 2.0.
-pub(super) fn old_client(input: &[u8], sink: &mut dyn EventSink) -> Step {
-    if input.len() < OLD_FRONT_BYTES {
-        return Step::Incomplete;
-    }
-    let Some((version, length)) = old_front(input) else {
-        return Step::Violation(MALFORMED_CLIENT);
-    };
-    let fields = [
-        Field {
-            index: SNI,
-            value: Value::Bytes(b""),
-        },
-        Field {
-            index: ALPN,
-            value: Value::Bytes(b""),
-        },
-        Field {
-            index: VERSION,
-            value: Value::Name(version_name(version)),
-        },
-    ];
-    sink.event(&Event {
-        kind: EventKind::Request,
-        fields: &fields,
-    });
-    Step::Skip(length as u64)
 }
