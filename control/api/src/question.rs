@@ -148,13 +148,10 @@ pub fn application_of(name: &str, number: u8) -> Option<Application> {
     if !name.is_empty() {
         return registry::by_name(name).map(Application::Known);
     }
-    let transport = match number {
-        protocol::TCP => Transport::Tcp,
-        protocol::UDP => Transport::Udp,
-        protocol::ICMP | protocol::ICMPV6 => Transport::Icmp,
-        _ => return Some(Application::Known(AppId::UNKNOWN)),
-    };
-    Some(Application::Candidates(registry::carried_by(transport)))
+    Some(match Transport::of(number) {
+        Some(transport) => Application::Candidates(registry::carried_by(transport)),
+        None => Application::Known(AppId::UNKNOWN),
+    })
 }
 
 fn application(name: &str, protocol: u8) -> Result<Application, FieldError> {

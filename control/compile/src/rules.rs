@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
-use weir_l7::{FieldKind, Transport, registry};
+use weir_l7::{FieldKind, registry};
 use weir_model::{Allowlist, Condition, Document, Located, Problem, Rule, Selector, did_you_mean};
 use weir_policy::spec::{ConditionSpec, End, Pattern, RuleSpec};
 
@@ -199,7 +199,7 @@ impl Terms<'_> {
         let carried = |protocol: u8| {
             row.transports
                 .iter()
-                .any(|transport| carries(*transport, protocol))
+                .any(|transport| transport.protocol() == protocol)
         };
         let protocols = &self.rule.protocols;
         if !protocols.is_empty() && !protocols.iter().any(|protocol| carried(protocol.0)) {
@@ -232,23 +232,28 @@ impl Terms<'_> {
                 format!("a condition on {name} cannot be enforced: not every request carries it");
             return Err(self.at(&field, message, usable_fields(application)));
         };
-        if let Some(other) = self
-            .rule
-            .applications
-            .iter()
-            .find(|other| *other != application)
-        {
+        let has_it = |other: &str| {
+            registry::by_name(other).is_some_and(|other| registry::refines(other, found.app))
+        };
+        if let Some(other) = self.rule.applications.iter().find(|other| !has_it(other)) {
             let message =
                 format!("{other} has no {name}, so the condition would never hold for it");
             let next_step =
                 format!("give {application} a rule of its own, with applications: [{application}]");
             return Err(self.at(&field, message, next_step));
         }
-        if let Some(other) = implied.filter(|other| *other != application) {
-            let message = format!("no request has both {name} and a field of {other}");
-            return Err(self.at(&field, message, "make two rules of it"));
-        }
-        *implied = Some(application);
+        // Of two the special case is meant: a request of it has the fields of both.
+        *implied = match *implied {
+            Some(other) if has_it(other) => Some(other),
+            Some(other)
+                if !registry::by_name(other)
+                    .is_some_and(|other| registry::refines(found.app, other)) =>
+            {
+                let message = format!("no request has both {name} and a field of {other}");
+                return Err(self.at(&field, message, "make two rules of it"));
+            }
+            _ => Some(application),
+        };
         self.patterns(index, condition, spec.kind)
     }
 
@@ -296,14 +301,6 @@ fn is_number(text: &str) -> bool {
 fn is_address(text: &str) -> bool {
     text.parse::<std::net::IpAddr>()
         .is_ok_and(|address| address.to_string() == text)
-}
-
-fn carries(transport: Transport, protocol: u8) -> bool {
-    match transport {
-        Transport::Tcp => protocol == 6,
-        Transport::Udp => protocol == 17,
-        Transport::Icmp => protocol == 1 || protocol == 58,
-    }
 }
 
 fn nearest_field(name: &str) -> String {

@@ -2,7 +2,7 @@
 
 use weir_wire::Direction;
 
-use crate::EventSink;
+use crate::{Blocks, EventSink};
 
 /// What carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +11,55 @@ pub enum Transport {
     Tcp,
     /// Datagrams: each input is one whole payload.
     Udp,
-    /// ICMP and ICMPv6 messages, from the type byte on.
+    /// ICMP messages, from the type byte on.
     Icmp,
+    /// ICMPv6 messages, from the type byte on.
+    Icmpv6,
+    /// Encapsulating security payloads: IP protocol 50 (RFC 4303).
+    Esp,
+}
+
+impl Transport {
+    /// What carries the payload of this IP protocol.
+    pub fn of(protocol: u8) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Icmp, Self::Icmpv6, Self::Esp]
+            .into_iter()
+            .find(|transport| transport.protocol() == protocol)
+    }
+
+    /// The IP protocol number.
+    pub const fn protocol(self) -> u8 {
+        use weir_wire::protocol;
+        match self {
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
+            Self::Icmp => protocol::ICMP,
+            Self::Icmpv6 => protocol::ICMPV6,
+            Self::Esp => protocol::ESP,
+        }
+    }
+
+    /// The name that people use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Icmp => "ICMP",
+            Self::Icmpv6 => "ICMPv6",
+            Self::Esp => "ESP",
+        }
+    }
+}
+
+/// What an application's parser was shown to work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A real client and a real server, in the tests.
+    Live,
+    /// Traffic that others recorded.
+    Captures,
+    /// Messages built from the published specification, never real traffic.
+    Specification,
 }
 
 /// The kind of value a field holds, for documentation, conditions and schemas.
@@ -84,14 +131,17 @@ pub enum Confidence {
     Content,
 }
 
-/// The first bytes of both directions: of the stream so far for TCP (bounded), of the first
-/// datagram each way for UDP. Either may be empty.
+/// The first bytes of both directions: of the stream so far for TCP (bounded), of one datagram each
+/// way otherwise. Either may be empty.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbeInput<'a> {
     /// From the client.
     pub to_server: &'a [u8],
     /// From the server.
     pub to_client: &'a [u8],
+    /// Of datagrams: the one before, in the same direction as the one that is judged. Empty for
+    /// the first of a direction, and for streams.
+    pub previous: &'a [u8],
     /// Whether the first byte of the stream was seen (false when picked up mid-stream).
     pub from_start: bool,
     /// The server's port: a hint, never proof.
@@ -170,8 +220,14 @@ pub enum Step {
     Skip(u64),
     /// Nothing that follows in this direction is of interest (encrypted, tunnelled).
     Done,
-    /// The stream is now another application (STARTTLS, Upgrade): the registry name.
+    /// The stream is now another application (Upgrade): the registry name.
     Becomes(&'static str),
+    /// From here on both directions speak TLS within this application (STARTTLS): the name stays,
+    /// and the TLS parser reads.
+    StartTls,
+    /// What follows is another connection within this one (CONNECT, SOCKS): its own bytes tell what
+    /// it speaks.
+    Tunnel,
     /// The bytes contradict the application.
     Violation(&'static str),
 }
@@ -194,14 +250,26 @@ pub trait Application: Default {
     const FIELDS: &'static [FieldSpec];
     /// The bytes that its sides may begin with.
     const OPENINGS: Openings = Openings::ANY;
+    /// What it is a special case of: a policy rule that names that one covers this one. Its fields
+    /// are those of the root of the chain: as many, in the same order, of the same kinds.
+    const REFINES: Option<&'static str> = None;
+    /// Whether its parser tells with `refine` and `settle` which special case it is: until then
+    /// it may be any.
+    const REFINABLE: bool = false;
+    /// What it was shown to work on.
+    const SEEN: Seen = Seen::Captures;
 
     /// Judges the first bytes. Called again as more arrive, until no candidate is unsure.
     fn probe(input: &ProbeInput<'_>) -> Probe;
 
-    /// A parser for a new connection.
-    fn open(_transport: Transport) -> Self {
+    /// A parser for a new connection. What does not fit into the parser itself goes into a block;
+    /// when none is left the parser makes do without.
+    fn open(_transport: Transport, _blocks: &mut Blocks) -> Self {
         Self::default()
     }
+
+    /// The connection is over: gives back what was taken from `blocks`.
+    fn close(&mut self, _blocks: &mut Blocks) {}
 
     /// Reads from `input`, which starts where the last call stopped; never empty.
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step;

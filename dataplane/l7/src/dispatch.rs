@@ -16,6 +16,8 @@ macro_rules! applications {
         const TCP: AppSet = carrying(Transport::Tcp);
         const UDP: AppSet = carrying(Transport::Udp);
         const ICMP: AppSet = carrying(Transport::Icmp);
+        const ICMPV6: AppSet = carrying(Transport::Icmpv6);
+        const ESP: AppSet = carrying(Transport::Esp);
 
         static TABLE: &[ApplicationInfo] = &[$(ApplicationInfo {
             id: AppId::new($id),
@@ -24,6 +26,9 @@ macro_rules! applications {
             transports: $type::TRANSPORTS,
             ports: $type::PORTS,
             fields: $type::FIELDS,
+            refines: $type::REFINES,
+            refinable: $type::REFINABLE,
+            seen: $type::SEEN,
         }),*];
 
         const fn carrying(transport: Transport) -> AppSet {
@@ -62,11 +67,22 @@ macro_rules! applications {
 
         impl Parser {
             /// A fresh parser.
-            pub(crate) fn open(app: AppId, transport: Transport) -> Self {
+            pub(crate) fn open(app: AppId, transport: Transport, blocks: &mut Blocks) -> Self {
                 match app.number() {
-                    $($id => Self::$type($type::open(transport)),)*
+                    $($id => Self::$type($type::open(transport, blocks)),)*
                     _ => Self::None,
                 }
+            }
+
+            /// See [`Application::close`]; nothing is left behind.
+            pub(crate) fn close(&mut self, blocks: &mut Blocks) {
+                match self {
+                    Self::None => {}
+                    $(Self::$type(parser) => parser.close(blocks),)*
+                    #[cfg(test)]
+                    Self::Scripted(_) => {}
+                }
+                *self = Self::None;
             }
 
             /// See [`Application::parse`].

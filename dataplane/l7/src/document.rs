@@ -3,14 +3,15 @@
 use std::fmt::Write as _;
 
 use crate::registry::{self, ApplicationInfo};
-use crate::{FieldKind, Transport};
+use crate::{FieldKind, Seen};
 
 const HEAD: &str = "\
 # Applications
 
 What Weir recognises by content, on any port, and what a policy can say about it. This page is
 written by `registry::document()`; `UPDATE_DOCUMENT=1 cargo test -p weir-l7 --test document` renews
-it. A condition may name the fields marked *yes*: they occur in every request.
+it. A condition may name the fields marked *yes*: they occur in every request. A rule that names an
+application covers its special cases.
 
 ";
 
@@ -18,22 +19,25 @@ it. A condition may name the fields marked *yes*: they occur in every request.
 pub(crate) fn document() -> String {
     let mut page = String::from(HEAD);
     page.push_str(
-        "| id | application | carried by | customary ports | what it is |\n|---|---|---|---|---|\n",
+        "| id | application | carried by | customary ports | what it is | a case of | shown by |\n\
+         |---|---|---|---|---|---|---|\n",
     );
     for row in registry::applications() {
         let transports: Vec<_> = row
             .transports
             .iter()
-            .map(|&transport| word(transport))
+            .map(|&transport| transport.name())
             .collect();
         let ports: Vec<_> = row.ports.iter().map(u16::to_string).collect();
         let _ = writeln!(
             page,
-            "| {} | [{name}](#{name}) | {} | {} | {} |",
+            "| {} | [{name}](#{name}) | {} | {} | {} | {} | {} |",
             row.id.number(),
             transports.join(", "),
             ports.join(", "),
             cell(row.about),
+            row.refines.unwrap_or_default(),
+            shown(row.seen),
             name = row.name,
         );
     }
@@ -72,11 +76,11 @@ fn fields(page: &mut String, row: &ApplicationInfo) {
     }
 }
 
-fn word(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Tcp => "TCP",
-        Transport::Udp => "UDP",
-        Transport::Icmp => "ICMP",
+fn shown(seen: Seen) -> &'static str {
+    match seen {
+        Seen::Live => "real clients and servers",
+        Seen::Captures => "recorded traffic",
+        Seen::Specification => "the specification, never seen live",
     }
 }
 

@@ -3,8 +3,8 @@
 //! Trusts: that stream bytes arrive in order and datagrams whole. Distrusts: every byte, every
 //! port, and the parsers: one that makes no progress or claims more than it was given is stopped.
 //! Reasons: none of its own; it reports violations, and the caller decides what they cost.
-//! Memory: `sessions` sessions and `pending_pool_bytes` of kept bytes, all allocated by
-//! [`Engine::new`]; a connection keeps at most `pending_bytes` each way.
+//! Memory: `sessions` sessions, `pending_pool_bytes` of kept bytes and `blocks` blocks, all allocated
+//! by [`Engine::new`]; a connection keeps at most `pending_bytes` each way.
 
 mod identify;
 mod run;
@@ -15,7 +15,7 @@ use weir_wire::Direction;
 
 use crate::pool::{Buffer, Pool};
 use crate::registry::{self, Parser};
-use crate::{AppId, AppSet, Confidence, Event, Transport};
+use crate::{Announcement, AppId, AppSet, Blocks, Confidence, Event, Transport};
 
 /// What the engine may use.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,8 @@ pub struct Limits {
     pub pending_bytes: usize,
     /// Bytes kept for all connections together.
     pub pending_pool_bytes: usize,
+    /// [`crate::Block`]s for parsers that need more than a session's share.
+    pub blocks: usize,
 }
 
 impl Default for Limits {
@@ -41,14 +43,29 @@ impl Default for Limits {
             probe_packets: 16,
             pending_bytes: 16 << 10,
             pending_pool_bytes: 64 << 20,
+            blocks: 2_048,
         }
     }
+}
+
+/// Who speaks: whose words an event is in, and what the connection is known as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// The application whose parser reads: the event's fields are its.
+    pub parser: AppId,
+    /// The connection's application: the parser's, a special case of it, or what carries TLS.
+    pub app: AppId,
+    /// It may still turn out to be any special case of `app`.
+    pub refinable: bool,
 }
 
 /// Takes the events of every parser.
 pub trait AppEventSink {
     /// Called once per message, in the order of the stream.
-    fn event(&mut self, app: AppId, event: &Event<'_>);
+    fn event(&mut self, speaker: Speaker, event: &Event<'_>);
+
+    /// Another connection between the same two hosts will follow.
+    fn announce(&mut self, _announcement: &Announcement) {}
 }
 
 /// A connection within the engine.
@@ -60,6 +77,8 @@ pub struct SessionId(u32);
 pub struct Identification {
     /// None: still deciding. [`AppId::UNKNOWN`]: nothing that is known.
     pub app: Option<AppId>,
+    /// It is `app`, but may still turn out to be any special case of it.
+    pub refinable: bool,
     /// What it may still turn out to be; while deciding, [`AppId::UNKNOWN`] is always among them.
     pub candidates: AppSet,
     /// How sure the answer is.
@@ -101,6 +120,7 @@ pub struct Engine {
     sessions: Vec<Session>,
     free: Vec<u32>,
     pool: Pool,
+    blocks: Blocks,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,6 +142,11 @@ struct Session {
     from_start: bool,
     first: Option<Direction>,
     app: Option<AppId>,
+    /// Whose parser reads.
+    reader: AppId,
+    refinable: bool,
+    /// The roles were taken the wrong way round: what opened the connection is the server.
+    reversed: bool,
     carried: Option<AppId>,
     confidence: Confidence,
     changes: u8,
@@ -153,6 +178,9 @@ impl Session {
             from_start: true,
             first: None,
             app: None,
+            reader: AppId::UNKNOWN,
+            refinable: false,
+            reversed: false,
             carried: None,
             confidence: Confidence::None,
             changes: 0,
@@ -165,6 +193,16 @@ impl Session {
         &mut self.sides[direction as usize]
     }
 
+    /// The direction as the parser knows it.
+    fn oriented(&self, direction: Direction) -> Direction {
+        if self.reversed {
+            direction.reverse()
+        } else {
+            direction
+        }
+    }
+
+    /// What is wanted next of a direction, as the parser knows it.
     fn interest(&self, direction: Direction) -> Interest {
         let side = &self.sides[direction as usize];
         match self.phase {
@@ -176,13 +214,27 @@ impl Session {
         }
     }
 
+    /// What it may turn out to be: with every candidate, what may become of it.
+    fn candidates(&self) -> AppSet {
+        match self.app {
+            Some(app) if self.refinable => registry::special_cases(app),
+            Some(app) => AppSet::of(app),
+            None => self
+                .candidates
+                .iter()
+                .map(registry::special_cases)
+                .fold(AppSet::EMPTY, AppSet::union),
+        }
+    }
+
     /// Ends reading; what was said of the application stays.
-    fn end(&mut self, pool: &mut Pool) {
+    fn end(&mut self, pool: &mut Pool, blocks: &mut Blocks) {
         for side in &mut self.sides {
             pool.release(&mut side.kept);
             side.done = true;
         }
-        self.parser = Parser::None;
+        self.parser.close(blocks);
+        self.refinable = false;
         self.phase = Phase::Over;
     }
 }
@@ -196,6 +248,7 @@ impl Engine {
             sessions: (0..count).map(|_| Session::empty()).collect(),
             free: (0..count).rev().collect(),
             pool: Pool::new(limits.probe_bytes, large, limits.pending_pool_bytes),
+            blocks: Blocks::new(limits.blocks),
             limits: Limits {
                 pending_bytes: large,
                 ..limits
@@ -221,6 +274,24 @@ impl Engine {
         Some(SessionId(slot))
     }
 
+    /// Begins a connection that another one has announced: what it speaks is known.
+    pub fn open_announced(
+        &mut self,
+        transport: Transport,
+        server_port: u16,
+        app: AppId,
+    ) -> Option<SessionId> {
+        let id = self.open(transport, server_port, true)?;
+        let session = &mut self.sessions[id.0 as usize];
+        session.app = Some(app);
+        session.reader = app;
+        session.parser = Parser::open(app, transport, &mut self.blocks);
+        session.confidence = Confidence::Content;
+        session.evidence = "announced by its control connection";
+        session.phase = Phase::Parsing;
+        Some(id)
+    }
+
     /// Takes the next bytes of a stream's direction, or one datagram.
     pub fn data(
         &mut self,
@@ -236,7 +307,14 @@ impl Engine {
                 violation: None,
             };
         };
-        let mut turn = run::Turn::new(session, &mut self.pool, &self.limits, sink);
+        let direction = session.oriented(direction);
+        let mut turn = run::Turn::new(
+            session,
+            &mut self.pool,
+            &mut self.blocks,
+            &self.limits,
+            sink,
+        );
         match turn.reader.session.phase {
             _ if bytes.is_empty() => {}
             Phase::Probing => turn.identify(direction, bytes),
@@ -249,7 +327,7 @@ impl Engine {
     /// Counts bytes that were not fed because of [`Interest::Skip`].
     pub fn skipped(&mut self, id: SessionId, direction: Direction, length: u64) {
         if let Some(session) = self.sessions.get_mut(id.0 as usize) {
-            let side = session.side(direction);
+            let side = session.side(session.oriented(direction));
             side.skip = side.skip.saturating_sub(length);
         }
     }
@@ -263,6 +341,7 @@ impl Engine {
                 violation: None,
             };
         };
+        let direction = session.oriented(direction);
         match session.phase {
             Phase::Probing => {
                 let side = &mut session.sides[direction as usize];
@@ -280,7 +359,7 @@ impl Engine {
                 if lost > 0 {
                     self.pool.release(&mut side.kept);
                     if !session.parser.gap(direction, lost) {
-                        session.end(&mut self.pool);
+                        session.end(&mut self.pool, &mut self.blocks);
                     }
                 }
             }
@@ -299,7 +378,8 @@ impl Engine {
         let session = self.sessions.get(id.0 as usize).unwrap_or(&empty);
         Identification {
             app: session.app,
-            candidates: session.app.map_or(session.candidates, AppSet::of),
+            refinable: session.refinable,
+            candidates: session.candidates(),
             confidence: session.confidence,
             evidence: session.evidence,
             carried: session.carried,
@@ -311,7 +391,9 @@ impl Engine {
     pub fn interest(&self, id: SessionId, direction: Direction) -> Interest {
         self.sessions
             .get(id.0 as usize)
-            .map_or(Interest::Done, |session| session.interest(direction))
+            .map_or(Interest::Done, |session| {
+                session.interest(session.oriented(direction))
+            })
     }
 
     /// Ends a connection and takes its memory back.
@@ -319,7 +401,7 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(id.0 as usize)
             && session.phase != Phase::Free
         {
-            session.end(&mut self.pool);
+            session.end(&mut self.pool, &mut self.blocks);
             session.phase = Phase::Free;
             self.free.push(id.0);
         }

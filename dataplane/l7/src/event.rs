@@ -2,6 +2,10 @@
 
 use std::net::IpAddr;
 
+use weir_wire::Direction;
+
+use crate::Transport;
+
 /// The value of a field, borrowed from the bytes that were parsed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -44,8 +48,34 @@ pub struct Event<'a> {
     pub fields: &'a [Field<'a>],
 }
 
+/// Another connection between the same two hosts, told of on a control connection (FTP, TFTP, SIP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Registry name of what it will speak.
+    pub application: &'static str,
+    /// What will carry it.
+    pub transport: Transport,
+    /// The port it will arrive at, or the media come from; 0: the port that this connection has
+    /// there.
+    pub port: u16,
+    /// Whose port that is: `ToServer` the server's of the control connection.
+    pub side: Direction,
+    /// The host's address as the message tells it, where it does.
+    pub address: Option<IpAddr>,
+}
+
 /// Takes the events of a parser.
 pub trait EventSink {
     /// Called once per message, in the order of the stream.
     fn event(&mut self, event: &Event<'_>);
+
+    /// The connection turned out to be this special case: a row whose `REFINES` leads to the
+    /// parser's. Told before the event that shows it.
+    fn refine(&mut self, _application: &'static str) {}
+
+    /// Nothing finer than what is known is to be expected.
+    fn settle(&mut self) {}
+
+    /// Another connection will follow.
+    fn announce(&mut self, _announcement: &Announcement) {}
 }

@@ -7,6 +7,7 @@ mod dispatch;
 
 mod app;
 mod application;
+mod blocks;
 mod cursor;
 mod document;
 mod engine;
@@ -17,9 +18,12 @@ mod sql;
 
 pub use app::{AppId, AppSet};
 pub use application::{
-    Application, ByteSet, Confidence, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, ByteSet, Confidence, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Seen,
+    Step, Transport,
 };
-pub use engine::{AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId};
-pub use event::{Event, EventKind, EventSink, Field, Value};
+pub use blocks::{BLOCK_BYTES, Block, Blocks};
+pub use engine::{
+    AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId, Speaker,
+};
+pub use event::{Announcement, Event, EventKind, EventSink, Field, Value};
 pub use registry::proto;

@@ -4,9 +4,14 @@
 //! its id: never reuse or change one, since learned behaviour is stored with it. Parsers are
 //! dispatched statically: the macro makes an enum of all of them.
 
+use std::sync::LazyLock;
+
 use weir_wire::Direction;
 
-use crate::{AppId, AppSet, Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+use crate::{
+    AppId, AppSet, Application, Blocks, EventSink, FieldSpec, Probe, ProbeInput, Seen, Step,
+    Transport,
+};
 
 applications! {
     1 => http::Http,
@@ -39,6 +44,12 @@ pub struct ApplicationInfo {
     pub ports: &'static [u16],
     /// What its parser emits.
     pub fields: &'static [FieldSpec],
+    /// What it is a special case of.
+    pub refines: Option<&'static str>,
+    /// Whether its parser tells which special case it is.
+    pub refinable: bool,
+    /// What it was shown to work on.
+    pub seen: Seen,
 }
 
 /// A field of an application: "http.path" resolved.
@@ -97,7 +108,41 @@ pub const fn carried_by(transport: Transport) -> AppSet {
         Transport::Tcp => TCP,
         Transport::Udp => UDP,
         Transport::Icmp => ICMP,
+        Transport::Icmpv6 => ICMPV6,
+        Transport::Esp => ESP,
     }
+}
+
+/// `app` and everything that is a special case of it: what a rule that names `app` covers.
+pub fn special_cases(app: AppId) -> AppSet {
+    static SETS: LazyLock<Vec<AppSet>> = LazyLock::new(|| {
+        (0..=u8::MAX >> 1)
+            .map(|number| {
+                let cases = TABLE.iter().map(|row| row.id);
+                cases
+                    .filter(|&case| chain(case).any(|general| general.number() == number))
+                    .fold(AppSet::EMPTY, AppSet::with)
+            })
+            .collect()
+    });
+    let set = SETS.get(usize::from(app.number()));
+    set.copied().unwrap_or_default().with(app)
+}
+
+/// Whether `special` is `general` or a special case of it.
+pub fn refines(special: AppId, general: AppId) -> bool {
+    special_cases(general).contains(special)
+}
+
+/// The most general application that `app` is a special case of; the fields are its.
+pub fn root(app: AppId) -> AppId {
+    chain(app).last().unwrap_or(app)
+}
+
+/// An application, what it is a special case of, and so on. A circle would end nowhere; a test
+/// forbids it.
+fn chain(app: AppId) -> impl Iterator<Item = AppId> {
+    std::iter::successors(Some(app), |&app| by_name(info(app)?.refines?)).take(TABLE.len() + 1)
 }
 
 /// The applications whose customary ports include `port`.
@@ -182,6 +227,7 @@ mod tests {
                         let input = ProbeInput {
                             to_server,
                             to_client,
+                            previous: &[],
                             from_start: true,
                             server_port: 1,
                             transport: Transport::Tcp,
@@ -195,6 +241,27 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn special_cases_share_the_fields_of_their_root() {
+        for row in TABLE {
+            let general = chain(row.id).count();
+            assert!(general <= TABLE.len(), "{}: a circle", row.name);
+            if let Some(refined) = row.refines {
+                assert!(by_name(refined).is_some(), "{refined} is not registered");
+            }
+            let root = info(root(row.id)).expect("a row");
+            let kinds = |row: &ApplicationInfo| -> Vec<_> {
+                row.fields
+                    .iter()
+                    .map(|field| (field.kind, field.condition))
+                    .collect()
+            };
+            assert_eq!(kinds(row), kinds(root), "{} and {}", row.name, root.name);
+            assert!(refines(row.id, row.id) && refines(row.id, root.id));
+            assert_eq!(refines(root.id, row.id), row.id == root.id);
         }
     }
 

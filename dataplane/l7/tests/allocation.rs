@@ -2,12 +2,12 @@
 
 mod common;
 
-use weir_l7::{AppEventSink, AppId, Engine, Event};
+use weir_l7::{AppEventSink, Engine, Event, Speaker};
 
 struct Silence;
 
 impl AppEventSink for Silence {
-    fn event(&mut self, _app: AppId, _event: &Event<'_>) {}
+    fn event(&mut self, _speaker: Speaker, _event: &Event<'_>) {}
 }
 
 #[test]

@@ -190,6 +190,7 @@ fn assert_nobody_else(sample: &Sample, [to_server, to_client]: [&[u8]; 2]) {
             let input = ProbeInput {
                 to_server,
                 to_client,
+                previous: &[],
                 from_start,
                 server_port: sample.port,
                 transport: sample.transport,
@@ -291,6 +292,7 @@ fn ask_again(sample: &Sample, app: AppId, seen: &[Vec<u8>; 2], unsure: &mut AppS
     let input = ProbeInput {
         to_server: &seen[0],
         to_client: &seen[1],
+        previous: &[],
         from_start: true,
         server_port: 1,
         transport: Transport::Tcp,

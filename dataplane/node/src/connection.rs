@@ -1,11 +1,12 @@
 //! What a worker knows of a flow beyond the hot line: the cold state of the flow table.
 
 use weir_flow::{FlowKey, Hot, StreamState, TcpConnection};
-use weir_l7::{AppId, Confidence, SessionId};
+use weir_l7::{AppId, Confidence, SessionId, registry};
 use weir_policy::{Application, Decision, Question};
 use weir_sigs::StreamId;
 use weir_wire::Direction;
 
+use crate::announced::Control;
 use crate::event::FlowFacts;
 
 /// What [`Hot::verdict`] holds: what happens to the next packet without looking further.
@@ -58,6 +59,10 @@ pub struct Connection {
     pub server: u32,
     /// What it speaks; None while undecided.
     pub application: Option<AppId>,
+    /// It is that application, but may still turn out to be a special case of it.
+    pub refinable: bool,
+    /// What another connection announced this one as, and that connection.
+    pub announced: Option<(AppId, Control)>,
     /// What it began as.
     pub carried: Option<AppId>,
     /// How sure that is.
@@ -98,15 +103,16 @@ impl Connection {
         self.bytes[direction as usize] += frame_bytes as u64;
     }
 
-    /// What policy is asked about this flow; `candidates` while the application is undecided.
+    /// What policy is asked about this flow; `candidates` while the application is undecided. An
+    /// announced flow is judged as a part of the one that announced it.
     pub fn question(
         &self,
         key: &FlowKey,
         hot: &Hot,
         candidates: weir_l7::AppSet,
     ) -> Question<'static> {
-        let (_, _, _, server_port) = key.endpoints(hot.initiator_is_low);
-        Question {
+        let (client, _, _, server_port) = key.endpoints(hot.initiator_is_low);
+        let plain = Question {
             client: self.client,
             server: self.server,
             protocol: key.protocol(),
@@ -115,10 +121,27 @@ impl Connection {
             } else {
                 0
             },
-            application: self
-                .application
-                .map_or(Application::Candidates(candidates), Application::Known),
+            application: match self.application {
+                None => Application::Candidates(candidates),
+                Some(app) if self.refinable => Application::OneOf(registry::special_cases(app)),
+                Some(app) => Application::Known(app),
+            },
             request: None,
+        };
+        let Some((_, control)) = self.announced else {
+            return plain;
+        };
+        let (client, server) = match control.client == client {
+            true => (self.client, self.server),
+            false => (self.server, self.client),
+        };
+        Question {
+            client,
+            server,
+            protocol: control.protocol,
+            server_port: control.server_port,
+            application: Application::Known(control.application),
+            ..plain
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam::queue::ArrayQueue;
 use weir_wire::Packet;
 
+use crate::announced::Announced;
 use crate::path::Arrived;
 
 /// Frames that a ring between two workers holds at most.
@@ -25,6 +26,8 @@ pub struct Ownership<F> {
     spread_by_device: Vec<bool>,
     /// Which workers run; the watchdog clears an entry.
     alive: Arc<Vec<AtomicBool>>,
+    /// Flows to come, whichever worker's they will be.
+    announced: Announced,
 }
 
 impl<F> Ownership<F> {
@@ -35,6 +38,7 @@ impl<F> Ownership<F> {
             rings: Vec::new(),
             spread_by_device: Vec::new(),
             alive: Arc::default(),
+            announced: Announced::new(),
         }
     }
 
@@ -44,14 +48,21 @@ impl<F> Ownership<F> {
         let rings: Vec<_> = (0..workers)
             .map(|_| Arc::new(ArrayQueue::new(RING_FRAMES)))
             .collect();
+        let announced = Announced::new();
         (0..workers)
             .map(|index| Self {
                 index,
                 rings: rings.clone(),
                 spread_by_device: spread_by_device.to_vec(),
                 alive: Arc::clone(alive),
+                announced: announced.clone(),
             })
             .collect()
+    }
+
+    /// Flows that any worker has read an announcement of.
+    pub fn announced(&self) -> &Announced {
+        &self.announced
     }
 
     /// This worker's number.

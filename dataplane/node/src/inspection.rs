@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use weir_flow::Reassembler;
 use weir_l7::{
-    AppEventSink, AppId, Engine, Event as Message, EventKind as MessageKind, Field, SessionId,
-    Transport,
+    Announcement, AppEventSink, AppId, Engine, Event as Message, EventKind as MessageKind, Field,
+    SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
 use weir_sigs::{RuleSet, Scanner, ScannerError, StreamId};
@@ -17,6 +17,8 @@ use crate::event::{Detail, Event, EventKind, FlowFacts, LearnedName};
 
 /// Most names learned from one piece of content; a longer answer is cut.
 const NAMES_PER_CALL: usize = 32;
+/// Most connections announced by one piece of content; a call has a few media streams.
+const ANNOUNCEMENTS_PER_CALL: usize = 8;
 
 /// Hears every message that is parsed, whole; [`Detail`] is what a worker tells of one.
 pub trait Listener: Send {
@@ -44,6 +46,8 @@ impl Inspection {
             pending_pool_bytes: limits
                 .pending_pool_bytes
                 .min(sessions.saturating_mul(4 * limits.pending_bytes)),
+            // Few protocols need one, and those mostly at their beginning.
+            blocks: limits.blocks.min(sessions.div_ceil(4)),
             ..limits
         };
         let scanner = rules
@@ -65,7 +69,10 @@ impl Inspection {
         server_port: u16,
     ) -> Option<SessionId> {
         if cold.session.is_none() && !cold.session_over {
-            cold.session = self.l7.open(transport, server_port, cold.from_start);
+            cold.session = match cold.announced {
+                Some((app, _)) => self.l7.open_announced(transport, server_port, app),
+                None => self.l7.open(transport, server_port, cold.from_start),
+            };
             cold.session_over = cold.session.is_none();
         }
         cold.session
@@ -112,6 +119,8 @@ pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
 pub struct Findings<'a> {
     snapshot: &'a Snapshot,
     question: Question<'static>,
+    /// The flow is a part of another one, whose requests are judged there.
+    is_part: bool,
     /// This may be DNS's answer to the client.
     may_name: bool,
     tell: bool,
@@ -123,6 +132,8 @@ pub struct Findings<'a> {
     pub granted_by: Option<u32>,
     /// Addresses that DNS answers gave to names which policy has an identity for.
     pub names: arrayvec::ArrayVec<(u128, u32, u64), NAMES_PER_CALL>,
+    /// Connections that will follow.
+    pub announcements: arrayvec::ArrayVec<Announcement, ANNOUNCEMENTS_PER_CALL>,
 }
 
 impl<'a> Findings<'a> {
@@ -130,6 +141,7 @@ impl<'a> Findings<'a> {
     pub fn new(
         snapshot: &'a Snapshot,
         question: Question<'static>,
+        is_part: bool,
         direction: Direction,
         tell: bool,
     ) -> Self {
@@ -141,18 +153,28 @@ impl<'a> Findings<'a> {
         Self {
             snapshot,
             question,
+            is_part,
             may_name,
             tell,
             denied: None,
             messages: arrayvec::ArrayVec::new(),
             granted_by: None,
             names: arrayvec::ArrayVec::new(),
+            announcements: arrayvec::ArrayVec::new(),
         }
     }
 
-    fn judge(&mut self, application: AppId, message: &Message<'_>) {
+    /// Judges a request of the application that the flow is known as. What TLS says within
+    /// another application is no request of that one.
+    fn judge(&mut self, speaker: Speaker, message: &Message<'_>) {
+        if self.is_part || !registry::refines(speaker.app, registry::root(speaker.parser)) {
+            return;
+        }
         let question = Question {
-            application: Application::Known(application),
+            application: match speaker.refinable {
+                true => Application::OneOf(registry::special_cases(speaker.app)),
+                false => Application::Known(speaker.app),
+            },
             request: Some(message.fields),
             ..self.question
         };
@@ -169,7 +191,8 @@ impl<'a> Findings<'a> {
             }
         };
         if worse {
-            self.denied = Some((decision, application, Detail::of(application, message)));
+            let detail = Detail::of(speaker.parser, message);
+            self.denied = Some((decision, speaker.app, detail));
         }
     }
 
@@ -190,19 +213,23 @@ impl<'a> Findings<'a> {
 }
 
 impl AppEventSink for Findings<'_> {
-    fn event(&mut self, application: AppId, message: &Message<'_>) {
+    fn event(&mut self, speaker: Speaker, message: &Message<'_>) {
         match message.kind {
-            MessageKind::Request => self.judge(application, message),
+            MessageKind::Request => self.judge(speaker, message),
             MessageKind::Response if self.may_name => self.learn_names(message.fields),
             MessageKind::Response | MessageKind::Session => {}
         }
         if self.tell && message.kind != MessageKind::Session {
             let _ = self.messages.try_push((
                 message.kind,
-                application,
-                Detail::of(application, message),
+                speaker.parser,
+                Detail::of(speaker.parser, message),
             ));
         }
+    }
+
+    fn announce(&mut self, announcement: &Announcement) {
+        let _ = self.announcements.try_push(*announcement);
     }
 }
 
@@ -217,11 +244,15 @@ pub struct Heard<'a, 'f> {
 }
 
 impl AppEventSink for Heard<'_, '_> {
-    fn event(&mut self, application: AppId, message: &Message<'_>) {
+    fn event(&mut self, speaker: Speaker, message: &Message<'_>) {
         if let Some(listener) = &mut self.listener {
-            listener.message(self.flow, application, message);
+            listener.message(self.flow, speaker.parser, message);
         }
-        self.findings.event(application, message);
+        self.findings.event(speaker, message);
+    }
+
+    fn announce(&mut self, announcement: &Announcement) {
+        self.findings.announce(announcement);
     }
 }
 

@@ -226,7 +226,7 @@ fn compare(rule: &Rule, question: &Question<'_>, possible: AppSet) -> Outcome {
         return Outcome::Applies;
     }
     match (question.application, question.request) {
-        (Application::Known(_), Some(request)) => rule
+        (Application::Known(_) | Application::OneOf(_), Some(request)) => rule
             .unmet(request)
             .map_or(Outcome::Applies, Outcome::Condition),
         _ => Outcome::Waits,

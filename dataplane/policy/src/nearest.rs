@@ -106,7 +106,7 @@ impl Snapshot {
             .intersects(question.application.possible());
         let condition = match question.request {
             _ if application && !rule.conditions.is_empty() => Some(0),
-            Some(request) if matches!(question.application, Application::Known(_)) => {
+            Some(request) if !matches!(question.application, Application::Candidates(_)) => {
                 rule.unmet(request)
             }
             _ => None,
@@ -179,7 +179,7 @@ fn some_of<T>(list: &[T], name: impl Fn(&T) -> String) -> String {
 pub(crate) fn application_sentence(rule: &RuleSpec, application: Application) -> String {
     let found = match application {
         Application::Known(app) => registry::name(app).to_string(),
-        Application::Candidates(set) => {
+        Application::Candidates(set) | Application::OneOf(set) => {
             let names: Vec<_> = set.iter().map(registry::name).collect();
             format!("any of {} (still being recognised)", names.join(", "))
         }

@@ -11,6 +11,8 @@ pub enum Application {
     /// Still deciding: any of these remain possible. That it ends as [`AppId::UNKNOWN`] always is,
     /// whether the set says so or not.
     Candidates(AppSet),
+    /// Decided, but it may still turn out to be a special case: exactly one of these.
+    OneOf(AppSet),
     /// Decided; [`AppId::UNKNOWN`] included.
     Known(AppId),
 }
@@ -20,6 +22,7 @@ impl Application {
     pub fn possible(self) -> AppSet {
         match self {
             Self::Candidates(set) => set.with(AppId::UNKNOWN),
+            Self::OneOf(set) => set,
             Self::Known(app) => AppSet::of(app),
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct Rule {
 
 #[derive(Debug)]
 pub(crate) struct Condition {
-    /// Index into the fields of the rule's one application.
+    /// Index into the fields that the rule's applications share.
     field: u8,
     patterns: PatternSet,
 }
@@ -47,7 +47,8 @@ impl Rule {
             names => names
                 .iter()
                 .filter_map(|name| registry::by_name(name))
-                .collect(),
+                .map(registry::special_cases)
+                .fold(AppSet::EMPTY, AppSet::union),
         };
         Self {
             action: spec.action,

@@ -271,8 +271,11 @@ fn check_condition(rule: &RuleSpec, condition: &ConditionSpec) -> Checked {
         );
     }
     let application = registry::name(resolved.app);
+    let has_it = |name: &String| {
+        registry::by_name(name).is_some_and(|app| registry::refines(app, resolved.app))
+    };
     match rule.applications.as_slice() {
-        [only] if only == application => {}
+        all if !all.is_empty() && all.iter().all(has_it) => {}
         _ if rule.applications.iter().any(|name| name == application) => {
             let problem =
                 format!("has a condition on {field} beside applications that have no such field");

@@ -132,7 +132,10 @@ impl Heard {
         if let Some(rule) = self.denials.request_by {
             return Verdict::Deny(Decider::Rule(rule), Certainty::PerRequest);
         }
-        if let Some(lacking) = ends().find(|end| !end.always.union(end.now).intersects(open)) {
+        let allows = |end: &&Grants| end.always.union(end.now).intersection(open);
+        let now = ends().fold(open, |now, end| now.intersection(allows(&end)));
+        if now.is_empty() {
+            let lacking = ends().find(|end| allows(end).is_empty()).unwrap_or(first);
             return Verdict::Deny(lacking.default_decider(), Certainty::PerRequest);
         }
         // It is allowed: for good, for this request, or until the application is known.
@@ -143,12 +146,20 @@ impl Heard {
         let certainty = match application {
             Application::Known(_) if settled => Certainty::Final,
             Application::Known(_) => Certainty::PerRequest,
-            Application::Candidates(_) if settled && first.speaks_with_one_voice(self.possible) => {
+            Application::Candidates(_) | Application::OneOf(_)
+                if settled && first.speaks_with_one_voice(self.possible) =>
+            {
                 Certainty::Final
             }
-            Application::Candidates(_) => Certainty::NeedsApplication,
+            Application::OneOf(_) if self.depends_on_requests() => Certainty::PerRequest,
+            Application::Candidates(_) | Application::OneOf(_) => Certainty::NeedsApplication,
         };
         Verdict::Allow(first.decider(), certainty)
+    }
+
+    fn depends_on_requests(&self) -> bool {
+        let conditional = |end: &Grants| !end.sometimes.is_empty();
+        !self.denials.sometimes.is_empty() || self.grants.iter().flatten().any(conditional)
     }
 }
 

@@ -27,7 +27,7 @@ struct Applications {
 struct Application {
     name: &'static str,
     about: &'static str,
-    transports: Vec<&'static str>,
+    transports: Vec<String>,
     ports: Vec<u16>,
     /// Kept by the controller; None where there is no controller to ask.
     conversations: Option<u64>,
@@ -125,11 +125,7 @@ fn application(
     info: &registry::ApplicationInfo,
     counts: Option<&BTreeMap<String, u64>>,
 ) -> Application {
-    let transport = |transport: &Transport| match transport {
-        Transport::Tcp => "tcp",
-        Transport::Udp => "udp",
-        Transport::Icmp => "icmp",
-    };
+    let transport = |transport: &Transport| transport.name().to_lowercase();
     let field = |field: &weir_l7::FieldSpec| FieldView {
         name: format!("{}.{}", info.name, field.name),
         kind: match field.kind {

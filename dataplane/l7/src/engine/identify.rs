@@ -2,9 +2,9 @@
 
 use weir_wire::Direction;
 
-use super::Phase;
 use super::run::Turn;
-use crate::registry::{self, Parser};
+use super::{Phase, Session};
+use crate::registry;
 use crate::{AppId, AppSet, Confidence, Probe, ProbeInput, Transport};
 
 /// Bytes of a stream before which the packet limit does not count.
@@ -12,11 +12,12 @@ const PACKET_LIMIT_FROM_BYTES: usize = 512;
 
 impl Turn<'_> {
     /// Judges the connection with new bytes; once decided, has them parsed.
-    pub(super) fn identify(&mut self, direction: Direction, bytes: &[u8]) {
+    pub(super) fn identify(&mut self, mut direction: Direction, bytes: &[u8]) {
         let session = &mut *self.reader.session;
-        let first = *session.first.get_or_insert(direction);
+        session.first.get_or_insert(direction);
         session.packets = session.packets.saturating_add(1);
         let (fresh, taken) = self.join(direction, bytes);
+        let reversed = self.reader.session.reversed;
         let decided = self.judge(direction, fresh);
         let decided = decided.or_else(|| self.at_limit(direction, bytes));
         let Some((app, confidence, evidence)) = decided else {
@@ -27,14 +28,18 @@ impl Turn<'_> {
             self.reader.session.phase = Phase::Over;
             return;
         }
+        if self.reader.session.reversed != reversed {
+            direction = self.turn_round(direction);
+        }
+        let first = self.reader.session.first;
         self.begin_parsing();
         let other = direction.reverse();
-        if first == other {
+        if first == Some(other) {
             self.feed_kept(other);
         }
         self.feed_kept(direction);
         self.feed(direction, &bytes[taken..]);
-        if first == direction {
+        if first == Some(direction) {
             self.feed_kept(other);
         }
     }
@@ -44,11 +49,8 @@ impl Turn<'_> {
     fn join<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> (&'b [u8], usize) {
         let session = &mut *self.reader.session;
         let kept = &mut session.sides[direction as usize].kept;
-        if session.transport != Transport::Tcp {
-            // Each datagram is judged on its own.
-            self.pool.release(kept);
-        }
-        if kept.is_empty() {
+        // Each datagram is judged on its own; the one before is kept beside it.
+        if kept.is_empty() || session.transport != Transport::Tcp {
             return (bytes, 0);
         }
         let room = self
@@ -58,6 +60,15 @@ impl Turn<'_> {
             .saturating_sub(kept.len())
             .min(bytes.len());
         (&[], self.pool.append(kept, &bytes[..room]))
+    }
+
+    /// The bytes say that the roles are the other way round: from here on both directions are
+    /// called as the parser knows them.
+    fn turn_round(&mut self, direction: Direction) -> Direction {
+        let session = &mut *self.reader.session;
+        session.sides.swap(0, 1);
+        session.first = session.first.map(Direction::reverse);
+        direction.reverse()
     }
 
     /// A stream whose beginning was not seen: the parser must find the next message itself.
@@ -75,7 +86,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Asks the candidates; forgets those that decline.
+    /// Asks the candidates; forgets those that decline. Where the beginning was not seen, and of
+    /// datagrams, which end is the client is a guess: then they are asked both ways.
     fn judge(
         &mut self,
         direction: Direction,
@@ -83,35 +95,31 @@ impl Turn<'_> {
     ) -> Option<(AppId, Confidence, &'static str)> {
         let session = &mut *self.reader.session;
         let [to_server, to_client] = &session.sides;
-        let mut input = ProbeInput {
-            to_server: self.pool.bytes(&to_server.kept),
-            to_client: self.pool.bytes(&to_client.kept),
-            from_start: session.from_start,
-            server_port: session.server_port,
-            transport: session.transport,
+        let kept = [
+            self.pool.bytes(&to_server.kept),
+            self.pool.bytes(&to_client.kept),
+        ];
+        let input = input(
+            session,
+            kept,
+            direction,
+            fresh,
+            self.reader.limits.probe_bytes,
+        );
+        let turned = ProbeInput {
+            to_server: input.to_client,
+            to_client: input.to_server,
+            ..input
         };
-        if !fresh.is_empty() {
-            let stream = session.transport == Transport::Tcp;
-            let end = if stream {
-                fresh.len().min(self.reader.limits.probe_bytes)
-            } else {
-                fresh.len()
-            };
-            match direction {
-                Direction::ToServer => input.to_server = &fresh[..end],
-                Direction::ToClient => input.to_client = &fresh[..end],
-            }
+        let either_way = session.transport != Transport::Tcp || !session.from_start;
+        let (mut certain, mut left) = ask(session.candidates, &input);
+        if certain.is_empty() && either_way {
+            let (certain_turned, left_turned) = ask(session.candidates, &turned);
+            session.reversed ^= !certain_turned.is_empty();
+            certain = certain_turned;
+            left = left.union(left_turned);
         }
-        let mut candidates = session.candidates.intersection(registry::possible(&input));
-        let mut certain = AppSet::EMPTY;
-        for app in candidates.iter() {
-            match registry::probe(app, &input) {
-                Probe::Certain => certain.insert(app),
-                Probe::Unsure => {}
-                Probe::NotMine => candidates.remove(app),
-            }
-        }
-        session.candidates = candidates.with(AppId::UNKNOWN);
+        session.candidates = left.with(AppId::UNKNOWN);
         if let Some(app) = preferred(certain, session.server_port) {
             let evidence = match (input.to_server.is_empty(), input.to_client.is_empty()) {
                 (false, true) => "the client's first bytes",
@@ -120,7 +128,7 @@ impl Turn<'_> {
             };
             return Some((app, Confidence::Content, evidence));
         }
-        candidates.is_empty().then_some((
+        left.is_empty().then_some((
             AppId::UNKNOWN,
             Confidence::Content,
             "nothing known begins like this",
@@ -170,6 +178,9 @@ impl Turn<'_> {
         let session = &mut *self.reader.session;
         let kept = &mut session.sides[direction as usize].kept;
         let stream = session.transport == Transport::Tcp;
+        if !stream {
+            self.pool.release(kept);
+        }
         let wanted = bytes.len() - taken;
         if !stream && wanted > self.reader.limits.probe_bytes {
             return;
@@ -187,9 +198,53 @@ impl Turn<'_> {
         session.app = Some(app);
         session.confidence = confidence;
         session.evidence = evidence;
-        session.parser = Parser::open(app, session.transport);
+        self.reader.read_as(app);
         self.reader.identified = true;
     }
+}
+
+/// What the candidates are shown: what is kept of both directions, with what is new of one.
+fn input<'a>(
+    session: &Session,
+    kept: [&'a [u8]; 2],
+    direction: Direction,
+    fresh: &'a [u8],
+    probe_bytes: usize,
+) -> ProbeInput<'a> {
+    let stream = session.transport == Transport::Tcp;
+    let mut sides = kept;
+    let mut previous: &[u8] = &[];
+    if !fresh.is_empty() {
+        let end = if stream {
+            fresh.len().min(probe_bytes)
+        } else {
+            previous = kept[direction as usize];
+            fresh.len()
+        };
+        sides[direction as usize] = &fresh[..end];
+    }
+    ProbeInput {
+        to_server: sides[Direction::ToServer as usize],
+        to_client: sides[Direction::ToClient as usize],
+        previous,
+        from_start: session.from_start,
+        server_port: session.server_port,
+        transport: session.transport,
+    }
+}
+
+/// Those of the candidates that are certain, and those that do not decline.
+fn ask(candidates: AppSet, input: &ProbeInput<'_>) -> (AppSet, AppSet) {
+    let mut left = candidates.intersection(registry::possible(input));
+    let mut certain = AppSet::EMPTY;
+    for app in left.iter() {
+        match registry::probe(app, input) {
+            Probe::Certain => certain.insert(app),
+            Probe::Unsure => {}
+            Probe::NotMine => left.remove(app),
+        }
+    }
+    (certain, left)
 }
 
 /// Of several that are certain (which the laws forbid for known samples) the port's, else the

@@ -5,7 +5,7 @@ use weir_wire::Direction;
 use super::{AppEventSink, Limits, Outcome, Phase, Session};
 use crate::pool::{Buffer, Pool};
 use crate::registry::{self, Parser};
-use crate::{AppId, Confidence, Event, EventSink, Step, Transport};
+use crate::{Announcement, AppId, Blocks, Confidence, Event, EventSink, Speaker, Step, Transport};
 
 /// A connection that changes its application more often than this is not read further.
 const CHANGES_MAX: u8 = 4;
@@ -21,21 +21,53 @@ pub(super) struct Turn<'a> {
 /// The session and its parser, which never touch kept bytes.
 pub(super) struct Reader<'a> {
     pub(super) session: &'a mut Session,
+    pub(super) blocks: &'a mut Blocks,
     pub(super) limits: &'a Limits,
     pub(super) identified: bool,
     violation: Option<&'static str>,
     sink: &'a mut dyn AppEventSink,
 }
 
-/// Gives the parser's events their application.
+/// Gives the parser's events their application, and takes down what it finds that to be.
 struct Named<'a> {
-    app: AppId,
+    speaker: Speaker,
+    direction: Direction,
+    reversed: bool,
     sink: &'a mut dyn AppEventSink,
 }
 
 impl EventSink for Named<'_> {
     fn event(&mut self, event: &Event<'_>) {
-        self.sink.event(self.app, event);
+        self.sink.event(self.speaker, event);
+    }
+
+    fn refine(&mut self, application: &'static str) {
+        if let Some(app) = registry::by_name(application)
+            && registry::refines(app, self.speaker.parser)
+            && registry::refines(self.speaker.app, self.speaker.parser)
+        {
+            self.speaker.app = app;
+            self.speaker.refinable = false;
+        }
+    }
+
+    fn settle(&mut self) {
+        self.speaker.refinable = false;
+    }
+
+    /// Only who has the port may announce it: nobody opens another's.
+    fn announce(&mut self, announcement: &Announcement) {
+        if announcement.side == self.direction {
+            return;
+        }
+        let side = match self.reversed {
+            true => announcement.side.reverse(),
+            false => announcement.side,
+        };
+        self.sink.announce(&Announcement {
+            side,
+            ..*announcement
+        });
     }
 }
 
@@ -43,11 +75,13 @@ impl<'a> Turn<'a> {
     pub(super) fn new(
         session: &'a mut Session,
         pool: &'a mut Pool,
+        blocks: &'a mut Blocks,
         limits: &'a Limits,
         sink: &'a mut dyn AppEventSink,
     ) -> Self {
         let reader = Reader {
             session,
+            blocks,
             limits,
             identified: false,
             violation: None,
@@ -60,12 +94,13 @@ impl<'a> Turn<'a> {
     pub(super) fn finish(self, direction: Direction) -> Outcome {
         let Reader {
             session,
+            blocks,
             identified,
             violation,
             ..
         } = self.reader;
         if session.phase == Phase::Over || session.sides.iter().all(|side| side.done) {
-            session.end(self.pool);
+            session.end(self.pool, blocks);
         }
         Outcome {
             interest: session.interest(direction),
@@ -84,14 +119,18 @@ impl<'a> Turn<'a> {
     /// Parses new bytes behind those that were kept.
     pub(super) fn feed(&mut self, direction: Direction, bytes: &[u8]) {
         let changes = self.reader.session.changes;
-        self.feed_one(direction, bytes);
-        if self.reader.session.changes != changes {
+        let rest = self.feed_one(direction, bytes);
+        if self.reader.session.phase == Phase::Probing {
+            // What both directions still hold belongs to the connection within.
+            self.identify(direction, rest);
+        } else if self.reader.session.changes != changes {
             // The other direction may wait with bytes that only the new parser understands.
             self.feed_kept(direction.reverse());
         }
     }
 
-    fn feed_one(&mut self, direction: Direction, bytes: &[u8]) {
+    /// Returns what was not looked at, which only a connection within this one leaves.
+    fn feed_one<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> &'b [u8] {
         let mut kept = std::mem::take(&mut self.reader.session.side(direction).kept);
         let bytes = match kept.is_empty() {
             true => bytes,
@@ -100,19 +139,27 @@ impl<'a> Turn<'a> {
         if kept.is_empty() && !bytes.is_empty() {
             let used = self.reader.run(direction, bytes);
             let rest = bytes.get(used..).unwrap_or_default();
+            if self.reader.session.phase == Phase::Probing {
+                return rest;
+            }
             if self.reader.reading(direction) && self.pool.append(&mut kept, rest) < rest.len() {
                 self.reader.violate(NO_MEMORY);
             }
+        }
+        if self.reader.session.phase == Phase::Probing {
+            self.reader.session.side(direction).kept = kept;
+            return bytes;
         }
         if self.reader.reading(direction) {
             self.reader.session.side(direction).kept = kept;
         } else {
             self.pool.release(&mut kept);
         }
+        &[]
     }
 
-    /// Parses kept bytes and what follows them; returns what was not looked at, and then `kept`
-    /// is empty.
+    /// Parses kept bytes and what follows them; returns what was not looked at: then `kept` is
+    /// empty, or what follows is another connection.
     fn feed_joined<'b>(
         &mut self,
         direction: Direction,
@@ -123,6 +170,10 @@ impl<'a> Turn<'a> {
             let before = kept.len();
             let joined = self.pool.append(kept, bytes);
             let used = self.reader.run(direction, self.pool.bytes(kept));
+            if self.reader.session.phase == Phase::Probing {
+                self.pool.drop_front(kept, used);
+                return bytes.get(joined..).unwrap_or_default();
+            }
             if !self.reader.reading(direction) {
                 self.pool.release(kept);
                 return &[];
@@ -187,12 +238,26 @@ impl Reader<'_> {
         window: &[u8],
         method: fn(&mut Parser, Direction, &[u8], &mut dyn EventSink) -> Step,
     ) -> Step {
-        let app = self.session.app.unwrap_or(AppId::UNKNOWN);
+        let session = &mut *self.session;
+        let before = Speaker {
+            parser: session.reader,
+            app: session.app.unwrap_or(AppId::UNKNOWN),
+            refinable: session.refinable,
+        };
         let mut sink = Named {
-            app,
+            speaker: before,
+            direction,
+            reversed: session.reversed,
             sink: self.sink,
         };
-        method(&mut self.session.parser, direction, window, &mut sink)
+        let step = method(&mut session.parser, direction, window, &mut sink);
+        let after = sink.speaker;
+        if after != before {
+            session.app = Some(after.app);
+            session.refinable = after.refinable;
+            self.identified = true;
+        }
+        step
     }
 
     /// Passes over bytes that nobody wants; returns how many of those that are here.
@@ -214,7 +279,9 @@ impl Reader<'_> {
             }
             Step::Skip(count) if count > 0 => self.session.side(direction).skip = count,
             Step::Done => self.session.side(direction).done = true,
-            Step::Becomes(name) => self.change(name),
+            Step::Becomes(name) => self.become_another(name),
+            Step::StartTls => self.start_tls(),
+            Step::Tunnel => self.begin_tunnel(),
             Step::Violation(what) => self.violate(what),
             Step::Incomplete => self.violate("a message larger than is kept"),
             Step::Consumed(_) | Step::Skip(_) => self.violate("the parser made no progress"),
@@ -222,25 +289,75 @@ impl Reader<'_> {
         0
     }
 
-    fn change(&mut self, name: &'static str) {
-        let session = &mut *self.session;
-        session.changes += 1;
-        if session.changes > CHANGES_MAX {
-            return self.violate("the application changes too often");
+    /// Whether what is spoken may change once more.
+    fn may_change(&mut self) -> bool {
+        self.session.changes += 1;
+        if self.session.changes > CHANGES_MAX {
+            self.violate("the application changes too often");
+        }
+        self.session.changes <= CHANGES_MAX
+    }
+
+    fn become_another(&mut self, name: &'static str) {
+        if !self.may_change() {
+            return;
         }
         let app = registry::by_name(name).unwrap_or(AppId::UNKNOWN);
+        let session = &mut *self.session;
         session.carried = session.carried.or(session.app);
         session.app = Some(app);
         session.confidence = Confidence::Content;
         session.evidence = "what it began as turned into it";
-        session.parser = Parser::open(app, session.transport);
-        for side in &mut session.sides {
-            side.done = false;
-        }
         if app == AppId::UNKNOWN {
             session.phase = Phase::Over;
         }
+        self.read_as(app);
         self.identified = true;
+    }
+
+    /// The name stays; what is read from here on is TLS.
+    fn start_tls(&mut self) {
+        if self.may_change() {
+            let tls = registry::by_name("tls").unwrap_or(AppId::UNKNOWN);
+            self.read_as(tls);
+            self.session.refinable = false;
+        }
+    }
+
+    /// What follows is judged by its own bytes, from its beginning.
+    fn begin_tunnel(&mut self) {
+        if !self.may_change() {
+            return;
+        }
+        let session = &mut *self.session;
+        session.parser.close(self.blocks);
+        session.carried = session.carried.or(session.app);
+        session.app = None;
+        session.refinable = false;
+        session.confidence = Confidence::None;
+        session.evidence = "too few bytes within what carries it";
+        session.candidates = registry::carried_by(session.transport).with(AppId::UNKNOWN);
+        session.packets = 0;
+        session.first = None;
+        session.from_start = true;
+        // The port is that of what carries it, and says nothing of what is within.
+        session.server_port = 0;
+        session.phase = Phase::Probing;
+        for side in &mut session.sides {
+            side.done = false;
+        }
+    }
+
+    /// Reads with this application's parser from here on.
+    pub(super) fn read_as(&mut self, app: AppId) {
+        let session = &mut *self.session;
+        session.parser.close(self.blocks);
+        session.parser = Parser::open(app, session.transport, self.blocks);
+        session.reader = app;
+        session.refinable = registry::info(app).is_some_and(|row| row.refinable);
+        for side in &mut session.sides {
+            side.done = false;
+        }
     }
 
     /// The bytes contradict the application: a name that only the port gave falls, any other
@@ -250,12 +367,14 @@ impl Reader<'_> {
             self.session.app = Some(AppId::UNKNOWN);
             self.session.confidence = Confidence::None;
             self.session.evidence = "the port, until the bytes contradicted it";
+            self.session.refinable = false;
             self.session.phase = Phase::Over;
             self.identified = true;
             return;
         }
         self.violation = Some(what);
         self.session.violation = Some(what);
+        self.session.refinable = false;
         if self.session.transport == Transport::Tcp {
             self.session.phase = Phase::Over;
         }

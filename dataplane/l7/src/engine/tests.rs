@@ -9,6 +9,7 @@ const LIMITS: Limits = Limits {
     probe_packets: 4,
     pending_bytes: 1_024,
     pending_pool_bytes: 4_096,
+    blocks: 1,
 };
 
 /// Counts requests and keeps the values of their second and third field.
@@ -16,7 +17,8 @@ const LIMITS: Limits = Limits {
 struct Heard(Vec<String>);
 
 impl AppEventSink for Heard {
-    fn event(&mut self, app: AppId, event: &Event<'_>) {
+    fn event(&mut self, speaker: Speaker, event: &Event<'_>) {
+        let app = speaker.parser;
         let mut line = format!("{app}");
         for field in event.fields.iter().take(3) {
             match field.value {
@@ -290,4 +292,78 @@ fn datagrams_stand_alone() {
     let outcome = engine.data(id, TO_SERVER, &[0xff; 40], &mut heard);
     assert_eq!(outcome.interest, Interest::Done);
     assert_eq!(engine.identification(id).app, Some(AppId::UNKNOWN));
+}
+
+#[test]
+fn what_is_tunnelled_is_identified_anew_wherever_the_stream_is_cut() {
+    let within = b"GET /photos HTTP/1.1\r\nHost: b\r\n\r\n";
+    for cut in 1..within.len() {
+        let mut engine = Engine::new(LIMITS);
+        let id = scripted(&mut engine, |input| Step::Consumed(input.len()));
+        engine.sessions[id.0 as usize].app = app("ssh");
+        let mut heard = Heard::default();
+        engine.data(id, TO_SERVER, b"hello", &mut heard);
+        engine.sessions[id.0 as usize].parser = Parser::Scripted(|_| Step::Tunnel);
+        engine.data(id, TO_SERVER, &within[..cut], &mut heard);
+        engine.data(id, TO_SERVER, &within[cut..], &mut heard);
+        let known = engine.identification(id);
+        assert_eq!(
+            (known.app, known.carried),
+            (app("http"), app("ssh")),
+            "cut at {cut}"
+        );
+        assert_eq!(heard.0, ["http GET b /photos"], "cut at {cut}");
+        engine.close(id);
+        assert_eq!(engine.pending_bytes_used(), 0);
+    }
+}
+
+#[test]
+fn tls_within_an_application_keeps_its_name() {
+    let mut engine = Engine::new(LIMITS);
+    let id = scripted(&mut engine, |_| Step::StartTls);
+    engine.sessions[id.0 as usize].app = app("postgresql");
+    let outcome = engine.data(id, TO_SERVER, &[0x16, 3, 1, 0], &mut Heard::default());
+    assert_eq!(outcome.interest, Interest::Feed);
+    let known = engine.identification(id);
+    assert_eq!((known.app, known.carried), (app("postgresql"), None));
+    assert_eq!(
+        engine.sessions[id.0 as usize].reader,
+        app("tls").expect("registered")
+    );
+}
+
+#[test]
+fn an_answer_that_comes_first_turns_the_roles_round() {
+    let answer = b"\x12\x34\x81\x80\0\x01\0\x01\0\0\0\0\x01a\x04test\0\0\x01\0\x01\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\0\0\x01";
+    let question = b"\x12\x35\x01\x00\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
+    let mut engine = Engine::new(LIMITS);
+    let id = engine
+        .open(Transport::Udp, 40_000, true)
+        .expect("a session");
+    let mut heard = Heard::default();
+    engine.data(id, TO_SERVER, answer, &mut heard);
+    assert_eq!(engine.identification(id).app, app("dns"));
+    let before = heard.0.len();
+    let outcome = engine.data(id, TO_CLIENT, question, &mut heard);
+    assert_eq!((before, heard.0.len(), outcome.violation), (1, 2, None));
+}
+
+#[test]
+fn a_tunnel_in_a_tunnel_in_a_tunnel_ends() {
+    let mut engine = Engine::new(LIMITS);
+    let id = scripted(&mut engine, |_| Step::Tunnel);
+    for _ in 0..16 {
+        engine.data(id, TO_SERVER, b"SSH-2.0-x\r\n", &mut Heard::default());
+        let session = &mut engine.sessions[id.0 as usize];
+        if session.phase == Phase::Parsing {
+            session.parser = Parser::Scripted(|_| Step::Tunnel);
+        }
+    }
+    assert_eq!(engine.interest(id, TO_SERVER), Interest::Done);
+    engine.close(id);
+    assert_eq!(
+        (engine.pending_bytes_used(), engine.blocks.free()),
+        (0, LIMITS.blocks)
+    );
 }

@@ -466,6 +466,7 @@ mod tests {
         Dhcp::probe(&ProbeInput {
             to_server,
             to_client: &[],
+            previous: &[],
             from_start: true,
             server_port,
             transport,

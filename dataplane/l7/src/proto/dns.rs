@@ -10,7 +10,9 @@ mod name;
 
 use weir_wire::Direction;
 
-use crate::{Application, EventSink, FieldKind, FieldSpec, Probe, ProbeInput, Step, Transport};
+use crate::{
+    Application, Blocks, EventSink, FieldKind, FieldSpec, Probe, ProbeInput, Step, Transport,
+};
 
 /// What stands before each message of a stream.
 const LENGTH_BYTES: usize = 2;
@@ -82,7 +84,7 @@ impl Application for Dns {
             .unwrap_or(Probe::Unsure)
     }
 
-    fn open(transport: Transport) -> Self {
+    fn open(transport: Transport, _blocks: &mut Blocks) -> Self {
         Self {
             stream: transport == Transport::Tcp,
         }

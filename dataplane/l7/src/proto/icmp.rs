@@ -26,7 +26,7 @@ pub struct Icmp;
 impl Application for Icmp {
     const NAME: &'static str = "icmp";
     const ABOUT: &'static str = "Internet control messages of IPv4 and IPv6 (RFC 792, RFC 4443)";
-    const TRANSPORTS: &'static [Transport] = &[Transport::Icmp];
+    const TRANSPORTS: &'static [Transport] = &[Transport::Icmp, Transport::Icmpv6];
     const PORTS: &'static [u16] = &[];
     const FIELDS: &'static [FieldSpec] = &[
         FieldSpec {
@@ -201,6 +201,7 @@ mod tests {
         Icmp::probe(&ProbeInput {
             to_server,
             to_client: &[],
+            previous: &[],
             from_start: true,
             server_port: 0,
             transport,

@@ -244,6 +244,7 @@ mod tests {
         Ntp::probe(&ProbeInput {
             to_server,
             to_client,
+            previous: &[],
             from_start: true,
             server_port,
             transport: Transport::Udp,

@@ -10,8 +10,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step, Transport,
-    Value,
+    Application, Blocks, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step,
+    Transport, Value,
 };
 
 const PORT: u16 = 3389;
@@ -100,7 +100,7 @@ impl Application for Rdp {
         }
     }
 
-    fn open(transport: Transport) -> Self {
+    fn open(transport: Transport, _blocks: &mut Blocks) -> Self {
         Self {
             datagrams: transport != Transport::Tcp,
             ..Self::default()

@@ -302,6 +302,7 @@ mod tests {
         Ssh::probe(&ProbeInput {
             to_server,
             to_client,
+            previous: &[],
             from_start: true,
             server_port: 2222,
             transport,

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use weir_l7::{
-    AppEventSink, AppId, Engine, Event, EventKind, Identification, Interest, Limits, Transport,
-    Value, registry,
+    AppEventSink, AppId, Engine, Event, EventKind, Identification, Interest, Limits, Speaker,
+    Transport, Value, registry,
 };
 use weir_wire::Direction;
 
@@ -154,7 +154,8 @@ fn string<'a>(text: &'a str, bytes: &mut Vec<u8>) -> &'a str {
 }
 
 impl AppEventSink for Listener {
-    fn event(&mut self, app: AppId, event: &Event<'_>) {
+    fn event(&mut self, speaker: Speaker, event: &Event<'_>) {
+        let app = speaker.parser;
         let row = registry::info(app).expect("events come from applications");
         let kind = match event.kind {
             EventKind::Request => "request",
@@ -214,6 +215,7 @@ pub fn limits() -> Limits {
         sessions: 1,
         probe_packets: u16::MAX,
         pending_pool_bytes: 128 << 10,
+        blocks: 4,
         ..Limits::default()
     }
 }

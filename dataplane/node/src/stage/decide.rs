@@ -64,7 +64,8 @@ impl<S: FrameSource> Path<S> {
         cold.told = None;
         if before == Standing::Drop {
             self.read_anew(id);
-            self.flows.table.cold_mut(id).application = None;
+            let cold = self.flows.table.cold_mut(id);
+            (cold.application, cold.refinable) = (None, false);
         }
         self.ask(id, now_us);
         if before == Standing::Forward && self.lacks_request(id) {
@@ -89,7 +90,7 @@ impl<S: FrameSource> Path<S> {
         let per_request = cold
             .decision
             .is_some_and(|decision| decision.certainty == Certainty::PerRequest);
-        per_request && !granted
+        per_request && !granted && cold.announced.is_none()
     }
 
     /// Each request is to be judged, but none was and none will be read any more: compression,

@@ -6,11 +6,14 @@
 //! have one is judged as speaking an unknown application.
 
 use weir_flow::{FlowId, SegmentOutcome, payload_sequence};
-use weir_l7::{AppId, EventKind as MessageKind, Interest, SessionId, Transport};
+use weir_l7::{
+    Announcement, AppId, EventKind as MessageKind, Interest, SessionId, Transport, registry,
+};
 use weir_policy::{Application, Question, WireAction, spec::Action};
 use weir_sigs::Action as SignatureAction;
-use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
+use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
 
+use crate::announced::{Control, Expected};
 use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
@@ -56,9 +59,9 @@ impl<S: FrameSource> Path<S> {
         let fate = match packet.protocol {
             protocol::TCP => self.reassemble(id, direction, packet, payload, now_us),
             protocol::UDP => self.read(id, direction, Transport::Udp, payload, now_us),
-            protocol::ICMP | protocol::ICMPV6 => {
+            other if let Some(transport) = Transport::of(other) => {
                 let message = &bytes[packet.transport_offset as usize..packet.payload_end as usize];
-                self.read(id, direction, Transport::Icmp, message, now_us)
+                self.read(id, direction, transport, message, now_us)
             }
             _ => {
                 self.name_application(id, AppId::UNKNOWN, now_us);
@@ -186,7 +189,8 @@ impl<S: FrameSource> Path<S> {
             Stage::Parse
         };
         let tell = self.rules.tell_requests;
-        let mut findings = Findings::new(&snapshot, question, direction, tell);
+        let is_part = cold.announced.is_some();
+        let mut findings = Findings::new(&snapshot, question, is_part, direction, tell);
         let mut heard = Heard {
             findings: &mut findings,
             listener: self.inspection.listener.as_mut(),
@@ -209,6 +213,7 @@ impl<S: FrameSource> Path<S> {
         }
         let matched = self.scan(id, direction, transport, content, now_us);
         self.learn(id, &mut findings, now_us);
+        self.expect_announced(id, &findings.announcements, now_us);
         let fate = self.judge_content(id, findings, matched, now_us);
         self.stages.lap(Stage::Decide, 1);
         fate
@@ -259,8 +264,9 @@ impl<S: FrameSource> Path<S> {
         let identification = self.inspection.l7.identification(session);
         // A flow that is read anew keeps its name until it has another.
         let application = identification.app.or(cold.application);
-        let news = cold.application != application;
-        cold.application = application;
+        let known_as = (application, identification.refinable);
+        let news = (cold.application, cold.refinable) != known_as;
+        (cold.application, cold.refinable) = known_as;
         cold.carried = identification.carried;
         cold.confidence = Some(identification.confidence);
         cold.evidence = identification.evidence;
@@ -277,6 +283,7 @@ impl<S: FrameSource> Path<S> {
         if cold.application != Some(application) {
             cold.carried = cold.application;
             cold.application = Some(application);
+            cold.refinable = false;
             self.ask(id, now_us);
         }
         self.judge_unreadable(id, now_us);
@@ -334,6 +341,47 @@ impl<S: FrameSource> Path<S> {
                 self.events.learned(name);
                 self.hold.retry();
             }
+        }
+    }
+
+    /// Connections that this one announces are known when they come.
+    fn expect_announced(&mut self, id: FlowId, announcements: &[Announcement], now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let (client, client_port, server, server_port) = hot.key.endpoints(hot.initiator_is_low);
+        for announcement in announcements {
+            let Some(application) = registry::by_name(announcement.application) else {
+                continue;
+            };
+            let (address, own_port, from) = match announcement.side {
+                Direction::ToServer => (server, server_port, client),
+                Direction::ToClient => (client, client_port, server),
+            };
+            // Another host's port is not this connection's to open.
+            let told = announcement.address.filter(|told| !told.is_unspecified());
+            if told.is_some_and(|told| from_ip_address(told) != address) {
+                continue;
+            }
+            let port = if announcement.port == 0 {
+                own_port
+            } else {
+                announcement.port
+            };
+            self.ownership.announced().expect(
+                Expected {
+                    zone: hot.key.zone(),
+                    protocol: announcement.transport.protocol(),
+                    at: (address, port),
+                    from,
+                    application,
+                    control: Control {
+                        client,
+                        protocol: hot.key.protocol(),
+                        server_port,
+                        application: cold.application.unwrap_or(AppId::UNKNOWN),
+                    },
+                },
+                now_us,
+            );
         }
     }
 
@@ -402,12 +450,7 @@ impl Inspection {
         use weir_l7::registry::carried_by;
         match cold.session {
             Some(session) => self.l7.identification(session).candidates,
-            None => match protocol_number {
-                protocol::TCP => carried_by(Transport::Tcp),
-                protocol::UDP => carried_by(Transport::Udp),
-                protocol::ICMP | protocol::ICMPV6 => carried_by(Transport::Icmp),
-                _ => weir_l7::AppSet::EMPTY,
-            },
+            None => Transport::of(protocol_number).map_or(weir_l7::AppSet::EMPTY, carried_by),
         }
     }
 

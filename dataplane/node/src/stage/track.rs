@@ -239,6 +239,15 @@ impl<S: FrameSource> Path<S> {
             self.policy.identity_of(zone, server, now_us),
         );
         let from_start = packet.protocol != protocol::TCP || packet.tcp.flags & tcp_flags::SYN != 0;
+        let (source, destination) = (packet.source, packet.destination);
+        let ends = [
+            (source, packet.source_port),
+            (destination, packet.destination_port),
+        ];
+        let announced = self
+            .ownership
+            .announced()
+            .take(zone, packet.protocol, ends, now_us);
         let number = self.flows.number();
         let (reassembler, inspection, events) = (
             &mut self.reassembler,
@@ -261,6 +270,7 @@ impl<S: FrameSource> Path<S> {
             server,
             from_start,
             enforceable,
+            announced: announced.map(|expected| (expected.application, expected.control)),
             first_seen_us: now_us,
             ..Connection::default()
         };

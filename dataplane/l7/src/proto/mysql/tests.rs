@@ -104,6 +104,7 @@ fn probe(to_server: &[u8], to_client: &[u8], from_start: bool) -> Probe {
     Mysql::probe(&ProbeInput {
         to_server,
         to_client,
+        previous: &[],
         from_start,
         server_port: 9,
         transport,

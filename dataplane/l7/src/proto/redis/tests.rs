@@ -17,6 +17,7 @@ fn probe(to_server: &[u8], to_client: &[u8]) -> Probe {
     Redis::probe(&ProbeInput {
         to_server,
         to_client,
+        previous: &[],
         from_start: true,
         server_port: 3306,
         transport,
