@@ -15,6 +15,8 @@ mod event;
 mod pool;
 pub mod registry;
 mod sql;
+mod told;
+mod unpack;
 
 pub use app::{AppId, AppSet};
 pub use application::{
