@@ -266,6 +266,7 @@ impl<S: FrameSource> Path<S> {
         let application = identification.app.or(cold.application);
         let known_as = (application, identification.refinable);
         let news = (cold.application, cold.refinable) != known_as;
+        cold.identified_told &= cold.application == application;
         (cold.application, cold.refinable) = known_as;
         cold.carried = identification.carried;
         cold.confidence = Some(identification.confidence);
