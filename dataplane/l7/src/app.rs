@@ -95,6 +95,11 @@ impl AppSet {
         Self(self.0 | other.0)
     }
 
+    /// The members that `other` lacks.
+    pub const fn difference(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether there is no member.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

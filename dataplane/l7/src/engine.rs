@@ -242,6 +242,7 @@ impl Session {
 impl Engine {
     /// Allocates everything that the limits allow.
     pub fn new(limits: Limits) -> Self {
+        registry::prepare();
         let count = u32::try_from(limits.sessions).unwrap_or(u32::MAX);
         let large = limits.pending_bytes.max(limits.probe_bytes);
         Self {

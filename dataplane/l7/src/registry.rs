@@ -4,6 +4,7 @@
 //! its id: never reuse or change one, since learned behaviour is stored with it. Parsers are
 //! dispatched statically: the macro makes an enum of all of them.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use weir_wire::Direction;
@@ -71,6 +72,35 @@ impl FieldRef {
     }
 }
 
+/// The applications of each customary port, in the order of the ports.
+static ON_PORT: LazyLock<Vec<(u16, AppSet)>> = LazyLock::new(|| {
+    let mut sets = BTreeMap::<u16, AppSet>::new();
+    for row in TABLE {
+        for &port in row.ports {
+            sets.entry(port).or_default().insert(row.id);
+        }
+    }
+    sets.into_iter().collect()
+});
+
+/// By number: the application and its special cases.
+static SPECIAL_CASES: LazyLock<Vec<AppSet>> = LazyLock::new(|| {
+    (0..=u8::MAX >> 1)
+        .map(|number| {
+            let cases = TABLE.iter().map(|row| row.id);
+            cases
+                .filter(|&case| chain(case).any(|general| general.number() == number))
+                .fold(AppSet::EMPTY, AppSet::with)
+        })
+        .collect()
+});
+
+/// Computes what is asked per packet, so that no worker does: an engine is made with it.
+pub(crate) fn prepare() {
+    LazyLock::force(&ON_PORT);
+    LazyLock::force(&SPECIAL_CASES);
+}
+
 /// Every application, in the order of the ids.
 pub fn applications() -> &'static [ApplicationInfo] {
     TABLE
@@ -78,7 +108,8 @@ pub fn applications() -> &'static [ApplicationInfo] {
 
 /// The row of an application; none for [`AppId::UNKNOWN`].
 pub fn info(app: AppId) -> Option<&'static ApplicationInfo> {
-    TABLE.iter().find(|row| row.id == app)
+    let index = TABLE.binary_search_by_key(&app, |row| row.id).ok()?;
+    TABLE.get(index)
 }
 
 /// The application of that name; "unknown" is [`AppId::UNKNOWN`].
@@ -118,17 +149,7 @@ pub const fn carried_by(transport: Transport) -> AppSet {
 
 /// `app` and everything that is a special case of it: what a rule that names `app` covers.
 pub fn special_cases(app: AppId) -> AppSet {
-    static SETS: LazyLock<Vec<AppSet>> = LazyLock::new(|| {
-        (0..=u8::MAX >> 1)
-            .map(|number| {
-                let cases = TABLE.iter().map(|row| row.id);
-                cases
-                    .filter(|&case| chain(case).any(|general| general.number() == number))
-                    .fold(AppSet::EMPTY, AppSet::with)
-            })
-            .collect()
-    });
-    let set = SETS.get(usize::from(app.number()));
+    let set = SPECIAL_CASES.get(usize::from(app.number()));
     set.copied().unwrap_or_default().with(app)
 }
 
@@ -150,11 +171,8 @@ fn chain(app: AppId) -> impl Iterator<Item = AppId> {
 
 /// The applications whose customary ports include `port`.
 pub fn on_port(port: u16) -> AppSet {
-    TABLE
-        .iter()
-        .filter(|row| row.ports.contains(&port))
-        .map(|row| row.id)
-        .collect()
+    let found = ON_PORT.binary_search_by_key(&port, |&(port, _)| port);
+    found.map_or(AppSet::EMPTY, |index| ON_PORT[index].1)
 }
 
 /// The registry as a page of Markdown.
@@ -244,6 +262,20 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn rows_are_in_the_order_of_their_ids() {
+        assert!(TABLE.is_sorted_by(|row, next| row.id < next.id));
+        for row in TABLE {
+            assert_eq!(info(row.id).map(|found| found.name), Some(row.name));
+            assert_eq!(
+                by_name(row.name),
+                Some(row.id),
+                "{} is not unique",
+                row.name
+            );
         }
     }
 

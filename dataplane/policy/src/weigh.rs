@@ -110,7 +110,7 @@ impl Heard {
         let ends = || self.grants.iter().flatten();
 
         // Whatever it turns out to be and to request, it is denied.
-        let not_denied = without(self.possible, self.denials.always);
+        let not_denied = self.possible.difference(self.denials.always);
         let open = ends().fold(not_denied, |open, end| open.intersection(end.ever()));
         if open.is_empty() {
             let explicit = self
@@ -139,7 +139,7 @@ impl Heard {
             return Verdict::Deny(lacking.default_decider(), Certainty::PerRequest);
         }
         // It is allowed: for good, for this request, or until the application is known.
-        let never_denied = without(not_denied, self.denials.sometimes);
+        let never_denied = not_denied.difference(self.denials.sometimes);
         let settled = ends().fold(never_denied, |settled, end| {
             settled.intersection(end.always)
         }) == self.possible;
@@ -246,9 +246,4 @@ impl Grants {
 
 fn lowest(before: Option<u32>, index: u32) -> Option<u32> {
     Some(before.map_or(index, |before| before.min(index)))
-}
-
-fn without(mut set: AppSet, removed: AppSet) -> AppSet {
-    removed.iter().for_each(|app| set.remove(app));
-    set
 }

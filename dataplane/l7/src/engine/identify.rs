@@ -112,15 +112,14 @@ impl Turn<'_> {
             ..input
         };
         let either_way = session.transport != Transport::Tcp || !session.from_start;
-        let (mut certain, mut left) = ask(session.candidates, &input);
-        if certain.is_empty() && either_way {
-            let (certain_turned, left_turned) = ask(session.candidates, &turned);
-            session.reversed ^= !certain_turned.is_empty();
-            certain = certain_turned;
-            left = left.union(left_turned);
+        let mut asked = ask(session.candidates, &input);
+        if let Err(left) = asked
+            && either_way
+        {
+            asked = ask(session.candidates, &turned).map_err(|turned| left.union(turned));
+            session.reversed ^= asked.is_ok();
         }
-        session.candidates = left.with(AppId::UNKNOWN);
-        if let Some(app) = preferred(certain, session.server_port) {
+        if let Ok(app) = asked {
             let evidence = match (input.to_server.is_empty(), input.to_client.is_empty()) {
                 (false, true) => "the client's first bytes",
                 (true, false) => "the server's first bytes",
@@ -128,6 +127,8 @@ impl Turn<'_> {
             };
             return Some((app, Confidence::Content, evidence));
         }
+        let left = asked.err().unwrap_or_default();
+        session.candidates = left.with(AppId::UNKNOWN);
         left.is_empty().then_some((
             AppId::UNKNOWN,
             Confidence::Content,
@@ -233,31 +234,18 @@ fn input<'a>(
     }
 }
 
-/// Those of the candidates that are certain, and those that do not decline.
-fn ask(candidates: AppSet, input: &ProbeInput<'_>) -> (AppSet, AppSet) {
+/// The first of the candidates that is certain, those of the port asked before the others; else
+/// those that do not decline.
+fn ask(candidates: AppSet, input: &ProbeInput<'_>) -> Result<AppId, AppSet> {
     let mut left = candidates.intersection(registry::possible(input));
-    let mut certain = AppSet::EMPTY;
-    for app in left.iter() {
+    let customary = left.intersection(registry::on_port(input.server_port));
+    let others = left.difference(customary);
+    for app in customary.iter().chain(others.iter()) {
         match registry::probe(app, input) {
-            Probe::Certain => certain.insert(app),
+            Probe::Certain => return Ok(app),
             Probe::Unsure => {}
             Probe::NotMine => left.remove(app),
         }
     }
-    (certain, left)
-}
-
-/// Of several that are certain (which the laws forbid for known samples) the port's, else the
-/// first.
-fn preferred(certain: AppSet, server_port: u16) -> Option<AppId> {
-    let mut apps = certain.iter();
-    let first = apps.next()?;
-    if apps.next().is_none() {
-        return Some(first);
-    }
-    certain
-        .intersection(registry::on_port(server_port))
-        .iter()
-        .next()
-        .or(Some(first))
+    Err(left)
 }
