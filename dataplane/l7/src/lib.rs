@@ -12,6 +12,7 @@ mod cursor;
 mod document;
 mod engine;
 mod event;
+mod ntlmssp;
 mod pool;
 pub mod registry;
 mod sql;

@@ -28,6 +28,8 @@ applications! {
     30 => mongodb::Mongodb,
     36 => voltdb::Voltdb,
     37 => zookeeper::Zookeeper,
+    79 => dcerpc::Dcerpc,
+    80 => nfs::Nfs,
     81 => rdp::Rdp,
     82 => vnc::Vnc,
     84 => socks::Socks,

@@ -124,7 +124,7 @@ impl Application for Rdp {
 fn from_client(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Option<Step> {
     match (*stage, input) {
         (Stage::Over, _) => return Some(Step::Done),
-        (Stage::Behind, [0x16, ..]) => return Some(Step::Done),
+        (Stage::Behind, [0x16, ..]) => return Some(Step::StartTls),
         _ => {}
     }
     let length = tpkt(input)?;
@@ -160,8 +160,10 @@ fn from_client(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Opt
 }
 
 fn from_server(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Option<Step> {
-    if *stage != Stage::Connection {
-        return Some(Step::Done);
+    match (*stage, input) {
+        (Stage::Connection, _) => {}
+        (Stage::Behind, [0x16, ..]) => return Some(Step::StartTls),
+        _ => return Some(Step::Done),
     }
     let length = tpkt(input)?;
     if length > REQUEST_MAX {

@@ -125,7 +125,7 @@ impl Application for Socks {
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
         if self.server == ServerStage::Agreed {
-            return Step::Done;
+            return Step::Tunnel;
         }
         let step = match direction {
             Direction::ToServer => self.client(input, sink),

@@ -209,7 +209,7 @@ impl Vnc {
                 Step::Skip(8 + u64::from(user) + u64::from(password))
             }
             Stage::Init => self.client_init(),
-            Stage::Tls => Step::Done,
+            Stage::Tls => Step::StartTls,
             _ => Step::Done,
         })
     }
@@ -274,7 +274,7 @@ impl Vnc {
             Stage::Result => self.result(&mut cursor, sink)?,
             Stage::Reason => self.reason(&mut cursor, sink)?,
             Stage::Init => server_init(&mut cursor, sink)?,
-            Stage::Tls => Step::Done,
+            Stage::Tls => Step::StartTls,
             Stage::VencryptPlain | Stage::Over => Step::Done,
         })
     }
