@@ -28,6 +28,32 @@ pub struct Field<'a> {
     pub value: Value<'a>,
 }
 
+impl<'a> Field<'a> {
+    /// Bytes as on the wire.
+    pub const fn bytes(index: u8, value: &'a [u8]) -> Self {
+        Self {
+            index,
+            value: Value::Bytes(value),
+        }
+    }
+
+    /// A name from a closed list.
+    pub const fn name(index: u8, value: &'static str) -> Self {
+        Self {
+            index,
+            value: Value::Name(value),
+        }
+    }
+
+    /// A number.
+    pub const fn number(index: u8, value: u64) -> Self {
+        Self {
+            index,
+            value: Value::Number(value),
+        }
+    }
+}
+
 /// What kind of message the fields describe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {

@@ -12,12 +12,14 @@ mod cursor;
 mod document;
 mod engine;
 mod event;
+mod line;
 mod ntlmssp;
 mod pool;
 pub mod registry;
 mod sql;
 mod told;
 mod unpack;
+mod weigh;
 
 pub use app::{AppId, AppSet};
 pub use application::{
