@@ -26,6 +26,8 @@ applications! {
     9 => ntp::Ntp,
     10 => dhcp::Dhcp,
     30 => mongodb::Mongodb,
+    31 => memcached::Memcached,
+    33 => couchbase::Couchbase,
     36 => voltdb::Voltdb,
     37 => zookeeper::Zookeeper,
     43 => stomp::Stomp,
