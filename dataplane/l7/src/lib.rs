@@ -14,6 +14,7 @@ mod engine;
 mod event;
 mod line;
 mod ntlmssp;
+mod framing;
 mod pool;
 pub mod registry;
 mod sql;

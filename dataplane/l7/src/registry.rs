@@ -40,6 +40,9 @@ applications! {
     81 => rdp::Rdp,
     82 => vnc::Vnc,
     84 => socks::Socks,
+    90 => modbus::Modbus,
+    91 => dnp3::Dnp3,
+    93 => iec104::Iec104,
 }
 
 /// A row of the table.
