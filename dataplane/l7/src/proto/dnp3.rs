@@ -2,7 +2,7 @@
 //!
 //! Trusts nothing. A frame is known by its start and the checksum of its head, on any port and from
 //! either end: master and outstation may both open the connection. Of a message in several segments
-//! the first is told. Violations: anything between frames. Memory: a flag each way.
+//! the first is told. Violations: anything between frames. Memory: flags.
 
 use std::fmt::Write as _;
 
@@ -12,8 +12,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::framing::{Framing, Front, Look, count};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 20_000;
@@ -38,6 +38,7 @@ const LINK_FUNCTION: u8 = 5;
 #[derive(Default)]
 pub struct Dnp3 {
     framing: Framing,
+    datagrams: bool,
 }
 
 impl Application for Dnp3 {
@@ -106,7 +107,18 @@ impl Application for Dnp3 {
         }
     }
 
+    fn open(transport: Transport, _blocks: &mut Blocks) -> Self {
+        Self {
+            datagrams: transport != Transport::Tcp,
+            ..Self::default()
+        }
+    }
+
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if self.datagrams && adds_up(input) && !begun(input) {
+            // The receiver throws a frame with a wrong checksum away.
+            return Step::Consumed(input.len());
+        }
         let length =
             match self
                 .framing
