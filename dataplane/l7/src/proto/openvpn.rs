@@ -9,8 +9,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport, Value,
 };
 
 const RESET_CLIENT_1: u8 = 1;
@@ -32,8 +32,8 @@ const REPLAY_BYTES: usize = 8;
 const ACKNOWLEDGED_MAX: u8 = 8;
 /// The first packet of a side, and how often it may have been sent again.
 const FIRST_PACKETS: std::ops::RangeInclusive<u32> = 1..=64;
-/// The first packet of a side that asks for an early negotiation of cookies.
-const EARLY_PACKETS: std::ops::RangeInclusive<u32> = 0x0f00_0001..=0x0f00_0040;
+/// The upper half of the number of a packet that asks for an early negotiation of cookies.
+const EARLY: [u32; 2] = [0x0f00, 0x0a01];
 /// Times before this one: 2001.
 const TIME_MIN: u32 = 1_000_000_000;
 /// Behind the server's first packet: what it tells of itself (version 2.6).
@@ -107,7 +107,7 @@ impl Application for Openvpn {
         }
     }
 
-    fn open(transport: Transport) -> Self {
+    fn open(transport: Transport, _blocks: &mut Blocks) -> Self {
         Self {
             stream: transport == Transport::Tcp,
         }
@@ -277,7 +277,8 @@ fn is_plain(packet: &[u8], digest_bytes: usize, server: bool) -> Option<bool> {
 fn is_first(cursor: &mut Cursor<'_>) -> Option<bool> {
     let number = cursor.u32()?;
     let time = cursor.u32()?;
-    let first = FIRST_PACKETS.contains(&number) || EARLY_PACKETS.contains(&number);
+    let early = EARLY.contains(&(number >> 16));
+    let first = FIRST_PACKETS.contains(&if early { number & 0xffff } else { number });
     Some(first && time >= TIME_MIN)
 }
 

@@ -13,13 +13,16 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport, Value,
 };
 
 const PORT: u16 = 3478;
 const COOKIE: u32 = 0x2112_a442;
+const COOKIE_AT: usize = 4;
 const HEADER_BYTES: usize = 20;
+/// Of a message's length, where it stands before it (RFC 4571, 2).
+const LENGTH_BYTES: usize = 2;
 /// RFC 8489, 14 sets no limit; real messages fit into a datagram of the internet.
 const MESSAGE_BYTES_MAX: usize = 2_048;
 const ATTRIBUTES_MAX: usize = 32;
@@ -46,6 +49,8 @@ const CLASS: u8 = 12;
 #[derive(Default)]
 pub struct Stun {
     stream: bool,
+    /// On a stream: whether each message stands behind its length (RFC 4571), once that is known.
+    framed: [Option<bool>; 2],
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -104,8 +109,8 @@ impl Application for Stun {
         ),
     ];
     const OPENINGS: Openings = Openings {
-        to_server: ByteSet::of(&[0, 1]),
-        to_client: ByteSet::of(&[0, 1]),
+        to_server: ByteSet::NONE.and_range(0, 7),
+        to_client: ByteSet::NONE.and_range(0, 7),
     };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
@@ -119,18 +124,22 @@ impl Application for Stun {
         }
     }
 
-    fn open(transport: Transport) -> Self {
+    fn open(transport: Transport, _blocks: &mut Blocks) -> Self {
         Self {
             stream: transport == Transport::Tcp,
+            framed: [None; 2],
         }
     }
 
-    fn parse(&mut self, _direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+    fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
         if self.stream {
-            return stream(input, sink);
+            return self.stream(direction, input, sink);
         }
         if let Some(message) = Message::read(input) {
             message.tell(sink);
+        } else if super::dtls::is_records(input) {
+            // The addresses are found: what they were sought for begins.
+            return Step::Becomes("dtls");
         }
         Step::Consumed(input.len())
     }
@@ -154,8 +163,27 @@ const fn number_spec(name: &'static str, about: &'static str) -> FieldSpec {
     }
 }
 
+impl Stun {
+    fn stream(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let Some(framed) = self.framed.get_mut(direction as usize) else {
+            return Step::Done;
+        };
+        if framed.is_none() {
+            let Some(front) = input.get(..COOKIE_AT + LENGTH_BYTES + 4) else {
+                return Step::Incomplete;
+            };
+            let behind = front.get(COOKIE_AT + LENGTH_BYTES..);
+            *framed = Some(behind == Some(&COOKIE.to_be_bytes()[..]));
+        }
+        match framed {
+            Some(true) => framed_stream(input, sink),
+            _ => plain_stream(input, sink),
+        }
+    }
+}
+
 /// Messages and relayed data, one behind the other (RFC 8489, 6.2.2; RFC 8656, 12.5).
-fn stream(input: &[u8], sink: &mut dyn EventSink) -> Step {
+fn plain_stream(input: &[u8], sink: &mut dyn EventSink) -> Step {
     let &[first, _, high, low, ..] = input else {
         return Step::Incomplete;
     };
@@ -176,6 +204,28 @@ fn stream(input: &[u8], sink: &mut dyn EventSink) -> Step {
     Step::Consumed(whole.len())
 }
 
+/// Messages and media, each behind its length (RFC 4571, 2; RFC 6544, 3).
+fn framed_stream(input: &[u8], sink: &mut dyn EventSink) -> Step {
+    let &[high, low, ref rest @ ..] = input else {
+        return Step::Incomplete;
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    let whole = LENGTH_BYTES + length;
+    match rest.first() {
+        None if length > 0 => Step::Incomplete,
+        Some(0..=1) if (HEADER_BYTES..=MESSAGE_BYTES_MAX).contains(&length) => {
+            let Some(message) = rest.get(..length) else {
+                return Step::Incomplete;
+            };
+            if let Some(message) = Message::read(message) {
+                message.tell(sink);
+            }
+            Step::Consumed(whole)
+        }
+        _ => Step::Skip(whole as u64),
+    }
+}
+
 fn probe_side(input: &[u8], stream: bool) -> Probe {
     if input.is_empty() {
         return Probe::Unsure;
@@ -187,12 +237,35 @@ fn probe_side(input: &[u8], stream: bool) -> Probe {
             None => Probe::NotMine,
         };
     }
-    // On a stream only the form with a cookie is known.
+    // On a stream only the form with a cookie is known, perhaps behind its length.
+    let framed = input.get(LENGTH_BYTES..).unwrap_or_default();
+    match (probe_message(input), probe_message(framed)) {
+        (Probe::Certain, _) => Probe::Certain,
+        (_, Probe::Certain) if is_length(input) => Probe::Certain,
+        (Probe::NotMine, Probe::NotMine) => Probe::NotMine,
+        (Probe::NotMine, _) if !is_length(input) => Probe::NotMine,
+        _ => Probe::Unsure,
+    }
+}
+
+/// Whether the first two bytes are the length of the message behind them, as far as can be seen.
+fn is_length(input: &[u8]) -> bool {
+    match *input {
+        [high, low, _, _, inner_high, inner_low, ..] => {
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            length == HEADER_BYTES + usize::from(u16::from_be_bytes([inner_high, inner_low]))
+        }
+        [high, ..] => high < 8,
+        [] => true,
+    }
+}
+
+fn probe_message(input: &[u8]) -> Probe {
     let sound = |index: usize, byte: u8| match index {
         0 => byte <= 1,
         2 => byte < 8,
-        3 => byte % 4 == 0,
-        4..8 => COOKIE.to_be_bytes().get(index - 4) == Some(&byte),
+        3 => byte.is_multiple_of(4),
+        4..8 => COOKIE.to_be_bytes().get(index - COOKIE_AT) == Some(&byte),
         _ => true,
     };
     let front = input.get(..HEADER_BYTES).unwrap_or(input);
@@ -242,9 +315,12 @@ impl<'a> Message<'a> {
         let transaction = cursor.take(16)?;
         let attributes = cursor.rest();
         let cookie = transaction.starts_with(&COOKIE.to_be_bytes());
-        let sound = usize::from(length) == attributes.len()
-            && walk(attributes).all(|attribute| attribute.is_some())
-            && (cookie || matches!(method, "binding" | "allocate" | "shared secret"));
+        // Some that send the cookie do not fill their attributes up to four bytes.
+        let older = || {
+            walk(attributes).all(|attribute| attribute.is_some())
+                && matches!(method, "binding" | "allocate" | "shared secret")
+        };
+        let sound = usize::from(length) == attributes.len() && (cookie || older());
         sound.then_some(Self {
             class,
             method,

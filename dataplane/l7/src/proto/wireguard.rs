@@ -155,7 +155,7 @@ impl Message {
             (INITIATION, INITIATION_BYTES) => Some(message(Some(first), None, calm)),
             (RESPONSE, RESPONSE_BYTES) => Some(message(Some(first), Some(second), calm)),
             (COOKIE, COOKIE_BYTES) => Some(message(None, Some(first), false)),
-            (DATA, DATA_BYTES_MIN..) if input.len() % 16 == 0 => {
+            (DATA, DATA_BYTES_MIN..) if input.len().is_multiple_of(16) => {
                 let counter = u64::from_le_bytes(*rest.first_chunk()?);
                 (counter < COUNTER_MAX).then_some(Self {
                     counter,
