@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use weir_l7::registry;
 
 use super::capture::FlowReport;
 use crate::eve::timestamp;
@@ -67,8 +68,16 @@ impl<'a> FlowLine<'a> {
 fn outermost<'a>(now: &'a str, began_as: Option<&'a str>) -> (&'a str, Option<&'a str>) {
     let now = if now.is_empty() { "unknown" } else { now };
     match began_as {
-        Some(began_as) if began_as != now => (began_as, Some(now)),
+        Some(began_as) if !is_case_of(now, began_as) => (began_as, Some(now)),
         _ => (now, None),
+    }
+}
+
+/// Whether `now` is `general` or a special case of it.
+fn is_case_of(now: &str, general: &str) -> bool {
+    match (registry::by_name(now), registry::by_name(general)) {
+        (Some(now), Some(general)) => registry::refines(now, general),
+        _ => now == general,
     }
 }
 
@@ -81,5 +90,6 @@ mod tests {
         assert_eq!(outermost("", None), ("unknown", None));
         assert_eq!(outermost("http", None), ("http", None));
         assert_eq!(outermost("tls", Some("mysql")), ("mysql", Some("tls")));
+        assert_eq!(outermost("websocket", Some("http")), ("websocket", None));
     }
 }

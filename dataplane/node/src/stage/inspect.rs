@@ -206,7 +206,15 @@ impl<S: FrameSource> Path<S> {
             return self.judge_strange_datagram(id, now_us);
         }
         if outcome.violation.is_some() {
-            self.flows.table.cold_mut(id).contradicted = true;
+            let known = self.inspection.l7.identification(session);
+            let cold = self.flows.table.cold_mut(id);
+            cold.contradicted = true;
+            // What it was may never have been told: the same bytes can show and contradict it.
+            if cold.application.is_none() {
+                cold.application = known.app;
+                cold.confidence = Some(known.confidence);
+                cold.evidence = known.evidence;
+            }
             self.name_application(id, AppId::UNKNOWN, now_us);
         } else {
             self.note_identification(id, now_us);
