@@ -12,7 +12,6 @@ mod cursor;
 mod document;
 mod engine;
 mod event;
-mod framing;
 mod line;
 mod ntlmssp;
 mod pool;

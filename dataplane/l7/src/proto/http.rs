@@ -5,32 +5,26 @@
 //! apart they are given up, and requests are still read. Memory: the state below; a head of up to
 //! what the engine keeps for one direction.
 
-mod emit;
+pub(crate) mod emit;
+pub(crate) mod fields;
 mod head;
 mod path;
 mod probe;
+pub(crate) mod product;
 
 use weir_wire::Direction;
 
 use self::head::{Coding, Headers};
+use super::{elasticsearch, etcd};
 use crate::{
-    Application, ByteSet, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport, registry,
+    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
+    registry,
 };
 
 /// Requests whose responses are awaited.
 const AWAITED_MAX: u32 = 64;
 /// Longest line that gives a chunk's size.
 const CHUNK_LINE_BYTES_MAX: usize = 4_096;
-const METHOD: u8 = 0;
-const HOST: u8 = 1;
-const PATH: u8 = 2;
-const TARGET: u8 = 3;
-const VERSION: u8 = 4;
-const USER_AGENT: u8 = 5;
-const CONTENT_TYPE: u8 = 6;
-const STATUS: u8 = 7;
-const SERVER: u8 = 8;
 
 /// The parser of one connection.
 #[derive(Default)]
@@ -40,6 +34,10 @@ pub struct Http {
     awaited: Awaited,
     /// The beginning was not seen.
     midway: bool,
+    /// A request was read.
+    asked: bool,
+    /// Whose interface the last request was for, by its path: the answer may agree.
+    hint: Option<&'static str>,
 }
 
 #[derive(Default)]
@@ -62,6 +60,8 @@ enum Phase {
     Ahead,
     /// The other end agreed to speak this from here on.
     Becomes(&'static str),
+    /// The other end agreed to carry another connection from here on.
+    Tunnel,
     /// Nothing more is of interest.
     Over,
 }
@@ -120,34 +120,11 @@ impl Application for Http {
     const ABOUT: &'static str = "Hypertext Transfer Protocol 1.0 and 1.1 (RFC 9110, RFC 9112)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[80, 3128, 8000, 8080, 8888];
-    const FIELDS: &'static [FieldSpec] = &[
-        FieldSpec::condition(
-            "method",
-            "Request method as sent: methods are case-sensitive (RFC 9110, 9.1).",
-        ),
-        FieldSpec::condition(
-            "host",
-            "Host the request is for, of the target or else the Host header: lower case, without port.",
-        ),
-        FieldSpec::condition(
-            "path",
-            "Path without query, percent-decoded once, `//`, `/./` and `/../` resolved: what the server acts on.",
-        ),
-        FieldSpec::text("target", "Request target as sent."),
-        FieldSpec::text("version", "Protocol version of the message."),
-        FieldSpec::text("user_agent", "User-Agent header."),
-        FieldSpec::text("content_type", "Content-Type header of the message."),
-        FieldSpec {
-            name: "status",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Status code of the response.",
-        },
-        FieldSpec::text("server", "Server header of the response."),
-    ];
+    const FIELDS: &'static [FieldSpec] = &fields::FIELDS;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE.and_range(b'A', b'Z'),
-        to_client: ByteSet::of(b"H"),
+        // A status line, or a page of HTTP/0.9.
+        to_client: ByteSet::of(b"H<"),
     };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
@@ -177,7 +154,8 @@ impl Application for Http {
                     self.go(direction, next, Step::Consumed(input.len() - rest.len()))
                 }
             },
-            Phase::Ahead => Step::Consumed(input.len()),
+            Phase::Ahead => Step::Incomplete,
+            Phase::Tunnel => Step::Tunnel,
             Phase::Becomes(name) => Step::Becomes(name),
             Phase::Over => Step::Done,
         }
@@ -186,7 +164,7 @@ impl Application for Http {
     fn overflow(&mut self, direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
         match (self.side(direction).phase, direction) {
             (Phase::Head | Phase::Trailer, Direction::ToClient) => Step::Done,
-            (Phase::Resync(_), _) => Step::Done,
+            (Phase::Resync(_) | Phase::Ahead, _) => Step::Done,
             _ => Step::Violation("a head larger than is kept"),
         }
     }
@@ -234,7 +212,13 @@ impl Http {
             return Step::Done;
         }
         if to_server && self.awaited.may_turn() && probe::request(input) == Probe::NotMine {
-            return self.go(direction, Phase::Ahead, Step::Consumed(input.len()));
+            return self.go(direction, Phase::Ahead, Step::Incomplete);
+        }
+        if to_server && !self.asked && !self.midway {
+            match head::line(input) {
+                Some((line, _)) if probe::is_simple(line) => return self.simple(line, sink),
+                _ => {}
+            }
         }
         let side = self.side(direction);
         let Some(length) = head::end(input, &mut side.scanned) else {
@@ -251,6 +235,28 @@ impl Http {
         read.unwrap_or_else(Step::Violation)
     }
 
+    /// HTTP/0.9: one line, and the answer ends with the connection.
+    fn simple(&mut self, line: &[u8], sink: &mut dyn EventSink) -> Step {
+        let path = line.strip_prefix(b"GET ").unwrap_or_default();
+        let request = emit::Request {
+            method: b"GET",
+            authority: None,
+            host: None,
+            path,
+            target: path,
+            version: "HTTP/0.9",
+            user_agent: None,
+            content_type: None,
+            stream: None,
+        };
+        if let Err(what) = emit::request(&request, sink) {
+            return Step::Violation(what);
+        }
+        sink.settle();
+        self.server.phase = Phase::Over;
+        self.go(Direction::ToServer, Phase::Over, Step::Done)
+    }
+
     fn request(
         &mut self,
         first: &[u8],
@@ -263,7 +269,19 @@ impl Http {
         if line.minor == 0 && headers.coding != Coding::None {
             return Err(head::AMBIGUOUS_LENGTH);
         }
-        emit::request(&line, &headers, sink)?;
+        let request = emit::of_line(&line, &headers)?;
+        if let Some(application) = headers.client {
+            sink.refine(application);
+        }
+        emit::request(&request, sink)?;
+        if std::mem::replace(&mut self.asked, true) {
+            sink.settle();
+        }
+        self.hint = match request.path {
+            path if elasticsearch::is_path(path) => Some("elasticsearch"),
+            path if etcd::is_path(path) => Some("etcd"),
+            _ => None,
+        };
         self.awaited.push(match line.method {
             b"HEAD" => Asked::Head,
             b"CONNECT" => Asked::Connect,
@@ -290,7 +308,24 @@ impl Http {
         }
         let line = head::status_line(first).ok_or(NOT_A_RESPONSE)?;
         let headers = head::headers(lines, false)?;
-        emit::response(first, line.status, &headers, sink);
+        if line.status >= 200 || line.status == 101 {
+            let evidence = &headers.evidence;
+            let application = evidence.application_asked(self.hint, headers.content_type);
+            if let Some(application) = application {
+                sink.refine(application);
+            }
+        }
+        let response = emit::Response {
+            status: Some(line.status),
+            version: emit::version(first.starts_with(b"HTTP/1.0")),
+            content_type: headers.content_type,
+            evidence: headers.evidence,
+            ..emit::Response::default()
+        };
+        emit::response(&response, sink);
+        if line.status >= 200 {
+            sink.settle();
+        }
         let asked = self.awaited.front();
         match (line.status, asked) {
             // Of a stream picked up in the middle the request may have gone before.
@@ -308,8 +343,8 @@ impl Http {
         match (line.status, asked) {
             (101, _) => Ok(self.switch(headers.upgrade, length)),
             (200..=299, Asked::Connect) => {
-                self.client.phase = Phase::Over;
-                Ok(self.go(Direction::ToClient, Phase::Over, Step::Consumed(length)))
+                self.client.phase = Phase::Tunnel;
+                Ok(self.go(Direction::ToClient, Phase::Tunnel, Step::Consumed(length)))
             }
             (204 | 304, _) | (_, Asked::Head) => Ok(Step::Consumed(length)),
             _ if headers.coding == Coding::Other
@@ -345,7 +380,7 @@ impl Http {
     fn switch(&mut self, upgrade: Option<&[u8]>, length: usize) -> Step {
         let next = upgrade
             .and_then(upgraded)
-            .map_or(Phase::Over, Phase::Becomes);
+            .map_or(Phase::Tunnel, Phase::Becomes);
         self.client.phase = next;
         self.go(Direction::ToClient, next, Step::Consumed(length))
     }

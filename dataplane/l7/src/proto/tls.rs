@@ -6,12 +6,11 @@
 //! encryption begins. Violations: what is no record before that, malformed hellos. Memory: two
 //! counters each way; a message of up to what the engine keeps.
 
-pub(crate) mod certificate;
+mod certificate;
 pub(crate) mod fields;
 pub(crate) mod fingerprint;
 pub(crate) mod hello;
 mod old;
-pub(crate) mod pieces;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -2,26 +2,76 @@
 
 use arrayvec::ArrayVec;
 
+use super::fields::{
+    CONTENT_TYPE, GRPC_METHOD, GRPC_SERVICE, GRPC_STATUS, HOST, METHOD, PATH, PRODUCT,
+    PRODUCT_VERSION, SERVER, STATUS, STREAM, TARGET, USER_AGENT, VERSION,
+};
 use super::head::{Headers, RequestLine};
 use super::path;
-use super::{CONTENT_TYPE, HOST, METHOD, PATH, SERVER, STATUS, TARGET, USER_AGENT, VERSION};
+use super::product::Evidence;
 use crate::{Event, EventKind, EventSink, Field, Value};
 
 /// Longest host name (RFC 1035) with brackets or dot.
 const HOST_BYTES_MAX: usize = 256;
 
+/// A request, of whatever version.
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a [u8],
+    /// Of the target, where it has one.
+    pub(crate) authority: Option<&'a [u8]>,
+    /// The Host header.
+    pub(crate) host: Option<&'a [u8]>,
+    /// The path with its query, as sent.
+    pub(crate) path: &'a [u8],
+    pub(crate) target: &'a [u8],
+    pub(crate) version: &'static str,
+    pub(crate) user_agent: Option<&'a [u8]>,
+    pub(crate) content_type: Option<&'a [u8]>,
+    pub(crate) stream: Option<u32>,
+}
+
+/// A response, of whatever version; trailers have no status.
+#[derive(Default)]
+pub(crate) struct Response<'a> {
+    pub(crate) status: Option<u16>,
+    pub(crate) version: &'static str,
+    pub(crate) content_type: Option<&'a [u8]>,
+    pub(crate) evidence: Evidence<'a>,
+    pub(crate) grpc_status: Option<u64>,
+    pub(crate) stream: Option<u32>,
+}
+
+/// The parts of a request line.
+pub(super) fn of_line<'a>(
+    line: &RequestLine<'a>,
+    headers: &Headers<'a>,
+) -> Result<Request<'a>, &'static str> {
+    let (authority, path) = split_target(line)?;
+    Ok(Request {
+        method: line.method,
+        authority,
+        host: headers.host,
+        path,
+        target: line.target,
+        version: version(line.minor == 0),
+        user_agent: headers.user_agent,
+        content_type: headers.content_type,
+        stream: None,
+    })
+}
+
+pub(super) fn version(old: bool) -> &'static str {
+    if old { "HTTP/1.0" } else { "HTTP/1.1" }
+}
+
 /// Tells of a request, or says why it could be read in two ways.
-pub(super) fn request(
-    line: &RequestLine<'_>,
-    headers: &Headers<'_>,
-    sink: &mut dyn EventSink,
-) -> Result<(), &'static str> {
-    let (authority, target_path) = split_target(line)?;
+pub(crate) fn request(request: &Request<'_>, sink: &mut dyn EventSink) -> Result<(), &'static str> {
     let (mut first, mut second) = (ArrayVec::new(), ArrayVec::new());
-    let of_target = authority
+    let of_target = request
+        .authority
         .map(|authority| host(authority, &mut first))
         .transpose()?;
-    let of_header = headers
+    let of_header = request
         .host
         .map(|header| host(header, &mut second))
         .transpose()?;
@@ -31,32 +81,34 @@ pub(super) fn request(
         return Err("a target for another host than the Host header");
     }
     let mut buffer = path::PathBuffer::new();
-    let path = path::normalise(target_path, &mut buffer).ok_or("a path longer than is read")?;
-    let mut fields = ArrayVec::<Field<'_>, 7>::new();
+    let path = path::normalise(request.path, &mut buffer).ok_or("a path longer than is read")?;
+    let (service, method) = match request.content_type {
+        Some(content_type) if is_grpc(content_type) => called(path),
+        _ => (&b""[..], &b""[..]),
+    };
+    let mut fields = ArrayVec::<Field<'_>, 10>::new();
     let mut add = |index, value| {
         // As many as there is room for, by count.
         let _ = fields.try_push(Field { index, value });
     };
-    add(METHOD, Value::Bytes(line.method));
+    add(METHOD, Value::Bytes(request.method));
     add(
         HOST,
         Value::Bytes(of_target.or(of_header).unwrap_or_default()),
     );
     add(PATH, Value::Bytes(path));
-    add(TARGET, Value::Bytes(line.target));
-    add(
-        VERSION,
-        Value::Name(if line.minor == 0 {
-            "HTTP/1.0"
-        } else {
-            "HTTP/1.1"
-        }),
-    );
-    if let Some(agent) = headers.user_agent {
+    add(TARGET, Value::Bytes(request.target));
+    add(VERSION, Value::Name(request.version));
+    if let Some(agent) = request.user_agent {
         add(USER_AGENT, Value::Bytes(agent));
     }
-    if let Some(content_type) = headers.content_type {
+    if let Some(content_type) = request.content_type {
         add(CONTENT_TYPE, Value::Bytes(content_type));
+    }
+    add(GRPC_SERVICE, Value::Bytes(service));
+    add(GRPC_METHOD, Value::Bytes(method));
+    if let Some(stream) = request.stream {
+        add(STREAM, Value::Number(stream.into()));
     }
     sink.event(&Event {
         kind: EventKind::Request,
@@ -66,27 +118,52 @@ pub(super) fn request(
 }
 
 /// Tells of a response.
-pub(super) fn response(first: &[u8], status: u16, headers: &Headers<'_>, sink: &mut dyn EventSink) {
-    let old = first.starts_with(b"HTTP/1.0");
-    let mut fields = ArrayVec::<Field<'_>, 4>::new();
+pub(crate) fn response(response: &Response<'_>, sink: &mut dyn EventSink) {
+    let mut fields = ArrayVec::<Field<'_>, 12>::new();
     let mut add = |index, value| {
         let _ = fields.try_push(Field { index, value });
     };
-    add(STATUS, Value::Number(u64::from(status)));
-    add(
-        VERSION,
-        Value::Name(if old { "HTTP/1.0" } else { "HTTP/1.1" }),
-    );
-    if let Some(content_type) = headers.content_type {
+    if let Some(status) = response.status {
+        add(STATUS, Value::Number(status.into()));
+        add(VERSION, Value::Name(response.version));
+    }
+    if let Some(content_type) = response.content_type {
         add(CONTENT_TYPE, Value::Bytes(content_type));
     }
-    if let Some(server) = headers.server {
+    if let Some(server) = response.evidence.server {
         add(SERVER, Value::Bytes(server));
+    }
+    for product in response.evidence.products() {
+        add(PRODUCT, Value::Name(product.name));
+        if let Some(version) = product.version {
+            add(PRODUCT_VERSION, Value::Bytes(version));
+        }
+    }
+    if let Some(status) = response.grpc_status {
+        add(GRPC_STATUS, Value::Number(status));
+    }
+    if let Some(stream) = response.stream {
+        add(STREAM, Value::Number(stream.into()));
     }
     sink.event(&Event {
         kind: EventKind::Response,
         fields: &fields,
     });
+}
+
+/// application/grpc, with whatever encodes the messages.
+pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
+    let rest = content_type.strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+/// Service and method of a gRPC path: `/package.Service/Method`.
+pub(crate) fn called(path: &[u8]) -> (&[u8], &[u8]) {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    match memchr::memrchr(b'/', path) {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (path, b""),
+    }
 }
 
 /// The authority, where the target has one, and what follows it (RFC 9112, 3.2).

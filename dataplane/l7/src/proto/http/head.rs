@@ -3,6 +3,8 @@
 //! Written by hand, since a policy needs what general parsers do not tell: whether two servers
 //! could read the same head in two ways.
 
+use super::product::{Evidence, contains};
+
 /// What the headers say, as far as anybody asks.
 #[derive(Default)]
 pub(super) struct Headers<'a> {
@@ -10,7 +12,10 @@ pub(super) struct Headers<'a> {
     pub(super) upgrade: Option<&'a [u8]>,
     pub(super) content_type: Option<&'a [u8]>,
     pub(super) user_agent: Option<&'a [u8]>,
-    pub(super) server: Option<&'a [u8]>,
+    /// Of a response: what software it is from.
+    pub(super) evidence: Evidence<'a>,
+    /// Of a request: the application whose client library it is from.
+    pub(super) client: Option<&'static str>,
     pub(super) length: Option<u64>,
     pub(super) coding: Coding,
 }
@@ -152,6 +157,9 @@ fn take<'a>(
     let name = name.trim_ascii_end();
     let value = value.trim_ascii();
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    if !strict {
+        headers.evidence.take(name, value);
+    }
     // By length first: most headers are none of these.
     match name.len() {
         4 if is(b"host") => {
@@ -161,9 +169,13 @@ fn take<'a>(
             headers.host = Some(value);
             return Ok(true);
         }
-        6 if is(b"server") => headers.server = Some(value),
+        6 if is(b"accept") && contains(value, b"application/vnd.elasticsearch") => {
+            headers.client = Some("elasticsearch");
+        }
         7 if is(b"upgrade") => headers.upgrade = Some(value),
         10 if is(b"user-agent") => headers.user_agent = Some(value),
+        14 if is(b"x-consul-token") => headers.client = Some("consul"),
+        21 if is(b"x-elastic-client-meta") => headers.client = Some("elasticsearch"),
         12 if is(b"content-type") => headers.content_type = Some(value),
         14 if is(b"content-length") => {
             let length = length(value).ok_or(AMBIGUOUS_LENGTH)?;

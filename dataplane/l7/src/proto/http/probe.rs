@@ -24,7 +24,9 @@ pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
         bytes => response(bytes),
     };
     match (client, server) {
-        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
+        (Probe::NotMine, _) => Probe::NotMine,
+        (Probe::Unsure, Probe::NotMine) => probe_simple(input),
+        (_, Probe::NotMine) => Probe::NotMine,
         (Probe::Certain, _) | (_, Probe::Certain) => Probe::Certain,
         _ => Probe::Unsure,
     }
@@ -52,7 +54,15 @@ pub(super) fn request(bytes: &[u8]) -> Probe {
     if !upper || length > METHOD_BYTES_MAX {
         return Probe::NotMine;
     }
-    let (method, rest) = bytes.split_at(length);
+    match regular(bytes, length) {
+        Probe::NotMine => tolerated(bytes),
+        said => said,
+    }
+}
+
+/// As the specification has it; the method is this long.
+fn regular(bytes: &[u8], method_bytes: usize) -> Probe {
+    let (method, rest) = bytes.split_at(method_bytes);
     let target = match rest {
         [] => return Probe::Unsure,
         [b' ', target @ ..] if !method.is_empty() => target,
@@ -75,6 +85,58 @@ pub(super) fn request(bytes: &[u8]) -> Probe {
     match &target[end..] {
         [b' ', version @ ..] if version.starts_with(b"HTTP/1.") => Probe::Certain,
         [b' ', version @ ..] if b"HTTP/1.".starts_with(version) => Probe::Unsure,
+        _ => Probe::NotMine,
+    }
+}
+
+/// A known method, and the rest in disorder: with a version or a Host it is meant as HTTP all the
+/// same. Without, the answer tells.
+fn tolerated(bytes: &[u8]) -> Probe {
+    let Some(method) = METHODS.iter().find(|method| bytes.starts_with(method)) else {
+        return Probe::NotMine;
+    };
+    let newline = memchr::memchr(b'\n', bytes);
+    let line = &bytes[method.len()..newline.unwrap_or(bytes.len())];
+    let is_text = |byte: &u8| matches!(byte, b'\t' | b'\r' | b' '..=0x7e | 0x80..);
+    if !line.iter().all(is_text) || line.first().is_some_and(u8::is_ascii_alphanumeric) {
+        return Probe::NotMine;
+    }
+    let Some(newline) = newline else {
+        return Probe::Unsure;
+    };
+    let host = || memchr::memmem::find(&bytes[newline..], b"\nHost:").is_some();
+    if memchr::memmem::find(line, b"HTTP/1.").is_some() || line.starts_with(b" /") && host() {
+        return Probe::Certain;
+    }
+    Probe::Unsure
+}
+
+/// HTTP/0.9: `GET /path` and nothing more (RFC 1945, 4.1).
+pub(super) fn is_simple(line: &[u8]) -> bool {
+    let path = line.strip_prefix(b"GET /");
+    path.is_some_and(|path| path.iter().all(|&byte| byte > b' ' && byte != 0x7f))
+}
+
+/// What an answer without a head begins with: a page.
+fn is_page(bytes: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 4] = [b"<html", b"<!doctype html", b"<head", b"<title"];
+    BEGINNINGS.iter().any(|beginning| {
+        let front = bytes.get(..beginning.len());
+        front.is_some_and(|front| front.eq_ignore_ascii_case(beginning))
+    })
+}
+
+/// A simple request and the page that it asks for. The answer may still become one.
+fn probe_simple(input: &ProbeInput<'_>) -> Probe {
+    let line = super::head::line(input.to_server).map(|(line, _)| line);
+    match line {
+        Some(line) if is_simple(line) && is_page(input.to_client) => Probe::Certain,
+        Some(line) if is_simple(line) && input.to_client.starts_with(b"<") => {
+            match input.to_client.len() < 14 {
+                true => Probe::Unsure,
+                false => Probe::NotMine,
+            }
+        }
         _ => Probe::NotMine,
     }
 }

@@ -1,0 +1,161 @@
+//! WebSocket (RFC 6455): what an Upgrade of HTTP turns into. Host and path are in the request.
+//!
+//! Trusts: nothing. Distrusts: frames that contradict the protocol; a client that does not mask.
+//! Messages are passed over: their kind is told, and why the connection is closed. Only an Upgrade
+//! leads here: frames alone are too plain to be recognised. Memory: the state below.
+
+use weir_wire::Direction;
+
+use super::http::fields::{self, WEBSOCKET_CLOSE_CODE, WEBSOCKET_OPCODE};
+use crate::cursor::Cursor;
+use crate::{
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport, Value,
+};
+
+const CONTINUATION: u8 = 0;
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PONG: u8 = 10;
+
+/// Longest payload of a control frame (RFC 6455, 5.5).
+const CONTROL_BYTES_MAX: u64 = 125;
+
+/// The parser of one connection.
+#[derive(Default)]
+pub struct Websocket {
+    /// Whether each side is amid a message in several frames.
+    amid: [bool; 2],
+}
+
+/// The head of a frame.
+struct Head {
+    last: bool,
+    opcode: u8,
+    mask: Option<[u8; 4]>,
+    length: u64,
+    head_bytes: usize,
+}
+
+impl Application for Websocket {
+    const NAME: &'static str = "websocket";
+    const ABOUT: &'static str = "WebSocket, upgraded from HTTP (RFC 6455)";
+    const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
+    const PORTS: &'static [u16] = &[];
+    const FIELDS: &'static [FieldSpec] = &fields::WEBSOCKET_FIELDS;
+    const OPENINGS: Openings = Openings {
+        to_server: ByteSet::NONE,
+        to_client: ByteSet::NONE,
+    };
+    const REFINES: Option<&'static str> = Some("http");
+
+    fn probe(_: &ProbeInput<'_>) -> Probe {
+        Probe::NotMine
+    }
+
+    fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let Some(head) = head(input) else {
+            return Step::Incomplete;
+        };
+        let amid = &mut self.amid[direction as usize];
+        if let Some(what) = head.fault(*amid, direction) {
+            return Step::Violation(what);
+        }
+        let whole = head.length.saturating_add(head.head_bytes as u64);
+        match head.opcode {
+            CLOSE => {
+                let payload = usize::try_from(whole)
+                    .ok()
+                    .and_then(|whole| input.get(head.head_bytes..whole));
+                let Some(payload) = payload else {
+                    return Step::Incomplete;
+                };
+                close(payload, head.mask, sink);
+            }
+            CONTINUATION => *amid = !head.last,
+            TEXT | BINARY => {
+                *amid = !head.last;
+                let name = if head.opcode == TEXT {
+                    "text"
+                } else {
+                    "binary"
+                };
+                tell(&[opcode(name)], sink);
+            }
+            _ => {}
+        }
+        Step::Skip(whole)
+    }
+}
+
+/// The head at the front of `input`, when it is all there.
+fn head(input: &[u8]) -> Option<Head> {
+    let mut cursor = Cursor::new(input);
+    let [first, second] = cursor.array()?;
+    let length = match second & 0x7f {
+        126 => cursor.u16()?.into(),
+        127 => u64::from_be_bytes(cursor.array()?),
+        length => length.into(),
+    };
+    let mask = match second & 0x80 {
+        0 => None,
+        _ => Some(cursor.array()?),
+    };
+    Some(Head {
+        last: first & 0x80 != 0,
+        opcode: first & 0x0f,
+        mask,
+        length,
+        head_bytes: input.len() - cursor.rest().len(),
+    })
+}
+
+impl Head {
+    /// What contradicts the protocol (RFC 6455, 5.1 to 5.5).
+    fn fault(&self, amid: bool, direction: Direction) -> Option<&'static str> {
+        let control = self.opcode >= CLOSE;
+        match self.opcode {
+            _ if self.mask.is_none() && direction == Direction::ToServer => {
+                Some("a frame of a client that is not masked")
+            }
+            3..=7 | 11.. => Some("a WebSocket opcode that does not exist"),
+            CLOSE..=PONG if control && (!self.last || self.length > CONTROL_BYTES_MAX) => {
+                Some("a WebSocket control frame that is too large")
+            }
+            CONTINUATION if !amid => Some("a WebSocket continuation of nothing"),
+            TEXT | BINARY if amid => Some("a WebSocket message amid another"),
+            _ if self.length >> 63 != 0 => Some("a WebSocket frame without end"),
+            _ => None,
+        }
+    }
+}
+
+fn close(payload: &[u8], mask: Option<[u8; 4]>, sink: &mut dyn EventSink) {
+    let [a, b, ..] = mask.unwrap_or_default();
+    match *payload {
+        [high, low, ..] => {
+            let code = u16::from_be_bytes([high ^ a, low ^ b]);
+            let code = Field {
+                index: WEBSOCKET_CLOSE_CODE,
+                value: Value::Number(code.into()),
+            };
+            tell(&[opcode("close"), code], sink);
+        }
+        _ => tell(&[opcode("close")], sink),
+    }
+}
+
+fn opcode(name: &'static str) -> Field<'static> {
+    Field {
+        index: WEBSOCKET_OPCODE,
+        value: Value::Name(name),
+    }
+}
+
+fn tell(fields: &[Field<'_>], sink: &mut dyn EventSink) {
+    sink.event(&Event {
+        kind: EventKind::Session,
+        fields,
+    });
+}
