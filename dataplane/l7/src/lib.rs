@@ -12,6 +12,7 @@ mod cursor;
 mod document;
 mod engine;
 mod event;
+mod framing;
 mod line;
 mod ntlmssp;
 mod pool;

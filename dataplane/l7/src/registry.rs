@@ -31,7 +31,13 @@ applications! {
     14 => elasticsearch::Elasticsearch,
     15 => consul::Consul,
     16 => etcd::Etcd,
+    21 => dtls::Dtls,
+    22 => wireguard::Wireguard,
+    23 => openvpn::Openvpn,
+    26 => stun::Stun,
     30 => mongodb::Mongodb,
+    31 => memcached::Memcached,
+    33 => couchbase::Couchbase,
     36 => voltdb::Voltdb,
     37 => zookeeper::Zookeeper,
     43 => stomp::Stomp,
@@ -44,6 +50,9 @@ applications! {
     81 => rdp::Rdp,
     82 => vnc::Vnc,
     84 => socks::Socks,
+    90 => modbus::Modbus,
+    91 => dnp3::Dnp3,
+    93 => iec104::Iec104,
 }
 
 /// A row of the table.

@@ -15,6 +15,8 @@ use crate::{
 };
 
 const PORT: u16 = 3389;
+/// First byte of TLS' first record.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// TPKT, length indicator, code, two references, class.
 const X224_HEAD: usize = 11;
 /// Longest request: a routing token is below 256 bytes.
@@ -112,6 +114,19 @@ impl Application for Rdp {
             return Step::Done;
         }
         let [client, server] = &mut self.stages;
+        let stage = match direction {
+            Direction::ToServer => *client,
+            Direction::ToClient => *server,
+        };
+        if stage == Stage::Behind && input.first() == Some(&TLS_HANDSHAKE) {
+            // Bytes of the other side that wait to be understood must not be taken for TLS.
+            let both = *client == Stage::Behind && *server == Stage::Behind;
+            return if both {
+                Step::StartTls
+            } else {
+                Step::Incomplete
+            };
+        }
         match direction {
             Direction::ToServer => from_client(client, input, sink),
             Direction::ToClient => from_server(server, input, sink),
@@ -122,10 +137,8 @@ impl Application for Rdp {
 
 /// None: too few bytes.
 fn from_client(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Option<Step> {
-    match (*stage, input) {
-        (Stage::Over, _) => return Some(Step::Done),
-        (Stage::Behind, [0x16, ..]) => return Some(Step::StartTls),
-        _ => {}
+    if *stage == Stage::Over {
+        return Some(Step::Done);
     }
     let length = tpkt(input)?;
     if *stage == Stage::Behind {
@@ -160,10 +173,8 @@ fn from_client(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Opt
 }
 
 fn from_server(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Option<Step> {
-    match (*stage, input) {
-        (Stage::Connection, _) => {}
-        (Stage::Behind, [0x16, ..]) => return Some(Step::StartTls),
-        _ => return Some(Step::Done),
+    if *stage != Stage::Connection {
+        return Some(Step::Done);
     }
     let length = tpkt(input)?;
     if length > REQUEST_MAX {

@@ -3,8 +3,10 @@
 //! Trusts nothing. What follows NEWKEYS is encrypted: each direction is done there. Violations: a
 //! line or packet longer than the protocol allows. Memory: two small enums.
 
+use md5::{Digest as _, Md5};
 use weir_wire::Direction;
 
+use super::tls::fingerprint::{self, Ja3};
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport, Value,
@@ -29,6 +31,8 @@ const VERSION: u8 = 1;
 const SOFTWARE: u8 = 2;
 const COMMENT: u8 = 3;
 const KEX_ALGORITHMS: u8 = 4;
+const HASSH: u8 = 9;
+const HASSH_SERVER: u8 = 10;
 
 /// The parser.
 #[derive(Default)]
@@ -88,6 +92,14 @@ impl Application for Ssh {
         FieldSpec::text(
             "compression_algorithms",
             "Compression offered for what this side sends (RFC 4253, 7.1)",
+        ),
+        FieldSpec::text(
+            "hassh",
+            "HASSH fingerprint of a client's algorithms (github.com/salesforce/hassh)",
+        ),
+        FieldSpec::text(
+            "hassh_server",
+            "HASSH fingerprint of a server's algorithms (github.com/salesforce/hassh)",
         ),
     ];
     const OPENINGS: Openings = Openings {
@@ -203,6 +215,11 @@ fn kexinit(direction: Direction, packet: &[u8], sink: &mut dyn EventSink) {
     // Pairs: client to server, server to client.
     let own = direction as usize;
     let pair = |first: usize| lists.get(first + own).copied().unwrap_or_default();
+    let fingerprint = hassh([lists[0], pair(2), pair(4), pair(6)]);
+    let fingerprint_field = match direction {
+        Direction::ToServer => HASSH,
+        Direction::ToClient => HASSH_SERVER,
+    };
     let fields = [
         side_field(direction),
         bytes(KEX_ALGORITHMS, lists[0]),
@@ -210,8 +227,21 @@ fn kexinit(direction: Direction, packet: &[u8], sink: &mut dyn EventSink) {
         bytes(KEX_ALGORITHMS + 2, pair(2)),
         bytes(KEX_ALGORITHMS + 3, pair(4)),
         bytes(KEX_ALGORITHMS + 4, pair(6)),
+        bytes(fingerprint_field, &fingerprint),
     ];
     tell(&fields, sink);
+}
+
+/// MD5 of the lists: key exchange, ciphers, integrity, compression.
+fn hassh(lists: [&[u8]; 4]) -> Ja3 {
+    let mut hash = Md5::new();
+    let mut separator: &[u8] = b"";
+    for list in lists {
+        hash.update(separator);
+        hash.update(list);
+        separator = b";";
+    }
+    fingerprint::digits(&hash.finalize().into())
 }
 
 fn identification(input: &[u8]) -> Probe {
@@ -354,7 +384,7 @@ mod tests {
             told.0,
             [
                 "Name(\"server\") 2.0 OpenSSH_9.2p1 Debian-2",
-                "Name(\"server\") kex key s2c m2 z2"
+                "Name(\"server\") kex key s2c m2 z2 da712f90d069678de584723108cc30f1"
             ]
         );
     }

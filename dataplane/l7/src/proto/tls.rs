@@ -6,11 +6,12 @@
 //! encryption begins. Violations: what is no record before that, malformed hellos. Memory: two
 //! counters each way; a message of up to what the engine keeps.
 
-mod certificate;
+pub(crate) mod certificate;
 pub(crate) mod fields;
 pub(crate) mod fingerprint;
 pub(crate) mod hello;
 mod old;
+pub(crate) mod pieces;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -209,7 +209,9 @@ impl Vnc {
                 Step::Skip(8 + u64::from(user) + u64::from(password))
             }
             Stage::Init => self.client_init(),
-            Stage::Tls => Step::StartTls,
+            // Bytes of the other side that wait to be understood must not be taken for TLS.
+            Stage::Tls if self.client == Stage::Tls && self.server == Stage::Tls => Step::StartTls,
+            Stage::Tls => return None,
             _ => Step::Done,
         })
     }
@@ -274,7 +276,9 @@ impl Vnc {
             Stage::Result => self.result(&mut cursor, sink)?,
             Stage::Reason => self.reason(&mut cursor, sink)?,
             Stage::Init => server_init(&mut cursor, sink)?,
-            Stage::Tls => Step::StartTls,
+            // Bytes of the other side that wait to be understood must not be taken for TLS.
+            Stage::Tls if self.client == Stage::Tls && self.server == Stage::Tls => Step::StartTls,
+            Stage::Tls => return None,
             Stage::VencryptPlain | Stage::Over => Step::Done,
         })
     }

@@ -43,6 +43,20 @@ struct Certificate<'a> {
     extensions: Option<Cursor<'a>>,
 }
 
+/// Tells of the first certificate of a list (RFC 5246, 7.4.2), if there is one.
+pub(crate) fn tell_first(side: &'static str, list: &[u8], sink: &mut dyn EventSink) {
+    let mut cursor = Cursor::new(list);
+    if cursor.u24().is_none() {
+        return;
+    }
+    let first = cursor
+        .u24()
+        .and_then(|length| cursor.take(usize::try_from(length).ok()?));
+    if let Some(first) = first {
+        tell(side, first, sink);
+    }
+}
+
 /// Tells of a certificate, if it is one.
 pub(crate) fn tell(side: &'static str, der: &[u8], sink: &mut dyn EventSink) {
     let Some(certificate) = read(der) else {
