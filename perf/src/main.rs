@@ -6,6 +6,7 @@
 
 mod frames;
 mod loads;
+mod mixed;
 mod node;
 
 use std::time::Instant;
@@ -26,6 +27,9 @@ struct Arguments {
     /// Flows that live at a time.
     #[arg(long, default_value_t = 10_000)]
     flows: usize,
+    /// Of the load mixed: only this application.
+    #[arg(long)]
+    application: Option<String>,
     /// Packets to measure, rounded up to whole bursts.
     #[arg(long, default_value_t = 1_000_000)]
     packets: usize,
@@ -38,6 +42,7 @@ enum LoadName {
     SettledTcp,
     Churn,
     Http,
+    Mixed,
 }
 
 /// Of all measured bursts.
@@ -56,6 +61,7 @@ fn main() -> Result<()> {
         LoadName::SettledTcp => Box::new(loads::SettledTcp::new(arguments.flows)),
         LoadName::Churn => Box::new(loads::Churn::new()),
         LoadName::Http => Box::new(loads::Http::new(arguments.flows)),
+        LoadName::Mixed => Box::new(mixed::Mixed::new(arguments.application.as_deref())?),
     };
     let mut node = node::Node::new()?;
     let mut warm_up = load.warm_up_packets();

@@ -1,7 +1,5 @@
 //! Nothing is allocated per packet: everything an engine uses, it has from the start.
 
-mod common;
-
 use weir_l7::{AppEventSink, Engine, Event, Speaker};
 
 struct Silence;
@@ -12,8 +10,8 @@ impl AppEventSink for Silence {
 
 #[test]
 fn an_engine_allocates_only_when_it_is_made() {
-    for sample in common::all() {
-        let mut engine = Engine::new(common::limits());
+    for sample in weir_samples::all() {
+        let mut engine = Engine::new(weir_samples::limits());
         let counted = allocation_counter::measure(|| {
             for size in [1, 100, 65_536] {
                 let id = engine

@@ -1,11 +1,9 @@
 //! The laws that hold for every application, run over every row of the registry.
 
-mod common;
-
-use common::{Heard, Listener, Sample};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use weir_l7::{AppId, AppSet, Confidence, Engine, Probe, ProbeInput, Transport, registry};
+use weir_samples::{Heard, Listener, Sample};
 use weir_wire::Direction;
 
 type Pieces<'a> = Vec<(Direction, &'a [u8])>;
@@ -49,7 +47,7 @@ fn length(sample: &Sample) -> usize {
 }
 
 fn streams() -> Vec<Sample> {
-    common::all()
+    weir_samples::all()
         .into_iter()
         .filter(|sample| sample.transport == Transport::Tcp)
         .collect()
@@ -57,10 +55,10 @@ fn streams() -> Vec<Sample> {
 
 #[test]
 fn every_sample_gives_its_events() {
-    for sample in common::all() {
-        let heard = common::hear_whole(&sample);
+    for sample in weir_samples::all() {
+        let heard = weir_samples::hear_whole(&sample);
         if std::env::var_os("UPDATE_SAMPLES").is_some() {
-            common::update(&sample, &heard);
+            weir_samples::update(&sample, &heard);
             continue;
         }
         let name = sample.path.display();
@@ -82,12 +80,16 @@ fn every_sample_gives_its_events() {
 #[test]
 fn every_application_has_samples() {
     for row in registry::applications() {
-        assert!(!common::of(row.id).is_empty(), "{}: no samples", row.name);
+        assert!(
+            !weir_samples::of(row.id).is_empty(),
+            "{}: no samples",
+            row.name
+        );
     }
 }
 
 fn assert_same(sample: &Sample, pieces: &Pieces<'_>, expected: &Heard) {
-    let heard = common::hear(sample, pieces, false);
+    let heard = weir_samples::hear(sample, pieces, false);
     let lengths: Vec<_> = pieces.iter().map(|(_, piece)| piece.len()).collect();
     let name = sample.path.display();
     assert_eq!(
@@ -107,7 +109,7 @@ fn assert_same(sample: &Sample, pieces: &Pieces<'_>, expected: &Heard) {
 #[test]
 fn any_cut_in_two_gives_the_same_events() {
     for sample in streams() {
-        let expected = common::hear_whole(&sample);
+        let expected = weir_samples::hear_whole(&sample);
         // Of a long one every so many, since most cuts are alike.
         for at in (1..length(&sample)).step_by(1 + length(&sample) / 2_048) {
             assert_same(&sample, &cut(&sample, &[at]), &expected);
@@ -119,14 +121,18 @@ fn any_cut_in_two_gives_the_same_events() {
 fn byte_by_byte_gives_the_same_events() {
     for sample in streams() {
         let every: Vec<_> = (1..length(&sample)).collect();
-        assert_same(&sample, &cut(&sample, &every), &common::hear_whole(&sample));
+        assert_same(
+            &sample,
+            &cut(&sample, &every),
+            &weir_samples::hear_whole(&sample),
+        );
     }
 }
 
 #[test]
 fn any_chunking_gives_the_same_events() {
     for sample in streams() {
-        let expected = common::hear_whole(&sample);
+        let expected = weir_samples::hear_whole(&sample);
         let offsets = prop::collection::vec(1..length(&sample).max(2), 1..12);
         runner(24)
             .run(&offsets, |offsets| {
@@ -140,7 +146,7 @@ fn any_chunking_gives_the_same_events() {
 #[test]
 fn what_need_not_be_fed_is_not_needed() {
     for sample in streams() {
-        let expected = common::hear_whole(&sample);
+        let expected = weir_samples::hear_whole(&sample);
         for size in [1, 7, 1460] {
             let pieces: Pieces<'_> = whole(&sample)
                 .into_iter()
@@ -148,7 +154,7 @@ fn what_need_not_be_fed_is_not_needed() {
                     piece.chunks(size).map(move |chunk| (direction, chunk))
                 })
                 .collect();
-            let heard = common::hear(&sample, &pieces, true);
+            let heard = weir_samples::hear(&sample, &pieces, true);
             assert_eq!(heard.events, expected.events, "{}", sample.path.display());
         }
     }
@@ -157,7 +163,7 @@ fn what_need_not_be_fed_is_not_needed() {
 /// Where every first byte of both sides was seen, nobody else may be certain at any point.
 #[test]
 fn nobody_is_certain_on_anothers_sample() {
-    for sample in common::all() {
+    for sample in weir_samples::all() {
         let mut seen: [Vec<u8>; 2] = Default::default();
         for (direction, piece) in &sample.pieces {
             let side = *direction as usize;
@@ -315,7 +321,7 @@ fn ask_again(sample: &Sample, app: AppId, seen: &[Vec<u8>; 2], unsure: &mut AppS
 
 #[test]
 fn no_bytes_harm_a_parser() {
-    for sample in common::all() {
+    for sample in weir_samples::all() {
         let harms = (prop::collection::vec(harm(), 1..6), 1..200_usize);
         runner(64)
             .run(&harms, |(harms, size)| {
@@ -324,13 +330,13 @@ fn no_bytes_harm_a_parser() {
                     .iter()
                     .map(|(way, piece)| (*way, piece.as_slice()))
                     .collect();
-                common::hear(&sample, &one, false);
+                weir_samples::hear(&sample, &one, false);
                 let many: Pieces<'_> = one
                     .iter()
                     .flat_map(|(way, piece)| piece.chunks(size).map(|chunk| (*way, chunk)))
                     .collect();
                 if sample.transport == Transport::Tcp {
-                    assert_same(&sample, &many, &common::hear(&sample, &one, false));
+                    assert_same(&sample, &many, &weir_samples::hear(&sample, &one, false));
                 }
                 Ok(())
             })
@@ -346,7 +352,7 @@ fn no_bytes_harm_a_parser_from_its_first() {
         1..6,
     );
     for row in registry::applications() {
-        let Some(sample) = common::of(row.id).pop() else {
+        let Some(sample) = weir_samples::of(row.id).pop() else {
             continue;
         };
         runner(64)
@@ -361,7 +367,7 @@ fn no_bytes_harm_a_parser_from_its_first() {
                     };
                     script.push((way, piece));
                 }
-                common::hear(&sample, &script, false);
+                weir_samples::hear(&sample, &script, false);
                 Ok(())
             })
             .expect("no harm");
@@ -372,7 +378,7 @@ fn no_bytes_harm_a_parser_from_its_first() {
 #[test]
 fn a_gap_hides_but_never_lies() {
     for sample in streams() {
-        let whole = common::hear_whole(&sample);
+        let whole = weir_samples::hear_whole(&sample);
         if whole.violation.is_some() {
             // What follows a violation is not told, whether it is true or not.
             continue;
@@ -398,7 +404,7 @@ fn a_gap_hides_but_never_lies() {
 }
 
 fn hear_with_gap(sample: &Sample, at: usize, lost: usize, size: usize) -> Vec<String> {
-    let mut engine = Engine::new(common::limits());
+    let mut engine = Engine::new(weir_samples::limits());
     let id = engine.open(sample.transport, 1, true).expect("a session");
     let mut listener = Listener::default();
     let mut start = 0;

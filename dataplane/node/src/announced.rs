@@ -37,6 +37,8 @@ pub struct Expected {
     pub at: Endpoint,
     /// The host it will come from.
     pub from: u128,
+    /// Client of the connection that announced it; the other end is its server.
+    pub client: u128,
     /// What it will speak.
     pub application: AppId,
     /// The connection that announced it.
@@ -46,14 +48,23 @@ pub struct Expected {
 /// The connection that announced another, as policy is asked about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Control {
-    /// Address of its client; the other end is its server.
-    pub client: u128,
     /// IP protocol number.
     pub protocol: u8,
     /// The port at its server.
     pub server_port: u16,
     /// What it speaks.
     pub application: AppId,
+}
+
+/// What a flow remembers of its announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it speaks.
+    pub application: AppId,
+    /// The connection that announced it.
+    pub control: Control,
+    /// That one's client is this one's server.
+    pub turned: bool,
 }
 
 /// What is announced to any worker.
@@ -89,14 +100,8 @@ impl Announced {
         });
     }
 
-    /// A new flow between these ends: what announced it, once.
-    pub fn take(
-        &self,
-        zone: u32,
-        protocol: u8,
-        ends: [Endpoint; 2],
-        now_us: u64,
-    ) -> Option<Expected> {
+    /// A new flow between these ends, the client's first: what it is a part of, once.
+    pub fn take(&self, zone: u32, protocol: u8, ends: [Endpoint; 2], now_us: u64) -> Option<Part> {
         if self.0.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -106,7 +111,12 @@ impl Announced {
                     && (expected.zone, expected.protocol) == (zone, protocol)
                     && expected.joins(ends)
             })?;
-            waiting.remove(found).map(|(expected, _)| expected)
+            let (expected, _) = waiting.remove(found)?;
+            Some(Part {
+                application: expected.application,
+                control: expected.control,
+                turned: expected.client != ends[0].0,
+            })
         })
     }
 
@@ -130,9 +140,8 @@ impl Expected {
 
     /// Media may begin from the end that was announced, everything else arrives there.
     fn joins(&self, ends: [Endpoint; 2]) -> bool {
-        let [source, destination] = ends;
-        destination == self.at && source.0 == self.from
-            || source == self.at && destination.0 == self.from
+        let [client, server] = ends;
+        server == self.at && client.0 == self.from || client == self.at && server.0 == self.from
     }
 }
 
@@ -150,9 +159,9 @@ mod tests {
             protocol: 6,
             at: (SERVER, port),
             from: CLIENT,
+            client: CLIENT,
             application,
             control: Control {
-                client: CLIENT,
                 protocol: 6,
                 server_port: 21,
                 application,
@@ -170,7 +179,8 @@ mod tests {
         assert_eq!(announced.take(0, 17, ends, 1), None);
         assert_eq!(announced.take(1, 6, ends, 1), None);
         assert_eq!(announced.take(0, 6, ends, LIFETIME_US), None);
-        assert_eq!(announced.take(0, 6, ends, 1), Some(expected(5_000)));
+        let found = announced.take(0, 6, ends, 1).expect("announced");
+        assert_eq!((found.control.server_port, found.turned), (21, false));
         assert_eq!(announced.take(0, 6, ends, 1), None);
     }
 

@@ -6,7 +6,7 @@ use weir_policy::{Application, Decision, Question};
 use weir_sigs::StreamId;
 use weir_wire::Direction;
 
-use crate::announced::Control;
+use crate::announced::Part;
 use crate::event::FlowFacts;
 
 /// What [`Hot::verdict`] holds: what happens to the next packet without looking further.
@@ -61,8 +61,8 @@ pub struct Connection {
     pub application: Option<AppId>,
     /// It is that application, but may still turn out to be a special case of it.
     pub refinable: bool,
-    /// What another connection announced this one as, and that connection.
-    pub announced: Option<(AppId, Control)>,
+    /// The connection that announced this one, which it is a part of.
+    pub part_of: Option<Part>,
     /// What it began as.
     pub carried: Option<AppId>,
     /// How sure that is.
@@ -111,7 +111,7 @@ impl Connection {
         hot: &Hot,
         candidates: weir_l7::AppSet,
     ) -> Question<'static> {
-        let (client, _, _, server_port) = key.endpoints(hot.initiator_is_low);
+        let (_, _, _, server_port) = key.endpoints(hot.initiator_is_low);
         let plain = Question {
             client: self.client,
             server: self.server,
@@ -128,19 +128,19 @@ impl Connection {
             },
             request: None,
         };
-        let Some((_, control)) = self.announced else {
+        let Some(part) = self.part_of else {
             return plain;
         };
-        let (client, server) = match control.client == client {
-            true => (self.client, self.server),
-            false => (self.server, self.client),
+        let (client, server) = match part.turned {
+            true => (self.server, self.client),
+            false => (self.client, self.server),
         };
         Question {
             client,
             server,
-            protocol: control.protocol,
-            server_port: control.server_port,
-            application: Application::Known(control.application),
+            protocol: part.control.protocol,
+            server_port: part.control.server_port,
+            application: Application::Known(part.control.application),
             ..plain
         }
     }

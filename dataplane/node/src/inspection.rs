@@ -69,8 +69,10 @@ impl Inspection {
         server_port: u16,
     ) -> Option<SessionId> {
         if cold.session.is_none() && !cold.session_over {
-            cold.session = match cold.announced {
-                Some((app, _)) => self.l7.open_announced(transport, server_port, app),
+            cold.session = match cold.part_of {
+                Some(part) => self
+                    .l7
+                    .open_announced(transport, server_port, part.application),
                 None => self.l7.open(transport, server_port, cold.from_start),
             };
             cold.session_over = cold.session.is_none();

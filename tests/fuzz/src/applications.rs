@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 
 use bolero::{TypeGenerator, check};
 use weir_l7::Transport;
+use weir_samples::{Heard, Sample};
 use weir_wire::Direction;
 
-use crate::samples::{self, Heard, Sample};
 use crate::{ITERATIONS, TEST_TIME};
 
 /// What becomes of a sample.
@@ -58,7 +58,7 @@ fn samples() -> &'static [Sample] {
     static SAMPLES: OnceLock<Vec<Sample>> = OnceLock::new();
     SAMPLES.get_or_init(|| {
         let only = std::env::var("WEIR_FUZZ_APPLICATION").ok();
-        let mut samples = samples::all();
+        let mut samples = weir_samples::all();
         samples.retain(|sample| only.as_ref().is_none_or(|name| name == sample.app.name()));
         assert!(
             !samples.is_empty(),
@@ -159,12 +159,12 @@ fn run(story: &Story) {
         .iter()
         .map(|(direction, bytes)| (*direction, bytes.as_slice()))
         .collect();
-    let heard = samples::hear(sample, &whole, false);
+    let heard = weir_samples::hear(sample, &whole, false);
     if sample.transport != Transport::Tcp {
         return;
     }
     for obey in [false, true] {
-        let again = samples::hear(sample, &story.cut(&pieces), obey);
+        let again = weir_samples::hear(sample, &story.cut(&pieces), obey);
         let context = format!("{}, obey: {obey}", sample.path.display());
         assert_same(&heard, &again, &context);
     }

@@ -11,9 +11,6 @@ mod fragments;
 #[path = "../../../dataplane/wire/tests/frames/mod.rs"]
 mod frames;
 mod reassembly;
-/// Finds its files through `tests/samples`, a link to those of the crate it comes from.
-#[path = "../../../dataplane/l7/tests/common/mod.rs"]
-mod samples;
 
 use std::time::Duration;
 

@@ -90,7 +90,7 @@ impl<S: FrameSource> Path<S> {
         let per_request = cold
             .decision
             .is_some_and(|decision| decision.certainty == Certainty::PerRequest);
-        per_request && !granted && cold.announced.is_none()
+        per_request && !granted && cold.part_of.is_none()
     }
 
     /// Each request is to be judged, but none was and none will be read any more: compression,

@@ -189,7 +189,7 @@ impl<S: FrameSource> Path<S> {
             Stage::Parse
         };
         let tell = self.rules.tell_requests;
-        let is_part = cold.announced.is_some();
+        let is_part = cold.part_of.is_some();
         let mut findings = Findings::new(&snapshot, question, is_part, direction, tell);
         let mut heard = Heard {
             findings: &mut findings,
@@ -381,9 +381,9 @@ impl<S: FrameSource> Path<S> {
                     protocol: announcement.transport.protocol(),
                     at: (address, port),
                     from,
+                    client,
                     application,
                     control: Control {
-                        client,
                         protocol: hot.key.protocol(),
                         server_port,
                         application: cold.application.unwrap_or(AppId::UNKNOWN),

@@ -230,21 +230,16 @@ impl<S: FrameSource> Path<S> {
         }
         let source_is_client = sender_is_client(packet);
         let initiator_is_low = oriented.from_low == source_is_client;
-        let (client, server) = match source_is_client {
-            true => (packet.source, packet.destination),
-            false => (packet.destination, packet.source),
+        let source = (packet.source, packet.source_port);
+        let destination = (packet.destination, packet.destination_port);
+        let ends = match source_is_client {
+            true => [source, destination],
+            false => [destination, source],
         };
-        let (client, server) = (
-            self.policy.identity_of(zone, client, now_us),
-            self.policy.identity_of(zone, server, now_us),
-        );
+        let [client, server] =
+            ends.map(|(address, _)| self.policy.identity_of(zone, address, now_us));
         let from_start = packet.protocol != protocol::TCP || packet.tcp.flags & tcp_flags::SYN != 0;
-        let (source, destination) = (packet.source, packet.destination);
-        let ends = [
-            (source, packet.source_port),
-            (destination, packet.destination_port),
-        ];
-        let announced = self
+        let part_of = self
             .ownership
             .announced()
             .take(zone, packet.protocol, ends, now_us);
@@ -270,7 +265,7 @@ impl<S: FrameSource> Path<S> {
             server,
             from_start,
             enforceable,
-            announced: announced.map(|expected| (expected.application, expected.control)),
+            part_of,
             first_seen_us: now_us,
             ..Connection::default()
         };

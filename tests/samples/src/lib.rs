@@ -1,5 +1,5 @@
-//! Samples: conversations with the events that they must give. See `tests/samples/README.md`.
-#![allow(dead_code, reason = "each test uses its part")]
+//! Samples: conversations of every application with the events that they must give, for the laws of
+//! parsers, for fuzzing and as a load. The files and their form are in `dataplane/l7/tests/samples`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,27 +13,39 @@ use weir_wire::Direction;
 /// A conversation.
 #[derive(Clone, Debug)]
 pub struct Sample {
+    /// Its file.
     pub path: PathBuf,
+    /// What it begins as.
     pub app: AppId,
+    /// What carries it.
     pub transport: Transport,
+    /// The server's port: a hint.
     pub port: u16,
+    /// What is said, in order.
     pub pieces: Vec<(Direction, Vec<u8>)>,
+    /// What the parser must tell.
     pub events: Vec<String>,
+    /// What it must object to.
     pub violation: Option<String>,
+    /// What it ends as.
     pub ends_as: AppId,
 }
 
 /// What the engine made of a conversation.
 #[derive(Debug, PartialEq)]
 pub struct Heard {
+    /// What the parser told.
     pub events: Vec<String>,
+    /// What it objected to.
     pub violation: Option<String>,
+    /// What the connection was known as in the end.
     pub identification: Identification,
 }
 
 /// Writes events as text, and checks that each is as it was declared.
 #[derive(Default)]
 pub struct Listener {
+    /// One line each.
     pub events: Vec<String>,
 }
 
@@ -48,7 +60,7 @@ pub fn all() -> Vec<Sample> {
 /// The samples of an application.
 pub fn of(app: AppId) -> Vec<Sample> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/samples")
+        .join("../../dataplane/l7/tests/samples")
         .join(app.name());
     let Ok(entries) = std::fs::read_dir(&folder) else {
         return Vec::new();
