@@ -116,61 +116,71 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Parses new bytes behind those that were kept.
+    /// Parses new bytes behind those that were kept. Where the application changes, the other
+    /// direction's kept bytes, which only the new parser understands, go before the rest: the same
+    /// order however the stream is cut.
     pub(super) fn feed(&mut self, direction: Direction, bytes: &[u8]) {
-        let changes = self.reader.session.changes;
-        let rest = self.feed_one(direction, bytes);
-        if self.reader.session.phase == Phase::Probing {
-            // What both directions still hold belongs to the connection within.
-            self.identify(direction, rest);
-        } else if self.reader.session.changes != changes {
-            // The other direction may wait with bytes that only the new parser understands.
+        let mut rest = bytes;
+        loop {
+            let changes = self.reader.session.changes;
+            rest = self.feed_one(direction, rest);
+            if self.reader.session.phase == Phase::Probing {
+                // What both directions still hold belongs to the connection within.
+                return self.identify(direction, rest);
+            }
+            if self.reader.session.changes == changes {
+                return;
+            }
             self.feed_kept(direction.reverse());
+            let kept = &self.reader.session.side(direction).kept;
+            if rest.is_empty() && kept.is_empty() {
+                return;
+            }
         }
     }
 
-    /// Returns what was not looked at, which only a connection within this one leaves.
+    /// Returns what was not looked at, which only a change of the application leaves.
     fn feed_one<'b>(&mut self, direction: Direction, bytes: &'b [u8]) -> &'b [u8] {
+        let changes = self.reader.session.changes;
         let mut kept = std::mem::take(&mut self.reader.session.side(direction).kept);
-        let bytes = match kept.is_empty() {
+        let mut bytes = match kept.is_empty() {
             true => bytes,
             false => self.feed_joined(direction, &mut kept, bytes),
         };
-        if kept.is_empty() && !bytes.is_empty() {
+        let changed = self.reader.session.changes != changes;
+        if !changed && kept.is_empty() && !bytes.is_empty() {
             let used = self.reader.run(direction, bytes);
-            let rest = bytes.get(used..).unwrap_or_default();
-            if self.reader.session.phase == Phase::Probing {
-                return rest;
-            }
-            if self.reader.reading(direction) && self.pool.append(&mut kept, rest) < rest.len() {
-                self.reader.violate(NO_MEMORY);
+            bytes = bytes.get(used..).unwrap_or_default();
+            if self.reader.session.changes == changes {
+                let wanted = self.reader.reading(direction);
+                if wanted && self.pool.append(&mut kept, bytes) < bytes.len() {
+                    self.reader.violate(NO_MEMORY);
+                }
+                bytes = &[];
             }
         }
-        if self.reader.session.phase == Phase::Probing {
+        if self.reader.reading(direction) || self.reader.session.phase == Phase::Probing {
             self.reader.session.side(direction).kept = kept;
             return bytes;
         }
-        if self.reader.reading(direction) {
-            self.reader.session.side(direction).kept = kept;
-        } else {
-            self.pool.release(&mut kept);
-        }
+        self.pool.release(&mut kept);
         &[]
     }
 
     /// Parses kept bytes and what follows them; returns what was not looked at: then `kept` is
-    /// empty, or what follows is another connection.
+    /// empty, or the application has changed.
     fn feed_joined<'b>(
         &mut self,
         direction: Direction,
         kept: &mut Buffer,
         mut bytes: &'b [u8],
     ) -> &'b [u8] {
+        let changes = self.reader.session.changes;
         loop {
             let before = kept.len();
             let joined = self.pool.append(kept, bytes);
             let used = self.reader.run(direction, self.pool.bytes(kept));
-            if self.reader.session.phase == Phase::Probing {
+            if self.reader.session.changes != changes {
                 self.pool.drop_front(kept, used);
                 return bytes.get(joined..).unwrap_or_default();
             }
@@ -224,7 +234,11 @@ impl Reader<'_> {
                 Step::Incomplete => self.call(direction, window, Parser::overflow),
                 step => step,
             };
+            let changes = self.session.changes;
             used += self.apply(direction, step, window.len());
+            if self.session.changes != changes {
+                return used;
+            }
             if !stream && self.violation.is_some() {
                 return input.len();
             }
