@@ -45,6 +45,7 @@ applications! {
     45 => nats::Nats,
     47 => xmpp::Xmpp,
     48 => irc::Irc,
+    78 => smb::Smb,
     79 => dcerpc::Dcerpc,
     80 => nfs::Nfs,
     81 => rdp::Rdp,

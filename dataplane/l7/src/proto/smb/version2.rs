@@ -1,0 +1,231 @@
+//! Messages of versions 2 and 3 (MS-SMB2, 2.2).
+
+use weir_wire::Direction;
+
+use super::{MESSAGE_MAX, Path, Request, Smb, names, number16, number32, tell_dialect, tell_error};
+use crate::{EventSink, ntlmssp};
+
+const HEADER: usize = 64;
+/// MS-SMB2, 2.2.1.2.
+const RESPONSE: u32 = 1;
+const ASYNC: u32 = 2;
+const RELATED: u32 = 4;
+
+const NEGOTIATE: u16 = 0;
+const SESSION_SETUP: u16 = 1;
+const LOGOFF: u16 = 2;
+const TREE_CONNECT: u16 = 3;
+const TREE_DISCONNECT: u16 = 4;
+const CREATE: u16 = 5;
+const SET_INFO: u16 = 17;
+/// Also the server's own notification.
+const COMMAND_LAST: u16 = 19;
+
+/// FileRenameInformation, FileDispositionInformation, FileLinkInformation, and the extended
+/// disposition and rename (MS-FSCC, 2.4).
+const RENAME: [u8; 2] = [10, 65];
+const DISPOSITION: [u8; 2] = [13, 64];
+const LINK: u8 = 11;
+
+/// The parts of a header that are needed.
+struct Header {
+    status: u32,
+    command: u16,
+    flags: u32,
+    message: u64,
+    tree: u32,
+    session: u64,
+}
+
+impl Smb {
+    /// Reads the message at the front, and tells how long it is; inner none: it is none.
+    pub(super) fn version2(
+        &mut self,
+        direction: Direction,
+        input: &[u8],
+        whole: usize,
+        sink: &mut dyn EventSink,
+    ) -> Option<Option<usize>> {
+        if whole < HEADER {
+            return Some(None);
+        }
+        let Some((header, next)) = header(input.get(..HEADER)?) else {
+            return Some(None);
+        };
+        let length = if next == 0 { whole } else { next };
+        if length < HEADER || length > whole {
+            return Some(None);
+        }
+        let answer = header.flags & RESPONSE != 0;
+        let wanted = match (header.command, answer) {
+            (SESSION_SETUP | TREE_CONNECT | CREATE | SET_INFO, false) => length.min(MESSAGE_MAX),
+            (NEGOTIATE, true) => length.min(HEADER + 8),
+            _ => HEADER,
+        };
+        let message = input.get(..wanted)?;
+        // Who speaks is told by the flag: a packet picked up is never taken for its opposite.
+        match (direction, answer) {
+            (Direction::ToServer, false) => self.request2(&header, message, sink),
+            (Direction::ToClient, true) => self.response2(&header, message, sink),
+            _ => {}
+        }
+        Some(Some(length))
+    }
+
+    fn request2(&mut self, header: &Header, message: &[u8], sink: &mut dyn EventSink) {
+        self.current = header.session;
+        let side = &mut self.sides[Direction::ToServer as usize];
+        if header.flags & RELATED == 0 || header.tree != u32::MAX {
+            side.tree = header.tree;
+        }
+        let tree = side.tree;
+        match header.command {
+            NEGOTIATE => self.ask2("negotiate", None, &[], "", sink),
+            SESSION_SETUP => {
+                let login = ntlmssp::login(message);
+                if let Some(login) = &login {
+                    self.log_in(login);
+                }
+                self.ask(
+                    &Request {
+                        command: "session_setup",
+                        login: login.as_ref(),
+                        ..Request::default()
+                    },
+                    sink,
+                );
+            }
+            LOGOFF => {
+                self.ask2("logoff", None, &[], "", sink);
+                self.log_out();
+            }
+            TREE_CONNECT => {
+                let path = buffer(message, 64 + 4);
+                self.connect(header.message, &path);
+                let share = super::share_of(&path);
+                self.ask(
+                    &Request {
+                        command: "tree_connect",
+                        share,
+                        ..Request::default()
+                    },
+                    sink,
+                );
+            }
+            TREE_DISCONNECT => {
+                self.ask2("tree_disconnect", Some(tree), &[], "", sink);
+                self.shares.retain(|share| share.tree != Some(tree));
+            }
+            CREATE => {
+                let mask = number32(message, 64 + 24).unwrap_or(u32::MAX);
+                let disposition = number32(message, 64 + 36);
+                let options = number32(message, 64 + 40);
+                // Anything but to open what is there; or to delete it when closed.
+                let creates =
+                    disposition != Some(1) || options.is_none_or(|options| options & 0x1000 != 0);
+                let file = buffer(message, 64 + 44);
+                self.ask2(
+                    "create",
+                    Some(tree),
+                    &file,
+                    names::access(mask, creates),
+                    sink,
+                );
+            }
+            SET_INFO => self.set_info(tree, message, sink),
+            _ => {}
+        }
+    }
+
+    /// MS-SMB2, 2.2.39: what is done to an open file. Its name was told when it was opened.
+    fn set_info(&mut self, tree: u32, message: &[u8], sink: &mut dyn EventSink) {
+        let class = match message.get(64 + 2..64 + 4) {
+            Some(&[1, class]) => class,
+            _ => return,
+        };
+        let offset = number16(message, 64 + 8).map_or(usize::MAX, usize::from);
+        let command = match class {
+            _ if RENAME.contains(&class) => "rename",
+            _ if DISPOSITION.contains(&class) => "delete",
+            LINK => "link",
+            _ => return,
+        };
+        let mut file = Path::new();
+        if command != "delete"
+            && let Some(information) = message.get(offset..)
+            && let Some(length) = number32(information, 16)
+            && let Ok(length) = usize::try_from(length)
+            && let Some(name) = information.get(20..).and_then(|rest| rest.get(..length))
+        {
+            ntlmssp::utf16(name, &mut file);
+        }
+        self.ask2(command, Some(tree), &file, "write", sink);
+    }
+
+    fn ask2(
+        &self,
+        command: &'static str,
+        tree: Option<u32>,
+        file: &[u8],
+        access: &'static str,
+        sink: &mut dyn EventSink,
+    ) {
+        let share = tree.map(|tree| self.share(tree)).unwrap_or_default();
+        self.ask(
+            &Request {
+                command,
+                share: &share,
+                file,
+                access,
+                login: None,
+            },
+            sink,
+        );
+    }
+
+    fn response2(&mut self, header: &Header, message: &[u8], sink: &mut dyn EventSink) {
+        match header.command {
+            NEGOTIATE if header.status == 0 => {
+                if let Some(dialect) = number16(message, 64 + 4) {
+                    tell_dialect(names::dialect(dialect), sink);
+                }
+            }
+            SESSION_SETUP => self.logged_in(header.session, header.status, sink),
+            TREE_CONNECT if header.flags & ASYNC == 0 => {
+                self.connected(header.message, header.tree, header.status, sink);
+            }
+            CREATE => tell_error("create", header.status, sink),
+            _ => {}
+        }
+    }
+}
+
+/// A header, and where the next message of the frame begins; 0: there is none.
+fn header(bytes: &[u8]) -> Option<(Header, usize)> {
+    let command = number16(bytes, 12)?;
+    let next = usize::try_from(number32(bytes, 20)?).ok()?;
+    let message = *bytes.get(24..)?.first_chunk()?;
+    let session = *bytes.get(40..)?.first_chunk()?;
+    let header = Header {
+        status: number32(bytes, 8)?,
+        command,
+        flags: number32(bytes, 16)?,
+        message: u64::from_le_bytes(message),
+        tree: number32(bytes, 36)?,
+        session: u64::from_le_bytes(session),
+    };
+    (number16(bytes, 4)? == 64 && command <= COMMAND_LAST).then_some((header, next))
+}
+
+/// UTF-16 that an offset, from the header on, and a length point at.
+fn buffer(message: &[u8], place: usize) -> Path {
+    let mut text = Path::new();
+    if let (Some(offset), Some(length)) = (number16(message, place), number16(message, place + 2))
+        && let Some(bytes) = message
+            .get(usize::from(offset)..)
+            .and_then(|rest| rest.get(..usize::from(length)))
+    {
+        ntlmssp::utf16(bytes, &mut text);
+    }
+    text
+}
