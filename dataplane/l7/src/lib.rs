@@ -18,6 +18,7 @@ mod ntlmssp;
 mod pool;
 pub mod registry;
 mod sql;
+mod tpkt;
 mod told;
 mod unpack;
 mod weigh;

@@ -53,7 +53,9 @@ applications! {
     84 => socks::Socks,
     90 => modbus::Modbus,
     91 => dnp3::Dnp3,
+    92 => s7comm::S7comm,
     93 => iec104::Iec104,
+    94 => enip::Enip,
 }
 
 /// A row of the table.
