@@ -69,7 +69,6 @@ fn outermost<'a>(now: &'a str, began_as: Option<&'a str>) -> (&'a str, Option<&'
     let now = if now.is_empty() { "unknown" } else { now };
     match began_as {
         Some(began_as) if !is_case_of(now, began_as) => (began_as, Some(now)),
-        Some(began_as) if !refines(now, began_as) => (began_as, Some(now)),
         _ => (now, None),
     }
 }
@@ -79,11 +78,6 @@ fn is_case_of(now: &str, general: &str) -> bool {
     match (registry::by_name(now), registry::by_name(general)) {
         (Some(now), Some(general)) => registry::refines(now, general),
         _ => now == general,
-/// Whether they are the same, or the first is a special case of the second.
-fn refines(special: &str, general: &str) -> bool {
-    match (registry::by_name(special), registry::by_name(general)) {
-        (Some(special), Some(general)) => registry::refines(special, general),
-        _ => special == general,
     }
 }
 
@@ -97,15 +91,5 @@ mod tests {
         assert_eq!(outermost("http", None), ("http", None));
         assert_eq!(outermost("tls", Some("mysql")), ("mysql", Some("tls")));
         assert_eq!(outermost("websocket", Some("http")), ("websocket", None));
-        assert_eq!(outermost("http", Some("http")), ("http", None));
-    }
-
-    #[test]
-    fn a_special_case_is_the_application() {
-        for row in registry::applications() {
-            if let Some(general) = row.refines {
-                assert_eq!(outermost(row.name, Some(general)), (row.name, None));
-            }
-        }
     }
 }
