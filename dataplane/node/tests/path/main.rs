@@ -5,6 +5,7 @@ mod common;
 
 mod bounds;
 mod changes;
+mod conditions;
 mod conservation;
 mod datagrams;
 mod judgement;
