@@ -51,6 +51,7 @@ applications! {
     81 => rdp::Rdp,
     82 => vnc::Vnc,
     84 => socks::Socks,
+    85 => bittorrent::Bittorrent,
     90 => modbus::Modbus,
     91 => dnp3::Dnp3,
     92 => s7comm::S7comm,
