@@ -37,6 +37,7 @@ applications! {
     26 => stun::Stun,
     30 => mongodb::Mongodb,
     31 => memcached::Memcached,
+    32 => cassandra::Cassandra,
     33 => couchbase::Couchbase,
     36 => voltdb::Voltdb,
     37 => zookeeper::Zookeeper,

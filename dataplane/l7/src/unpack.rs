@@ -59,6 +59,16 @@ pub(crate) fn snappy(input: &[u8], output: &mut [u8]) -> usize {
     output.length
 }
 
+/// How much raw Snappy unpacks to: the length at its front.
+pub(crate) fn snappy_length(input: &[u8]) -> usize {
+    let bytes = input.iter().take(5);
+    let last = bytes.clone().position(|byte| byte & 0x80 == 0).unwrap_or(4);
+    bytes
+        .take(last + 1)
+        .rev()
+        .fold(0, |length, byte| length << 7 | usize::from(byte & 0x7f))
+}
+
 fn snappy_element(cursor: &mut Cursor<'_>, output: &mut Output<'_>) -> Option<()> {
     let tag = cursor.u8()?;
     let size = usize::from(tag >> 2);
@@ -85,7 +95,6 @@ fn snappy_element(cursor: &mut Cursor<'_>, output: &mut Output<'_>) -> Option<()
     }
 }
 
-#[allow(dead_code, reason = "its first user follows")]
 /// An LZ4 block: sequences of literals and a match. Returns how much was written.
 pub(crate) fn lz4(input: &[u8], output: &mut [u8]) -> usize {
     let mut output = Output {
@@ -97,7 +106,6 @@ pub(crate) fn lz4(input: &[u8], output: &mut [u8]) -> usize {
     output.length
 }
 
-#[allow(dead_code, reason = "its first user follows")]
 fn lz4_sequence(cursor: &mut Cursor<'_>, output: &mut Output<'_>) -> Option<()> {
     let token = cursor.u8()?;
     let length = lz4_length(cursor, token >> 4)?;
@@ -107,7 +115,6 @@ fn lz4_sequence(cursor: &mut Cursor<'_>, output: &mut Output<'_>) -> Option<()> 
     output.repeat(distance.into(), length + 4)
 }
 
-#[allow(dead_code, reason = "its first user follows")]
 fn lz4_length(cursor: &mut Cursor<'_>, nibble: u8) -> Option<usize> {
     let mut length = usize::from(nibble);
     if nibble == 15 {

@@ -53,11 +53,19 @@ impl Statements {
     }
 }
 
-/// The table's name, unless a keyword stands in its place (`INTO TABLE t` names it later).
-fn table(text: &[u8]) -> Option<&[u8]> {
-    let name = identifier(text)?;
-    let keywords: [&[u8]; 5] = [b"TABLE", b"IF", b"ONLY", b"LATERAL", b"STDIN"];
-    (!keywords.iter().any(|word| name.eq_ignore_ascii_case(word))).then_some(name)
+/// The table's name, behind `IF NOT EXISTS` and `ONLY`, unless a keyword stands in its place
+/// (`INTO TABLE t` names it later).
+fn table(mut text: &[u8]) -> Option<&[u8]> {
+    let is =
+        |name: &[u8], words: &[&[u8]]| words.iter().any(|word| name.eq_ignore_ascii_case(word));
+    for _ in 0..4 {
+        let name = identifier(text)?;
+        if !is(name, &[b"IF", b"NOT", b"EXISTS", b"ONLY"]) {
+            return (!is(name, &[b"TABLE", b"LATERAL", b"STDIN"])).then_some(name);
+        }
+        text = text.trim_ascii_start().get(name.len()..)?;
+    }
+    None
 }
 
 /// The identifier at the front of `text` after blanks: `photo`, `shop.photo`, `` `shop`.`photo` ``.
