@@ -18,8 +18,8 @@ mod ntlmssp;
 mod pool;
 pub mod registry;
 mod sql;
-mod tpkt;
 mod told;
+mod tpkt;
 mod unpack;
 mod weigh;
 

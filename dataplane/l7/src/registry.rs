@@ -41,6 +41,8 @@ applications! {
     33 => couchbase::Couchbase,
     36 => voltdb::Voltdb,
     37 => zookeeper::Zookeeper,
+    40 => kafka::Kafka,
+    41 => amqp::Amqp,
     43 => stomp::Stomp,
     44 => mqtt::Mqtt,
     45 => nats::Nats,
