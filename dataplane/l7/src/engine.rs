@@ -72,6 +72,10 @@ pub trait AppEventSink {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId(u32);
 
+/// Evidence of an application that took the place of the one before it (Upgrade), where that agreed:
+/// not of one that is carried within it (CONNECT).
+pub const TURNED: &str = "what it began as turned into it";
+
 /// What is known of a connection's application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identification {

@@ -30,7 +30,7 @@ pub use application::{
 };
 pub use blocks::{BLOCK_BYTES, Block, Blocks};
 pub use engine::{
-    AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId, Speaker,
+    AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId, Speaker, TURNED,
 };
 pub use event::{Announcement, Event, EventKind, EventSink, Field, Value};
 pub use registry::proto;

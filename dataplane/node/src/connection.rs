@@ -1,7 +1,7 @@
 //! What a worker knows of a flow beyond the hot line: the cold state of the flow table.
 
 use weir_flow::{FlowKey, Hot, StreamState, TcpConnection};
-use weir_l7::{AppId, Confidence, SessionId, registry};
+use weir_l7::{AppId, Confidence, Identification, SessionId, TURNED, registry};
 use weir_policy::{Application, Decision, Question};
 use weir_sigs::StreamId;
 use weir_wire::Direction;
@@ -97,6 +97,20 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Its bytes contradict what it was, which may never have been told: the same bytes can show and
+    /// contradict it. What is kept is what it began as, or turned into as a special case of that.
+    pub fn contradict(&mut self, known: &Identification) {
+        self.contradicted = true;
+        self.confidence = Some(known.confidence);
+        self.evidence = known.evidence;
+        let special = |outer| {
+            let app = known.app.filter(|_| known.evidence == TURNED);
+            app.filter(|&app| registry::refines(app, outer))
+        };
+        let outer = known.carried.map(|outer| special(outer).unwrap_or(outer));
+        self.application = outer.or(known.app).or(self.application);
+    }
+
     /// Counts a packet.
     pub fn count(&mut self, direction: Direction, frame_bytes: usize) {
         self.packets[direction as usize] += 1;

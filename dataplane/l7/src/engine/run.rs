@@ -2,7 +2,7 @@
 
 use weir_wire::Direction;
 
-use super::{AppEventSink, Limits, Outcome, Phase, Session};
+use super::{AppEventSink, Limits, Outcome, Phase, Session, TURNED};
 use crate::pool::{Buffer, Pool};
 use crate::registry::{self, Parser};
 use crate::{Announcement, AppId, Blocks, Confidence, Event, EventSink, Speaker, Step, Transport};
@@ -321,7 +321,7 @@ impl Reader<'_> {
         session.carried = session.carried.or(session.app);
         session.app = Some(app);
         session.confidence = Confidence::Content;
-        session.evidence = "what it began as turned into it";
+        session.evidence = TURNED;
         if app == AppId::UNKNOWN {
             session.phase = Phase::Over;
         }

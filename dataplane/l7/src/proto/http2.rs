@@ -408,3 +408,6 @@ fn decimal(digits: &[u8]) -> Option<u16> {
     let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     plain.then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
 }
+
+#[cfg(test)]
+mod tests;

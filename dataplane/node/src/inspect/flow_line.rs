@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
-use weir_l7::registry;
+use weir_l7::{TURNED, registry};
 
 use super::capture::FlowReport;
 use crate::eve::timestamp;
@@ -40,7 +40,8 @@ pub struct FlowLine<'a> {
 impl<'a> FlowLine<'a> {
     /// The line of a flow in this capture.
     pub fn of(capture: &'a str, flow: &'a FlowReport) -> Self {
-        let (app, carries) = outermost(&flow.app, flow.began_as);
+        let turned = flow.evidence == TURNED;
+        let (app, carries) = outermost(&flow.app, flow.began_as, turned);
         Self {
             capture,
             src_ip: &flow.src_ip,
@@ -64,20 +65,26 @@ impl<'a> FlowLine<'a> {
     }
 }
 
-/// Application and what it carries, from what a flow is now and what it began as.
-fn outermost<'a>(now: &'a str, began_as: Option<&'a str>) -> (&'a str, Option<&'a str>) {
+/// Application and what it carries, from what a flow is now and what it began as: one that turned
+/// into a special case of itself is that.
+fn outermost<'a>(
+    now: &'a str,
+    began_as: Option<&'a str>,
+    turned: bool,
+) -> (&'a str, Option<&'a str>) {
     let now = if now.is_empty() { "unknown" } else { now };
     match began_as {
-        Some(began_as) if !is_case_of(now, began_as) => (began_as, Some(now)),
+        Some(began_as) if began_as != now && !(turned && is_case_of(now, began_as)) => {
+            (began_as, Some(now))
+        }
         _ => (now, None),
     }
 }
 
-/// Whether `now` is `general` or a special case of it.
 fn is_case_of(now: &str, general: &str) -> bool {
     match (registry::by_name(now), registry::by_name(general)) {
         (Some(now), Some(general)) => registry::refines(now, general),
-        _ => now == general,
+        _ => false,
     }
 }
 
@@ -87,9 +94,19 @@ mod tests {
 
     #[test]
     fn the_outermost_application_comes_first() {
-        assert_eq!(outermost("", None), ("unknown", None));
-        assert_eq!(outermost("http", None), ("http", None));
-        assert_eq!(outermost("tls", Some("mysql")), ("mysql", Some("tls")));
-        assert_eq!(outermost("websocket", Some("http")), ("websocket", None));
+        assert_eq!(outermost("", None, true), ("unknown", None));
+        assert_eq!(outermost("http", None, true), ("http", None));
+        assert_eq!(
+            outermost("tls", Some("mysql"), true),
+            ("mysql", Some("tls"))
+        );
+        assert_eq!(
+            outermost("grpc", Some("http"), false),
+            ("http", Some("grpc"))
+        );
+        assert_eq!(
+            outermost("websocket", Some("http"), true),
+            ("websocket", None)
+        );
     }
 }

@@ -207,14 +207,7 @@ impl<S: FrameSource> Path<S> {
         }
         if outcome.violation.is_some() {
             let known = self.inspection.l7.identification(session);
-            let cold = self.flows.table.cold_mut(id);
-            cold.contradicted = true;
-            // What it was may never have been told: the same bytes can show and contradict it.
-            if cold.application.is_none() {
-                cold.application = known.app;
-                cold.confidence = Some(known.confidence);
-                cold.evidence = known.evidence;
-            }
+            self.flows.table.cold_mut(id).contradict(&known);
             self.name_application(id, AppId::UNKNOWN, now_us);
         } else {
             self.note_identification(id, now_us);

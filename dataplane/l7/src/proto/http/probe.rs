@@ -33,8 +33,16 @@ pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
 }
 
 fn probe_midway(input: &ProbeInput<'_>) -> Probe {
-    let certain =
-        request(input.to_server) == Probe::Certain || response(input.to_client) == Probe::Certain;
+    // An empty line may end what went before.
+    let begins = |bytes: &[u8]| {
+        let empty = bytes
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        empty.count().min(4)
+    };
+    let (client, server) = (input.to_server, input.to_client);
+    let certain = request(&client[begins(client)..]) == Probe::Certain
+        || response(&server[begins(server)..]) == Probe::Certain;
     // The bytes may come from within a body: that says nothing.
     if certain {
         Probe::Certain

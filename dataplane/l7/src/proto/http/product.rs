@@ -30,6 +30,7 @@ const SERVERS: &[(&[u8], &str)] = &[
     (b"apache", "apache"),
     (b"apache-coyote", "tomcat"),
     (b"caddy", "caddy"),
+    (b"cloudflare-nginx", "nginx"),
     (b"couchdb", "couchdb"),
     (b"cowboy", "cowboy"),
     (b"envoy", "envoy"),
