@@ -60,6 +60,8 @@ applications! {
     92 => s7comm::S7comm,
     93 => iec104::Iec104,
     94 => enip::Enip,
+    95 => opcua::Opcua,
+    96 => bacnet::Bacnet,
 }
 
 /// A row of the table.

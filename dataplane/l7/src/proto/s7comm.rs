@@ -136,9 +136,10 @@ impl Application for S7comm {
         Step::Skip(length as u64)
     }
 
-    fn gap(&mut self, direction: Direction, _length: u64) -> bool {
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
         self.framing.lose(direction);
-        self.goes_on[direction as usize] = false;
+        // What comes first may go on with a message that was lost.
+        self.goes_on[direction as usize] = length > 0;
         true
     }
 }
