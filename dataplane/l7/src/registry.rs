@@ -31,6 +31,7 @@ applications! {
     14 => elasticsearch::Elasticsearch,
     15 => consul::Consul,
     16 => etcd::Etcd,
+    20 => quic::Quic,
     21 => dtls::Dtls,
     22 => wireguard::Wireguard,
     23 => openvpn::Openvpn,

@@ -79,9 +79,10 @@ impl Application for Dtls {
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let sides = [input.to_server, input.to_client];
-        if sides
-            .iter()
-            .any(|side| !side.is_empty() && !is_records(side))
+        let foreign = |side: &&[u8]| !side.is_empty() && !is_records(side);
+        if sides.iter().any(foreign)
+            || sender(input.to_server) == Some(Direction::ToClient)
+            || sender(input.to_client) == Some(Direction::ToServer)
         {
             return Probe::NotMine;
         }
@@ -251,6 +252,21 @@ impl<'a> Fragment<'a> {
             offset,
             content,
         })
+    }
+}
+
+/// Who alone sends the handshake message at the front, if there is one.
+fn sender(datagram: &[u8]) -> Option<Direction> {
+    let record = Record::read(datagram)?;
+    if record.kind != HANDSHAKE || record.epoch != 0 {
+        return None;
+    }
+    match Fragment::read(&mut Cursor::new(record.content))?.kind {
+        // ClientHello, ClientKeyExchange.
+        1 | 16 => Some(Direction::ToServer),
+        // ServerHello, HelloVerifyRequest, ServerKeyExchange, CertificateRequest, ServerHelloDone.
+        2 | 3 | 12..=14 => Some(Direction::ToClient),
+        _ => None,
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) const TLS: &[FieldSpec] = &[
     ),
     FieldSpec::text(
         "note",
-        "What the protocols offered mean: dns over tls (RFC 7858), ech (RFC 9849).",
+        "What a hello means: dns over tls (RFC 7858), ech (RFC 9849), retry (RFC 8446, 4.1.4).",
     ),
     FieldSpec {
         name: "san_address",

@@ -231,7 +231,7 @@ impl<'a> ServerHello<'a> {
         })
     }
 
-    /// Tells of the answer, unless it asks for another ClientHello.
+    /// Tells of the answer.
     pub(crate) fn tell(
         &self,
         version: Option<&'static str>,
@@ -241,15 +241,15 @@ impl<'a> ServerHello<'a> {
             Some(mut versions) => versions.u16().ok_or(MALFORMED_SERVER)?,
             None => self.version,
         };
-        if self.retry {
-            return Ok(Answer::Retry);
-        }
         let mut chosen = ArrayVec::<u8, ALPN_BYTES_MAX>::new();
         if let Some(list) = self.found.alpn {
             join(list, &mut chosen)?;
         }
         let ja3s = fingerprint::ja3s(self);
-        let mut told = ArrayVec::<Field<'_>, 4>::new();
+        let mut told = ArrayVec::<Field<'_>, 5>::new();
+        if self.retry && version.is_none() {
+            told.push(name(fields::NOTE, "retry"));
+        }
         let version = version.unwrap_or(fields::version_name(chosen_version));
         told.push(name(fields::VERSION, version));
         told.push(Field {
@@ -262,6 +262,7 @@ impl<'a> ServerHello<'a> {
         }
         fields::tell(EventKind::Response, &told, sink);
         Ok(match self.found.versions {
+            _ if self.retry => Answer::Retry,
             Some(_) => Answer::Encrypted,
             None => Answer::Agreed,
         })
@@ -278,7 +279,7 @@ pub(crate) fn client(
     ClientHello::read(body, carrier)?.tell(carrier, version, sink)
 }
 
-/// Reads a ServerHello and tells of it, unless it asks for another ClientHello.
+/// Reads a ServerHello and tells of it.
 pub(crate) fn server(
     body: &[u8],
     version: Option<&'static str>,
