@@ -405,7 +405,9 @@ fn a_gap_hides_but_never_lies() {
 
 fn hear_with_gap(sample: &Sample, at: usize, lost: usize, size: usize) -> Vec<String> {
     let mut engine = Engine::new(weir_samples::limits());
-    let id = engine.open(sample.transport, 1, true).expect("a session");
+    let id = engine
+        .open(sample.transport, sample.probed_port(), true)
+        .expect("a session");
     let mut listener = Listener::default();
     let mut start = 0;
     for (direction, piece) in &sample.pieces {

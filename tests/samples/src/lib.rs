@@ -21,6 +21,8 @@ pub struct Sample {
     pub transport: Transport,
     /// The server's port: a hint.
     pub port: u16,
+    /// The bytes alone do not tell: the port is a part of the proof.
+    pub port_tells: bool,
     /// What is said, in order.
     pub pieces: Vec<(Direction, Vec<u8>)>,
     /// What the parser must tell.
@@ -29,6 +31,13 @@ pub struct Sample {
     pub violation: Option<String>,
     /// What it ends as.
     pub ends_as: AppId,
+}
+
+impl Sample {
+    /// A port that is nobody's where the bytes alone must tell.
+    pub fn probed_port(&self) -> u16 {
+        if self.port_tells { self.port } else { 1 }
+    }
 }
 
 /// What the engine made of a conversation.
@@ -80,6 +89,10 @@ fn read(path: &Path, app: AppId) -> Sample {
         .filter(|line| !line.starts_with('#') && !line.trim().is_empty());
     let head = lines.next().unwrap_or_default();
     let (transport, port) = head.split_once(' ').unwrap_or((head, "0"));
+    let (port, port_tells) = match port.trim().strip_suffix("needed") {
+        Some(port) => (port, true),
+        None => (port, false),
+    };
     let mut sample = Sample {
         path: path.to_owned(),
         app,
@@ -87,9 +100,11 @@ fn read(path: &Path, app: AppId) -> Sample {
             "tcp" => Transport::Tcp,
             "udp" => Transport::Udp,
             "icmp" => Transport::Icmp,
+            "icmpv6" => Transport::Icmpv6,
             other => panic!("{}: no transport {other:?}", path.display()),
         },
         port: port.trim().parse().expect("a port"),
+        port_tells,
         pieces: Vec::new(),
         events: Vec::new(),
         violation: None,
@@ -235,8 +250,9 @@ pub fn limits() -> Limits {
 /// Feeds pieces to a fresh engine; `obey` leaves out what it says need not be fed.
 pub fn hear(sample: &Sample, pieces: &[(Direction, &[u8])], obey: bool) -> Heard {
     let mut engine = Engine::new(limits());
-    // A port that is nobody's: the bytes alone must tell.
-    let id = engine.open(sample.transport, 1, true).expect("a session");
+    let id = engine
+        .open(sample.transport, sample.probed_port(), true)
+        .expect("a session");
     let mut listener = Listener::default();
     let mut violation = None;
     for &(direction, piece) in pieces {

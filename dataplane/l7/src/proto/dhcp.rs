@@ -1,83 +1,75 @@
-//! DHCP for IPv4 (RFC 2131, options RFC 2132) and IPv6 (RFC 8415).
+//! DHCP for IPv4 (RFC 2131, options RFC 2132).
 //!
-//! Trusts nothing. Version 4 is known by its magic cookie; version 6 has none, so its ports and
-//! an exact walk over its options must agree. Answers may come as a flow of their own (to a
-//! broadcast address), so both kinds of message are read in both directions. Violations: a
+//! Trusts nothing. Known by its header and magic cookie. Answers may come as a flow of their own
+//! (to a broadcast address), so both kinds of message are read in both directions. Violations: a
 //! message without its header. Memory: none.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::sides::kind;
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe, ProbeInput, Step,
-    Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
+    Probe, ProbeInput, Step, Transport, Value,
 };
 
 /// RFC 2131, 3.
 const COOKIE: [u8; 4] = [0x63, 0x82, 0x53, 0x63];
 const COOKIE_AT: usize = 236;
 const HARDWARE_AT: usize = 28;
-const PORTS_V6: [u16; 2] = [546, 547];
-/// Message type, hop count, two addresses (RFC 8415, 9).
-const RELAY_HEADER_V6: usize = 34;
-const RELAY_OPTION_V6: u16 = 9;
-/// A relayed message within a relayed message …: RFC 8415 allows 8 hops by default.
-const RELAYS_MAX: usize = 8;
 
-const VERSION: u8 = 0;
-const MESSAGE_TYPE: u8 = 1;
-const CLIENT_MAC: u8 = 2;
-const HOSTNAME: u8 = 3;
-const REQUESTED_ADDRESS: u8 = 4;
-const ASSIGNED_ADDRESS: u8 = 5;
-const SERVER_ID: u8 = 6;
-const VENDOR_CLASS: u8 = 7;
-const TRANSACTION_ID: u8 = 8;
+const MESSAGE_TYPE: u8 = 0;
+const CLIENT_MAC: u8 = 1;
+const HOSTNAME: u8 = 2;
+const REQUESTED_ADDRESS: u8 = 3;
+const ASSIGNED_ADDRESS: u8 = 4;
+const SERVER_ID: u8 = 5;
+const VENDOR_CLASS: u8 = 6;
+const TRANSACTION_ID: u8 = 7;
 
 /// The parser: every message stands alone.
 #[derive(Default)]
 pub struct Dhcp;
 
 /// "02:00:5e:10:00:01".
-type MacText = ArrayVec<u8, 17>;
-type Fields<'a> = ArrayVec<Field<'a>, 12>;
+pub(super) type MacText = ArrayVec<u8, 17>;
+type Fields<'a> = ArrayVec<Field<'a>, 8>;
 
 impl Application for Dhcp {
     const NAME: &'static str = "dhcp";
     const ABOUT: &'static str =
-        "Dynamic Host Configuration Protocol for IPv4 and IPv6 (RFC 2131, RFC 8415)";
+        "Dynamic Host Configuration Protocol for IPv4, BOOTP included (RFC 2131)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
-    const PORTS: &'static [u16] = &[67, 68, 546, 547];
+    const PORTS: &'static [u16] = &[67, 68];
     const FIELDS: &'static [FieldSpec] = &[
-        field("version", FieldKind::Number, "4 or 6"),
         FieldSpec {
             name: "message_type",
             kind: FieldKind::Text,
             condition: true,
-            about: "Message type: discover, request, ack, solicit, … (RFC 2132, 9.6; RFC 8415, 7.3)",
+            about: "Message type: discover, request, ack, … (RFC 2132, 9.6); bootp without any",
         },
         FieldSpec {
             name: "client_mac",
             kind: FieldKind::Text,
             condition: true,
-            about: "Client's hardware address, as 02:00:5e:10:00:01 (RFC 2131 chaddr; RFC 8415 DUID)",
+            about: "Client's hardware address, as 02:00:5e:10:00:01 (RFC 2131 chaddr)",
         },
         field(
             "hostname",
             FieldKind::Text,
-            "Host name or client FQDN (RFC 2132, 3.14; RFC 4702; RFC 4704)",
+            "Host name or client FQDN (RFC 2132, 3.14; RFC 4702)",
         ),
         field(
             "requested_address",
             FieldKind::Address,
-            "Address asked for (RFC 2132, 9.1; RFC 8415, 21.6)",
+            "Address asked for (RFC 2132, 9.1)",
         ),
         field(
             "assigned_address",
             FieldKind::Address,
-            "Address given (RFC 2131 yiaddr; RFC 8415, 21.6)",
+            "Address given (RFC 2131 yiaddr)",
         ),
         field(
             "server_id",
@@ -92,14 +84,17 @@ impl Application for Dhcp {
         field(
             "transaction_id",
             FieldKind::Number,
-            "Transaction id (RFC 2131 xid; RFC 8415, 8)",
+            "Transaction id (RFC 2131 xid)",
         ),
     ];
 
+    const OPENINGS: Openings = Openings {
+        to_server: ByteSet::of(&[1, 2]),
+        to_client: ByteSet::of(&[1, 2]),
+    };
+
     fn probe(input: &ProbeInput<'_>) -> Probe {
-        let version6 = PORTS_V6.contains(&input.server_port);
-        let known =
-            |message: &[u8]| message.is_empty() || is_v4(message) || version6 && is_v6(message);
+        let known = |message: &[u8]| message.is_empty() || is_v4(message);
         if input.to_server.is_empty() && input.to_client.is_empty() {
             return Probe::Unsure;
         }
@@ -111,17 +106,10 @@ impl Application for Dhcp {
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        let kind = match direction {
-            Direction::ToServer => EventKind::Request,
-            Direction::ToClient => EventKind::Response,
-        };
-        if is_v4(input) {
-            version4(kind, input, sink);
-        } else if is_v6(input) {
-            version6(kind, input, sink);
-        } else {
-            return Step::Violation("dhcp: message without its header or options");
+        if !is_v4(input) {
+            return Step::Violation("dhcp: message without its header or cookie");
         }
+        tell(kind(direction), input, sink);
         Step::Consumed(input.len())
     }
 
@@ -135,7 +123,7 @@ fn is_v4(message: &[u8]) -> bool {
     header && message.get(COOKIE_AT..COOKIE_AT + 4) == Some(&COOKIE)
 }
 
-fn version4(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
+fn tell(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
     let options = message.get(COOKIE_AT + 4..).unwrap_or_default();
     let option = |wanted: u8| {
         options4(options)
@@ -159,7 +147,14 @@ fn version4(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
             .unwrap_or_default(),
     );
     let mut fields = Fields::new();
-    begin(&mut fields, 4, name, &mac);
+    fields.push(Field {
+        index: MESSAGE_TYPE,
+        value: Value::Name(name),
+    });
+    fields.push(Field {
+        index: CLIENT_MAC,
+        value: Value::Bytes(&mac),
+    });
     let hostname = option(12).or_else(|| option(81).and_then(|value| value.get(3..)));
     push_bytes(&mut fields, HOSTNAME, hostname);
     push_address(&mut fields, REQUESTED_ADDRESS, option(50).and_then(address));
@@ -193,138 +188,6 @@ fn options4(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-fn is_v6(message: &[u8]) -> bool {
-    let header = match message.first() {
-        Some(12 | 13) => RELAY_HEADER_V6,
-        Some(1..=11 | 14..=36) => 4,
-        _ => return false,
-    };
-    let Some(mut rest) = message.get(header..) else {
-        return false;
-    };
-    let mut identified = false;
-    while !rest.is_empty() {
-        let Some((code, value, tail)) = option6(rest) else {
-            return false;
-        };
-        identified |=
-            matches!(code, 1 | 2) && (4..=130).contains(&value.len()) || code == RELAY_OPTION_V6;
-        rest = tail;
-    }
-    // An information request may do without identifiers.
-    identified || message.first() == Some(&11)
-}
-
-fn option6(rest: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let (&[code_high, code_low, high, low], tail) = rest.split_first_chunk::<4>()?;
-    let length = usize::from(u16::from_be_bytes([high, low]));
-    Some((
-        u16::from_be_bytes([code_high, code_low]),
-        tail.get(..length)?,
-        tail.get(length..)?,
-    ))
-}
-
-fn find6(mut rest: &[u8], wanted: u16) -> Option<&[u8]> {
-    while let Some((code, value, tail)) = option6(rest) {
-        if code == wanted {
-            return Some(value);
-        }
-        rest = tail;
-    }
-    None
-}
-
-fn version6(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
-    // Policy cares for what the client asks, not for the envelopes around it.
-    let mut inner = message;
-    for _ in 0..RELAYS_MAX {
-        let relayed = matches!(inner.first(), Some(12 | 13))
-            .then(|| inner.get(RELAY_HEADER_V6..))
-            .flatten();
-        match relayed.and_then(|options| find6(options, RELAY_OPTION_V6)) {
-            Some(message) if !message.is_empty() => inner = message,
-            _ => break,
-        }
-    }
-    let number = inner.first().copied().unwrap_or_default();
-    let options = inner.get(4..).unwrap_or_default();
-    let mac = match find6(options, 1) {
-        // DUID-LLT and DUID-LL over Ethernet (RFC 8415, 11.2 and 11.4).
-        Some([0, 1, 0, 1, _, _, _, _, mac @ ..]) | Some([0, 3, 0, 1, mac @ ..])
-            if mac.len() == 6 =>
-        {
-            mac_text(mac)
-        }
-        _ => MacText::new(),
-    };
-    let mut name = [0; 255];
-    let mut fields = Fields::new();
-    begin(&mut fields, 6, message_type6(number), &mac);
-    let length = find6(options, 39).map_or(0, |value| {
-        domain_text(value.get(1..).unwrap_or_default(), &mut name)
-    });
-    push_bytes(
-        &mut fields,
-        HOSTNAME,
-        name.get(..length).filter(|name| !name.is_empty()),
-    );
-    let address = find6(options, 3)
-        .and_then(|association| find6(association.get(12..)?, 5))
-        .and_then(|value| value.first_chunk::<16>())
-        .map(|bytes| IpAddr::V6(Ipv6Addr::from(*bytes)));
-    let index = if matches!(number, 2 | 7) {
-        ASSIGNED_ADDRESS
-    } else {
-        REQUESTED_ADDRESS
-    };
-    push_address(&mut fields, index, address);
-    push_number(&mut fields, TRANSACTION_ID, inner.get(1..4));
-    sink.event(&Event {
-        kind,
-        fields: &fields,
-    });
-}
-
-/// A domain name in DNS form as text (RFC 4704, 4.2); returns its length.
-fn domain_text(mut rest: &[u8], out: &mut [u8; 255]) -> usize {
-    let mut end = 0;
-    while let Some((&length, tail)) = rest.split_first() {
-        let length = usize::from(length);
-        let (Some(label), true) = (tail.get(..length), (1..64).contains(&length)) else {
-            break;
-        };
-        let dot = usize::from(end > 0);
-        let Some(room) = out.get_mut(end..end + dot + length) else {
-            break;
-        };
-        if let (1, Some(first)) = (dot, room.first_mut()) {
-            *first = b'.';
-        }
-        if let Some(place) = room.get_mut(dot..) {
-            place.copy_from_slice(label);
-        }
-        end += dot + length;
-        rest = tail.get(length..).unwrap_or_default();
-    }
-    end
-}
-
-fn begin<'a>(fields: &mut Fields<'a>, version: u64, name: &'static str, mac: &'a MacText) {
-    fields.push(Field {
-        index: VERSION,
-        value: Value::Number(version),
-    });
-    fields.push(Field {
-        index: MESSAGE_TYPE,
-        value: Value::Name(name),
-    });
-    fields.push(Field {
-        index: CLIENT_MAC,
-        value: Value::Bytes(mac),
-    });
-}
-
 fn push_bytes<'a>(fields: &mut Fields<'a>, index: u8, value: Option<&'a [u8]>) {
     if let Some(value) = value {
         fields.push(Field {
@@ -354,7 +217,7 @@ fn push_number(fields: &mut Fields<'_>, index: u8, bytes: Option<&[u8]>) {
     });
 }
 
-fn mac_text(bytes: &[u8]) -> MacText {
+pub(super) fn mac_text(bytes: &[u8]) -> MacText {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = MacText::new();
     for (place, byte) in bytes.iter().take(6).enumerate() {
@@ -387,36 +250,6 @@ fn message_type4(number: u8) -> &'static str {
         "lease-query-done",
         "active-lease-query",
         "lease-query-status",
-        "tls",
-    ];
-    NAMES.get(usize::from(number)).copied().unwrap_or("other")
-}
-
-fn message_type6(number: u8) -> &'static str {
-    const NAMES: [&str; 24] = [
-        "other",
-        "solicit",
-        "advertise",
-        "request",
-        "confirm",
-        "renew",
-        "rebind",
-        "reply",
-        "release",
-        "decline",
-        "reconfigure",
-        "information-request",
-        "relay-forward",
-        "relay-reply",
-        "lease-query",
-        "lease-query-reply",
-        "lease-query-done",
-        "lease-query-data",
-        "reconfigure-request",
-        "reconfigure-reply",
-        "dhcpv4-query",
-        "dhcpv4-response",
-        "active-lease-query",
         "tls",
     ];
     NAMES.get(usize::from(number)).copied().unwrap_or("other")
@@ -483,34 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn version_4_is_known_by_its_cookie_on_any_port() {
+    fn known_by_its_cookie_on_any_port() {
         let mut message = discover();
         assert_eq!(probe(&message, 9999), Probe::Certain);
         assert_eq!(
             tell(&message),
-            "version=4 message_type=discover client_mac=02:00:5e:10:00:01 hostname=photo requested_address=10.0.0.7 transaction_id=258"
+            "message_type=discover client_mac=02:00:5e:10:00:01 hostname=photo requested_address=10.0.0.7 transaction_id=258"
         );
         message[COOKIE_AT] = 0;
         assert_eq!(probe(&message, 67), Probe::NotMine);
-    }
-
-    #[test]
-    fn version_6_needs_its_port_and_options_to_the_end() {
-        let mut message = vec![1, 0, 1, 2];
-        message.extend([0, 1, 0, 10, 0, 3, 0, 1, 2, 0, 0x5e, 0x10, 0, 1]);
-        message.extend(b"\x00\x27\x00\x0c\x00\x05photo\x04shop");
-        assert_eq!(probe(&message, 547), Probe::Certain);
-        assert_eq!(probe(&message, 548), Probe::NotMine);
-        let expected = "version=6 message_type=solicit client_mac=02:00:5e:10:00:01 hostname=photo.shop transaction_id=258";
-        assert_eq!(tell(&message), expected);
-        let mut relayed = vec![12; 1];
-        relayed.extend([0; 33]);
-        relayed.extend([0, 9, 0, message.len() as u8]);
-        relayed.extend(&message);
-        assert_eq!(probe(&relayed, 547), Probe::Certain);
-        assert_eq!(tell(&relayed), expected);
-        message.push(0);
-        assert_eq!(probe(&message, 547), Probe::NotMine);
     }
 
     #[test]
@@ -519,7 +333,7 @@ mod tests {
         message.truncate(COOKIE_AT + 4 + 3 + 5);
         assert_eq!(
             tell(&message),
-            "version=4 message_type=discover client_mac=02:00:5e:10:00:01 transaction_id=258"
+            "message_type=discover client_mac=02:00:5e:10:00:01 transaction_id=258"
         );
         assert!(matches!(
             Dhcp.parse(Direction::ToServer, &[1, 1], &mut Told(Vec::new())),

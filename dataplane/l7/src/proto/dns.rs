@@ -1,18 +1,23 @@
 //! DNS over UDP and TCP (RFC 1035), on any port; multicast DNS (RFC 6762) and LLMNR (RFC 4795)
-//! have the same form.
+//! have the same form and are rows of their own.
 //!
 //! Trusts: nothing. Distrusts: counts, name compression, lengths. A message is only taken for DNS
-//! when every name and record of it can be walked to its very end. Memory: nothing is kept but,
-//! of a stream, a message of up to what the engine keeps; of a larger one the front is told.
+//! when every name and record of it can be walked to its very end; on DNS's own port a sound
+//! header and question are enough, so that malformed messages do not pass for something else.
+//! Memory: nothing is kept but, of a stream, a message of up to what the engine keeps; of a larger
+//! one the front is told.
 
 mod message;
 mod name;
 
 use weir_wire::Direction;
 
-use crate::{
-    Application, Blocks, EventSink, FieldKind, FieldSpec, Probe, ProbeInput, Step, Transport,
-};
+use super::{llmnr, mdns};
+use crate::fields::{address, number};
+use crate::sides::judge;
+use crate::{Application, Blocks, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+
+const PORT: u16 = 53;
 
 /// What stands before each message of a stream.
 const LENGTH_BYTES: usize = 2;
@@ -25,19 +30,30 @@ const ANSWER_NAME: u8 = 4;
 const ADDRESS: u8 = 5;
 const CNAME: u8 = 6;
 const TTL: u8 = 7;
+const TARGET: u8 = 8;
+const TEXT: u8 = 9;
 
 /// The parser of one connection: every message stands alone.
 #[derive(Default)]
 pub struct Dns {
     stream: bool,
+    /// Of a stream picked up: where messages begin was only seen on the sides that were judged.
+    picked_up: bool,
+}
+
+/// Which of the protocols of this form a message belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Unicast,
+    Multicast,
+    LinkLocal,
 }
 
 impl Application for Dns {
     const NAME: &'static str = "dns";
-    const ABOUT: &'static str =
-        "Domain Name System over UDP and TCP (RFC 1035), multicast included";
+    const ABOUT: &'static str = "Domain Name System over UDP and TCP (RFC 1035)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp, Transport::Tcp];
-    const PORTS: &'static [u16] = &[53, 5353, 5355];
+    const PORTS: &'static [u16] = &[PORT];
     const FIELDS: &'static [FieldSpec] = &[
         FieldSpec::condition(
             "name",
@@ -54,39 +70,29 @@ impl Application for Dns {
         ),
         FieldSpec::text(
             "answer_name",
-            "Owner of an answer; its `address` or `cname` and its `ttl` follow.",
+            "Owner of an answer; its `address`, `cname`, `target` or `text` and its `ttl` follow.",
         ),
-        FieldSpec {
-            name: "address",
-            kind: FieldKind::Address,
-            condition: false,
-            about: "Address of an A or AAAA answer.",
-        },
+        address("address", "Address of an A or AAAA answer."),
         FieldSpec::text("cname", "Target of a CNAME answer."),
-        FieldSpec {
-            name: "ttl",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Seconds for which the answer holds.",
-        },
+        number("ttl", "Seconds for which the answer holds."),
+        FieldSpec::text(
+            "target",
+            "Name that an NS, PTR, MX, SRV or DNAME answer leads to.",
+        ),
+        FieldSpec::text("text", "First 64 bytes of a TXT answer."),
     ];
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
-        [input.to_server, input.to_client]
-            .into_iter()
-            .filter(|bytes| !bytes.is_empty())
-            .map(|bytes| match input.transport {
-                Transport::Tcp => probe_stream(bytes),
-                _ if message::is_whole(bytes) => Probe::Certain,
-                _ => Probe::NotMine,
-            })
-            .reduce(both)
-            .unwrap_or(Probe::Unsure)
+        match input.transport {
+            Transport::Tcp => judge(input, probe_stream, probe_stream),
+            _ => probe_datagrams(input, Form::Unicast),
+        }
     }
 
     fn open(transport: Transport, _blocks: &mut Blocks) -> Self {
         Self {
             stream: transport == Transport::Tcp,
+            picked_up: false,
         }
     }
 
@@ -98,6 +104,7 @@ impl Application for Dns {
         };
         match message::tell(message, true, sink) {
             Ok(()) => Step::Consumed(message.len() + if self.stream { LENGTH_BYTES } else { 0 }),
+            Err(_) if self.picked_up => Step::Done,
             Err(what) => Step::Violation(what),
         }
     }
@@ -109,8 +116,43 @@ impl Application for Dns {
         };
         match message::tell(message, false, sink) {
             Ok(()) => Step::Skip(u64::from(u16::from_be_bytes(prefix)) + LENGTH_BYTES as u64),
+            Err(_) if self.picked_up => Step::Done,
             Err(what) => Step::Violation(what),
         }
+    }
+
+    /// Only what was judged begins with a message for certain.
+    fn gap(&mut self, _direction: Direction, length: u64) -> bool {
+        self.picked_up = true;
+        !self.stream || length == 0
+    }
+}
+
+/// Whether the datagrams of a flow are of this form.
+pub(super) fn probe_datagrams(input: &ProbeInput<'_>, wanted: Form) -> Probe {
+    let port = input.server_port;
+    let side = |bytes: &[u8]| {
+        let known = message::is_whole(bytes) || port == PORT && message::is_recognisable(bytes);
+        match known && form(port, bytes) == wanted {
+            true => Probe::Certain,
+            false => Probe::NotMine,
+        }
+    };
+    judge(input, side, side)
+}
+
+/// On their ports the multicast forms need not differ from DNS, but a resolver may listen there
+/// too: who asks it wants recursion, which the multicast forms do not know.
+fn form(port: u16, bytes: &[u8]) -> Form {
+    let Some(header) = message::Header::read(bytes) else {
+        return Form::Unicast;
+    };
+    match port {
+        mdns::PORT if !header.is_recursive() => Form::Multicast,
+        llmnr::PORT if header.is_link_local() => Form::LinkLocal,
+        PORT | llmnr::PORT => Form::Unicast,
+        _ if header.is_multicast() && message::is_local(bytes) => Form::Multicast,
+        _ => Form::Unicast,
     }
 }
 
@@ -122,10 +164,9 @@ fn framed(input: &[u8]) -> Option<&[u8]> {
 
 fn probe_stream(input: &[u8]) -> Probe {
     if let Some(message) = framed(input) {
-        return if message::is_whole(message) {
-            Probe::Certain
-        } else {
-            Probe::NotMine
+        return match message::is_whole(message) {
+            true => Probe::Certain,
+            false => Probe::NotMine,
         };
     }
     let Some((&prefix, message)) = input.split_first_chunk::<LENGTH_BYTES>() else {
@@ -136,13 +177,5 @@ fn probe_stream(input: &[u8]) -> Probe {
     match long_enough && header.is_none_or(message::Header::is_plausible) {
         true => Probe::Unsure,
         false => Probe::NotMine,
-    }
-}
-
-fn both(one: Probe, other: Probe) -> Probe {
-    match (one, other) {
-        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
-        (Probe::Certain, _) | (_, Probe::Certain) => Probe::Certain,
-        _ => Probe::Unsure,
     }
 }

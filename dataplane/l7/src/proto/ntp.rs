@@ -1,14 +1,16 @@
 //! NTP: version, mode and stratum of each packet (RFC 5905; control messages RFC 9327).
 //!
 //! Trusts nothing. On its own port a strictly plausible packet is enough; on any other the answer
-//! must carry the question's timestamp. Violations: packets shorter than their mode asks.
-//! Memory: none.
+//! must carry the question's timestamp. Control and private messages (modes 6 and 7, used to
+//! amplify floods) must have exactly the length that their counts tell. Violations: packets
+//! shorter than their mode asks. Memory: none.
 
 use weir_wire::Direction;
 
+use crate::sides::kind;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, ByteSet, Event, EventSink, Field, FieldKind, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport, Value,
 };
 
 const PORT: u16 = 123;
@@ -26,6 +28,7 @@ const VERSION: u8 = 0;
 const MODE: u8 = 1;
 const STRATUM: u8 = 2;
 const OPERATION: u8 = 3;
+const REFERENCE: u8 = 4;
 
 /// First bytes of versions 1 to 4, whatever the leap indicator.
 const FIRST: ByteSet = ByteSet::NONE
@@ -68,6 +71,10 @@ impl Application for Ntp {
             condition: false,
             about: "Operation of a control message (RFC 9327, 2), or request code of a private one (42: monlist)",
         },
+        FieldSpec::text(
+            "reference",
+            "Reference clock of stratum 1, kiss code of stratum 0: GPS, RATE, ... (RFC 5905, 7.3)",
+        ),
     ];
     const OPENINGS: Openings = Openings {
         to_server: FIRST,
@@ -126,6 +133,11 @@ impl Application for Ntp {
                 value: Value::Number(second.into()),
             },
         };
+        // Letters, filled up with zeros, where a server has nobody above it.
+        let reference = match (mode, second, input.get(12..16)) {
+            (2 | 4 | 5, 0 | 1, Some(reference)) => text(reference),
+            _ => &[],
+        };
         let fields = [
             Field {
                 index: VERSION,
@@ -136,14 +148,15 @@ impl Application for Ntp {
                 value: Value::Name(mode_name(mode)),
             },
             last,
+            Field {
+                index: REFERENCE,
+                value: Value::Bytes(reference),
+            },
         ];
-        let kind = match direction {
-            Direction::ToServer => EventKind::Request,
-            Direction::ToClient => EventKind::Response,
-        };
+        let count = if reference.is_empty() { 3 } else { 4 };
         sink.event(&Event {
-            kind,
-            fields: &fields,
+            kind: kind(direction),
+            fields: fields.get(..count).unwrap_or_default(),
         });
         Step::Consumed(input.len())
     }
@@ -193,17 +206,54 @@ fn plausible(packet: &[u8]) -> bool {
                 && precision
                 && tail_plausible(version, packet.get(HEADER..).unwrap_or_default())
         }
-        MODE_CONTROL => {
-            let count = match packet.get(10..12) {
-                Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-                _ => return false,
-            };
-            matches!(second & 31, 0..=12 | 31)
-                && count <= 468
-                && packet.len() >= CONTROL_HEADER + count
-        }
-        MODE_PRIVATE => matches!(third, 0 | 2 | 3) && fourth <= 46,
+        MODE_CONTROL => control_plausible(second, packet),
+        MODE_PRIVATE => private_plausible(first, third, fourth, packet),
         _ => false,
+    }
+}
+
+/// RFC 9327, 2: the data fill 32-bit words, which some tools leave out; an authenticator may
+/// follow. Only answers tell of an error or of more to come.
+fn control_plausible(second: u8, packet: &[u8]) -> bool {
+    let count = match packet.get(10..12) {
+        Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
+        _ => return false,
+    };
+    let Some(tail) = packet.len().checked_sub(CONTROL_HEADER + count) else {
+        return false;
+    };
+    let padding = count.wrapping_neg() % 4;
+    let exact = tail == 0
+        || tail
+            .checked_sub(padding)
+            .is_some_and(|left| matches!(left, 0 | 12 | 20 | 24));
+    let asked = second & 0xe0 == 0;
+    matches!(second & 31, 0..=12 | 31) && count <= 468 && exact && (asked || second & 0x80 != 0)
+}
+
+/// ntp_request.h: answers carry items that fill them, requests are filled up with zeros.
+fn private_plausible(first: u8, third: u8, fourth: u8, packet: &[u8]) -> bool {
+    let Some(&[error_high, items, zero_high, size]) = packet.get(4..8) else {
+        return false;
+    };
+    let (error, zero) = (error_high >> 4, zero_high >> 4);
+    let items = usize::from(error_high & 15) << 8 | usize::from(items);
+    let size = usize::from(zero_high & 15) << 8 | usize::from(size);
+    let length = PRIVATE_HEADER + items * size;
+    let sound = match first & 0x80 != 0 {
+        true => error <= 7 && packet.len() == length,
+        false => error == 0 && packet.len() >= length && packet.len() <= 256,
+    };
+    sound && zero == 0 && matches!(third, 0 | 2 | 3) && fourth <= 46
+}
+
+/// What stands before the zeros, if it is text.
+fn text(reference: &[u8]) -> &[u8] {
+    let end = reference.iter().position(|&byte| byte == 0).unwrap_or(4);
+    let text = reference.get(..end).unwrap_or_default();
+    match text.iter().all(u8::is_ascii_graphic) {
+        true => text,
+        false => &[],
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayVec;
 
 use super::name::{self, Name};
-use super::{ADDRESS, ANSWER_NAME, CNAME, NAME, OPCODE, RCODE, TTL, TYPE};
+use super::{ADDRESS, ANSWER_NAME, CNAME, NAME, OPCODE, RCODE, TARGET, TEXT, TTL, TYPE};
 use crate::cursor::Cursor;
 use crate::{Event, EventKind, EventSink, Field, Value};
 
@@ -15,8 +15,16 @@ const QUESTIONS_MAX: u16 = 64;
 /// Answers told in one event; more come in further events.
 const ANSWERS_PER_EVENT: usize = 12;
 
+/// What is told of a TXT answer.
+const TEXT_BYTES_MAX: usize = 64;
+
 const TYPE_A: u16 = 1;
+const TYPE_NS: u16 = 2;
 const TYPE_CNAME: u16 = 5;
+const TYPE_PTR: u16 = 12;
+const TYPE_MX: u16 = 15;
+const TYPE_TXT: u16 = 16;
+const TYPE_DNAME: u16 = 39;
 const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u16 = 41;
 const TYPE_NIMLOC: u16 = 32;
@@ -30,6 +38,7 @@ const MALFORMED: &str = "a malformed DNS message";
 /// The fixed part.
 #[derive(Clone, Copy)]
 pub(super) struct Header {
+    id: u16,
     flags: u16,
     questions: u16,
     answers: u16,
@@ -60,8 +69,8 @@ struct Walk<'a> {
 impl Header {
     pub(super) fn read(message: &[u8]) -> Option<Self> {
         let mut cursor = Cursor::new(message);
-        let _id = cursor.u16()?;
         Some(Self {
+            id: cursor.u16()?,
             flags: cursor.u16()?,
             questions: cursor.u16()?,
             answers: cursor.u16()?,
@@ -76,6 +85,21 @@ impl Header {
 
     fn opcode(self) -> u16 {
         self.flags >> 11 & 0xf
+    }
+
+    /// Whether recursion is asked for or offered.
+    pub(super) fn is_recursive(self) -> bool {
+        self.id != 0 && self.flags & 0x0180 != 0
+    }
+
+    /// RFC 4795, 2.1.1: one question, and no bits that are reserved.
+    pub(super) fn is_link_local(self) -> bool {
+        self.opcode() == 0 && self.flags & 0x00f0 == 0 && self.questions == 1
+    }
+
+    /// RFC 6762, 18: no id, no recursion; all bits of a query but TC are zero.
+    pub(super) fn is_multicast(self) -> bool {
+        self.id == 0 && matches!(self.flags & !0x0200, 0 | 0x8400)
     }
 
     /// Whether the fixed part could begin a message as resolvers send them.
@@ -138,6 +162,27 @@ pub(super) fn is_whole(message: &[u8]) -> bool {
         return false;
     };
     header.is_plausible() && walk_all(header, walk).is_some()
+}
+
+/// Whether header and first question are sound, whatever follows them.
+pub(super) fn is_recognisable(message: &[u8]) -> bool {
+    let Some((header, mut walk)) = Walk::new(message) else {
+        return false;
+    };
+    let mut name = Name::new();
+    let mut question = || {
+        let (question, class) = walk.question()?;
+        name::read(walk.message, question.name_at, &mut name)?;
+        (is_class(class) && question.kind != 0 && !is_netbios(question.kind, &name)).then_some(())
+    };
+    header.is_plausible() && header.questions > 0 && question().is_some()
+}
+
+/// Whether the first name is one of the link's own (RFC 6762, 3 and 4).
+pub(super) fn is_local(message: &[u8]) -> bool {
+    let mut name = Name::new();
+    name::read(message, HEADER_BYTES, &mut name).is_some()
+        && (name.ends_with(b".local") || name.as_slice() == b"local")
 }
 
 fn walk_all(header: Header, mut walk: Walk<'_>) -> Option<()> {
@@ -238,13 +283,19 @@ fn tell_request(name: &[u8], kind: &[u8], opcode: &[u8], sink: &mut dyn EventSin
     });
 }
 
-/// An answer that tells of an address or another name.
-struct Answer {
+/// An answer whose data is told.
+struct Answer<'a> {
     name: Name,
     ttl_s: u32,
-    /// None: it names `target`.
-    address: Option<IpAddr>,
-    target: Name,
+    data: Data<'a>,
+}
+
+#[allow(clippy::large_enum_variant, reason = "on the stack, for one message")]
+enum Data<'a> {
+    Address(IpAddr),
+    /// The field it belongs to, and a name.
+    Name(u8, Name),
+    Text(&'a [u8]),
 }
 
 fn tell_response(header: Header, mut walk: Walk<'_>, sink: &mut dyn EventSink) -> Option<()> {
@@ -273,7 +324,7 @@ fn tell_response(header: Header, mut walk: Walk<'_>, sink: &mut dyn EventSink) -
             value: Value::Bytes(&rcode),
         },
     ];
-    let mut answers = ArrayVec::<Answer, ANSWERS_PER_EVENT>::new();
+    let mut answers = ArrayVec::<Answer<'_>, ANSWERS_PER_EVENT>::new();
     let mut sound = Some(());
     let mut told = false;
     for _ in 0..header.answers {
@@ -297,17 +348,26 @@ fn tell_response(header: Header, mut walk: Walk<'_>, sink: &mut dyn EventSink) -
     sound
 }
 
-fn answer(walk: &Walk<'_>, record: &Record<'_>) -> Option<Answer> {
+fn answer<'a>(walk: &Walk<'a>, record: &Record<'a>) -> Option<Answer<'a>> {
     if record.class & CLASS_MASK != CLASS_IN {
         return None;
     }
-    let mut target = Name::new();
-    let address = match record.kind {
-        TYPE_A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(record.data).ok()?).into()),
-        TYPE_AAAA => Some(Ipv6Addr::from(<[u8; 16]>::try_from(record.data).ok()?).into()),
-        TYPE_CNAME => {
-            name::read(walk.message, record.data_at, &mut target)?;
-            None
+    let target = |field: u8, skipped: usize| {
+        let mut target = Name::new();
+        name::read(walk.message, record.data_at + skipped, &mut target)?;
+        Some(Data::Name(field, target))
+    };
+    let data = match record.kind {
+        TYPE_A => Data::Address(Ipv4Addr::from(<[u8; 4]>::try_from(record.data).ok()?).into()),
+        TYPE_AAAA => Data::Address(Ipv6Addr::from(<[u8; 16]>::try_from(record.data).ok()?).into()),
+        TYPE_CNAME => target(CNAME, 0)?,
+        TYPE_NS | TYPE_PTR | TYPE_DNAME => target(TARGET, 0)?,
+        // Behind a preference; behind priority, weight and port.
+        TYPE_MX => target(TARGET, 2)?,
+        TYPE_SRV => target(TARGET, 6)?,
+        TYPE_TXT => {
+            let text = Cursor::new(record.data).vector8()?.rest();
+            Data::Text(text.get(..TEXT_BYTES_MAX).unwrap_or(text))
         }
         _ => return None,
     };
@@ -319,21 +379,17 @@ fn answer(walk: &Walk<'_>, record: &Record<'_>) -> Option<Answer> {
     } else {
         record.ttl_s
     };
-    Some(Answer {
-        name,
-        ttl_s,
-        address,
-        target,
-    })
+    Some(Answer { name, ttl_s, data })
 }
 
-fn tell_answers(about: &[Field<'_>; 3], answers: &[Answer], sink: &mut dyn EventSink) {
+fn tell_answers(about: &[Field<'_>; 3], answers: &[Answer<'_>], sink: &mut dyn EventSink) {
     let mut fields = ArrayVec::<Field<'_>, { 3 + 3 * ANSWERS_PER_EVENT }>::new();
     fields.extend(*about);
     for answer in answers {
-        let (index, value) = match answer.address {
-            Some(address) => (ADDRESS, Value::Address(address)),
-            None => (CNAME, Value::Bytes(&answer.target)),
+        let (index, value) = match &answer.data {
+            Data::Address(address) => (ADDRESS, Value::Address(*address)),
+            Data::Name(index, name) => (*index, Value::Bytes(name)),
+            Data::Text(text) => (TEXT, Value::Bytes(text)),
         };
         fields.extend([
             Field {
