@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import sys
 import unittest
 from ipaddress import ip_address
@@ -25,6 +26,12 @@ def with_programs(*names):
     """Skips a test by name where a program of it is not installed."""
     missing = [name for name in names if shutil.which(name) is None]
     return unittest.skipIf(missing, f"not installed: {', '.join(missing)}")
+
+
+def with_module(name):
+    """Skips a test by name where a Python module of it is not installed."""
+    found = subprocess.run([PYTHON, "-c", f"import {name}"], capture_output=True, check=False).returncode == 0
+    return unittest.skipIf(not found, f"not installed: Python's {name}")
 
 
 def build_lab(*hosts, **options):

@@ -13,9 +13,9 @@ from pathlib import Path
 from lab import tcp, udp
 
 from . import support
-from .support import FAMILIES, PROGRAMS, PYTHON, documents, says, with_programs
+from .support import FAMILIES, PROGRAMS, PYTHON, documents, says, with_module, with_programs
 
-APPLICATIONS = "[dhcp, dns, http, icmp, mysql, ntp, postgresql, redis, ssh, tls]"
+APPLICATIONS = "[dcerpc, dhcp, dns, http, icmp, memcached, mqtt, mysql, nfs, ntp, postgresql, redis, smb, socks, ssh, tls]"
 OTHER_PORTS_BEGIN = 4000
 LAB = None
 
@@ -192,6 +192,82 @@ class Applications(unittest.TestCase):
             return "hello" in says(host, ["redis-cli", "-h", address, "-p", port, "ECHO", "hello"])
 
         self.check("redis", 6379, speak)
+
+    @with_programs("memcached")
+    @with_module("pymemcache")
+    def test_memcached(self):
+        self.serve(["memcached", "-u", "root", "-p", "11211", "-U", "0", "-l", "0.0.0.0,::"], ready=tcp(11211), relay=11211)
+        ask = "import sys; from pymemcache import Client; c = Client((sys.argv[1], int(sys.argv[2])), timeout=15); "
+        ask += "c.set('weir', 'hello', noreply=False); print(c.get('weir'))"
+
+        def speak(host, address, port):
+            return "hello" in says(host, [PYTHON, "-c", ask, address, port])
+
+        self.check("memcached", 11211, speak)
+
+    @with_programs("mosquitto", "mosquitto_pub", "mosquitto_sub")
+    def test_mqtt(self):
+        configuration = self.directory("mqtt") / "mosquitto.conf"
+        configuration.write_text("listener 1883\nallow_anonymous true\npersistence false\nuser root\n")
+        self.serve(["mosquitto", "-c", configuration], ready=tcp(1883), relay=1883)
+        LAB.hosts["server"].run(["mosquitto_pub", "-h", "127.0.0.1", "-r", "-t", "weir", "-m", "hello"])
+
+        def speak(host, address, port):
+            return "hello" in says(host, ["mosquitto_sub", "-h", address, "-p", port, "-t", "weir", "-C", "1", "-W", "15"])
+
+        self.check("mqtt", 1883, speak)
+
+    @with_programs("rpcbind", "rpcinfo")
+    def test_nfs(self):
+        # Its socket and lock stay apart from the machine's own: a namespace's programs have mounts of their own.
+        self.serve(["sh", "-c", "mount -t tmpfs tmpfs /run && exec rpcbind -f"], name="rpcbind", ready=tcp(111), relay=111)
+
+        def speak(host, address, port):
+            where = f"{address}.{port >> 8}.{port & 255}"
+            transport = "tcp6" if ":" in address else "tcp"
+            return "ready" in says(host, ["rpcinfo", "-a", where, "-T", transport, "100000", "4"])
+
+        self.check("nfs", 111, speak)
+
+    @with_programs("curl", "microsocks")
+    def test_socks(self):
+        directory = self.directory("socks")
+        (directory / "index.html").write_text("welcome")
+        self.serve([PYTHON, "-m", "http.server", "8000", "--bind", "127.0.0.1", "--directory", directory], name="behind", ready=tcp(8000))
+        self.serve(["microsocks", "-i", "::", "-p", "1080"], ready=tcp(1080), relay=1080)
+
+        def speak(host, address, port):
+            proxy = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+            command = ["curl", "-sS", "--max-time", "60", "--socks5-hostname", proxy, "http://127.0.0.1:8000/"]
+            return "welcome" in says(host, command)
+
+        self.check("socks", 1080, speak)
+
+    def windows(self):
+        """Shares a file and answers calls, on the usual ports and on others."""
+        directory = self.directory(f"windows-{self._testMethodName}")
+        (directory / "welcome.txt").write_text("welcome")
+        self.serve([PYTHON, PROGRAMS / "windows.py", "serve", "1445", "1135", directory], name="windows", ready=tcp(1445))
+        ports = [f"{more + port}={1000 + port}" for port in (135, 445) for more in (0, OTHER_PORTS_BEGIN)]
+        self.serve([PYTHON, PROGRAMS / "relay.py", *ports], name="windows-relay", ready=tcp(OTHER_PORTS_BEGIN + 445))
+
+    @with_module("impacket")
+    def test_smb(self):
+        self.windows()
+
+        def speak(host, address, port):
+            return "welcome" in says(host, [PYTHON, PROGRAMS / "windows.py", "smb", address, port, "welcome.txt"])
+
+        self.check("smb", 445, speak)
+
+    @with_module("impacket")
+    def test_dcerpc(self):
+        self.windows()
+
+        def speak(host, address, port):
+            return "platform" in says(host, [PYTHON, PROGRAMS / "windows.py", "rpc", address, port])
+
+        self.check("dcerpc", 135, speak)
 
     @with_programs("ntpdig")
     def test_ntp(self):
