@@ -12,7 +12,7 @@ use weir_wire::Direction;
 
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
-    Openings, Probe, ProbeInput, Step, Transport, Value, ntlmssp,
+    Openings, Probe, ProbeInput, Seen, Step, Transport, Value, ntlmssp,
 };
 
 /// Version 5's common header (C706, 12.6.3.1).
@@ -96,6 +96,7 @@ impl Application for Dcerpc {
         to_server: ByteSet::of(&[4, 5]),
         to_client: ByteSet::of(&[4, 5]),
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let judge = if input.transport == Transport::Tcp {

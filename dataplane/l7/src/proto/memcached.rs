@@ -18,7 +18,7 @@ use crate::cursor::Cursor;
 use crate::told::Told;
 use crate::{
     Application, Blocks, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    ProbeInput, Seen, Step, Transport,
 };
 use binary::{HEADER, Header, magic, opcode, status};
 use text::{Form, LINE_MAX, Reply, Sight};
@@ -108,6 +108,7 @@ impl Application for Memcached {
         to_server: ByteSet::ANY,
         to_client: ByteSet::ANY,
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         probe::probe(input)

@@ -19,7 +19,7 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Probe, ProbeInput, Seen, Step, Transport,
 };
 
 /// A longer topic is not told.
@@ -126,6 +126,7 @@ impl Application for Mqtt {
         to_client: ByteSet::of(&[0x20, 0x40, 0x50, 0x62, 0x70, 0x90, 0xb0, 0xd0, 0xe0, 0xf0])
             .and_range(0x30, 0x3d),
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         probe::probe(input)

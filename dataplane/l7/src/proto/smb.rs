@@ -16,7 +16,7 @@ use weir_wire::Direction;
 
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport, Value, ntlmssp,
+    ProbeInput, Seen, Step, Transport, Value, ntlmssp,
 };
 
 /// NetBIOS session header (RFC 1002, 4.3.1; MS-SMB2, 2.1).
@@ -117,6 +117,7 @@ impl Application for Smb {
         to_server: ByteSet::of(&[0, 0x10, 0x11, 0x12, 0x81, 0x85]),
         to_client: ByteSet::of(&[0, 0x10, 0x11, 0x12, 0x82, 0x83, 0x84, 0x85]),
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         if input.transport != Transport::Tcp {

@@ -13,7 +13,7 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Probe, ProbeInput, Seen, Step, Transport, Value,
 };
 
 const PORT: u16 = 1080;
@@ -112,6 +112,7 @@ impl Application for Socks {
         to_server: ByteSet::of(&[V4, V5]),
         to_client: ByteSet::of(&[0, V5]),
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         match input.to_server.first() {
