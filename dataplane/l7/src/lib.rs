@@ -18,6 +18,7 @@ mod framing;
 mod line;
 mod ntlmssp;
 mod pool;
+mod port;
 pub mod registry;
 mod sides;
 mod sql;
@@ -36,4 +37,5 @@ pub use engine::{
     AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId, Speaker, TURNED,
 };
 pub use event::{Announcement, Event, EventKind, EventSink, Field, Value};
+pub use port::{PortUse, port_use};
 pub use registry::proto;

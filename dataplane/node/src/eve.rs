@@ -12,6 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 use weir_api::v1;
+use weir_l7::{AppId, PortUse};
 
 use crate::agent::Described;
 use crate::event::EventKind;
@@ -126,6 +127,8 @@ fn weir(described: &Described) -> Value {
         "reason": record.reason,
         "confidence": record.confidence,
         "evidence": described.evidence,
+        "app_port": described.port_use.map(PortUse::name),
+        "expected_app": described.port_use.and_then(PortUse::expected).map(AppId::name),
         "began_as": described.carried,
         "policy_version": record.policy_version,
         "zone": record.zone,

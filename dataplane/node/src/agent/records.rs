@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use weir_api::v1::{self, FlowRecord};
-use weir_l7::{Confidence, Field, Value, registry};
+use weir_l7::{Confidence, Field, PortUse, Transport, Value, registry};
 use weir_policy::{Application, Question, Snapshot, WireAction};
 use weir_wire::to_ip_address;
 
@@ -57,6 +57,8 @@ pub struct Described {
     pub carried: Option<&'static str>,
     /// What gave the application away.
     pub evidence: &'static str,
+    /// Whether the application is where one would look for it.
+    pub port_use: Option<PortUse>,
     /// Whether its beginning was seen.
     pub from_start: bool,
     /// Client and server address as people write them.
@@ -144,10 +146,17 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
         server: snapshot.identity_name(flow.server).to_owned(),
         carried: flow.carried.map(registry::name),
         evidence: flow.evidence,
+        port_use: port_use_of(flow),
         from_start: flow.from_start,
         addresses,
         signature: event.signature,
     }
+}
+
+/// Judges the outermost application by its port.
+fn port_use_of(flow: &FlowFacts) -> Option<PortUse> {
+    let application = flow.carried.or(flow.application)?;
+    weir_l7::port_use(application, Transport::of(flow.protocol)?, flow.server_port)
 }
 
 /// The rule that came nearest to allowing it, and what differed.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use weir_flow::FragmentLimits;
+use weir_l7::{AppId, PortUse};
 use weir_policy::Snapshot;
 use weir_sigs::RuleSet;
 use weir_wire::Reason;
@@ -91,6 +92,10 @@ pub struct FlowReport {
     pub confidence: String,
     /// What gave it away.
     pub evidence: &'static str,
+    /// `usual` or `unusual`: whether the server's port is a customary one of the application's.
+    pub app_port: Option<&'static str>,
+    /// Whose customary port it is, where that is another's.
+    pub expected_app: Option<&'static str>,
     /// Client and server by name.
     pub client: String,
     /// See `client`.
@@ -335,6 +340,11 @@ impl FlowReport {
             began_as: described.carried,
             confidence: record.confidence.clone(),
             evidence: described.evidence,
+            app_port: described.port_use.map(PortUse::name),
+            expected_app: described
+                .port_use
+                .and_then(PortUse::expected)
+                .map(AppId::name),
             client: described.client.clone(),
             server: described.server.clone(),
             rule_action: weir.rule_action,

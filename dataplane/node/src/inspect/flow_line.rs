@@ -29,6 +29,11 @@ pub struct FlowLine<'a> {
     product_version: Option<&'a str>,
     confidence: &'a str,
     evidence: &'a str,
+    /// Whether the server's port is a customary one of the application's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_port: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_app: Option<&'a str>,
     bytes: u64,
     packets: u64,
     first_seen: String,
@@ -55,6 +60,8 @@ impl<'a> FlowLine<'a> {
             product_version: flow.fields.product_version.as_deref(),
             confidence: &flow.confidence,
             evidence: flow.evidence,
+            app_port: flow.app_port,
+            expected_app: flow.expected_app,
             bytes: flow.bytes,
             packets: flow.packets,
             first_seen: timestamp(flow.first_seen_us),
