@@ -1,0 +1,207 @@
+//! TFTP: requests, transfers and errors (RFC 1350; options RFC 2347; windows RFC 7440).
+//!
+//! Trusts nothing. The request is unmistakable; the transfer comes from a new port of the server,
+//! which is announced. Without the request a transfer is known by an answer that carries the number
+//! of its block. Violations: datagrams that are no TFTP. Memory: none.
+
+use weir_wire::Direction;
+
+use crate::cursor::Cursor;
+use crate::told::Told;
+use crate::{
+    Announcement, Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings,
+    Probe, ProbeInput, Step, Transport,
+};
+
+const FILE_MAX: usize = 255;
+/// Options of a request; servers know about five.
+const OPTIONS_MAX: usize = 16;
+/// The largest block (RFC 2348), and what stands before it.
+const DATA_MAX: usize = 65_464 + 4;
+/// A block without the option.
+const BLOCK: usize = 512 + 4;
+const ERROR_MAX: u16 = 8;
+
+const OPERATION: u8 = 0;
+const FILE: u8 = 1;
+const MODE: u8 = 2;
+const ERROR: u8 = 3;
+const TEXT: u8 = 4;
+
+/// The parser: every datagram stands alone.
+#[derive(Default)]
+pub struct Tftp;
+
+/// A datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Message<'a> {
+    Request {
+        operation: &'static str,
+        file: &'a [u8],
+        mode: &'a [u8],
+    },
+    Data(u16, usize),
+    Acknowledgement(u16),
+    Error(u16, &'a [u8]),
+    Options,
+}
+
+impl Application for Tftp {
+    const NAME: &'static str = "tftp";
+    const ABOUT: &'static str = "Trivial File Transfer Protocol with its options (RFC 1350, 2347)";
+    const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
+    const PORTS: &'static [u16] = &[69];
+    const FIELDS: &'static [FieldSpec] = &[
+        FieldSpec::condition("operation", "`read` or `write` (RFC 1350, 5)"),
+        FieldSpec::condition("file", "File that is read or written"),
+        FieldSpec::text("mode", "`netascii`, `octet` or `mail`"),
+        FieldSpec {
+            name: "error",
+            kind: FieldKind::Number,
+            condition: false,
+            about: "Error code: 1 not found, 2 access violation ... (RFC 1350, 5; RFC 2347)",
+        },
+        FieldSpec::text("text", "Text of the error"),
+    ];
+    const OPENINGS: Openings = Openings {
+        to_server: ByteSet::of(&[0]),
+        to_client: ByteSet::of(&[0]),
+    };
+
+    fn probe(input: &ProbeInput<'_>) -> Probe {
+        let (one, other) = (input.to_server, input.to_client);
+        match (Message::probed(one), Message::probed(other)) {
+            (None, _) if !one.is_empty() => Probe::NotMine,
+            (_, None) if !other.is_empty() => Probe::NotMine,
+            (Some(Message::Request { .. }), _) | (_, Some(Message::Request { .. })) => {
+                Probe::Certain
+            }
+            (Some(one), Some(other)) if one.answers(other) || other.answers(one) => Probe::Certain,
+            _ => Probe::Unsure,
+        }
+    }
+
+    fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let Some(message) = Message::read(input) else {
+            return Step::Violation("tftp: no message of this protocol");
+        };
+        match message {
+            Message::Request {
+                operation,
+                file,
+                mode,
+            } => {
+                Told::new()
+                    .name(OPERATION, operation)
+                    .bytes(FILE, file.get(..FILE_MAX).unwrap_or(file))
+                    .bytes(MODE, mode)
+                    .send(EventKind::Request, sink);
+                sink.announce(&Announcement {
+                    application: "tftp",
+                    transport: Transport::Udp,
+                    port: 0,
+                    side: direction.reverse(),
+                    address: None,
+                });
+            }
+            Message::Error(code, text) => Told::new()
+                .number(ERROR, code.into())
+                .bytes(TEXT, text)
+                .send(EventKind::Response, sink),
+            Message::Data(..) | Message::Acknowledgement(_) | Message::Options => {}
+        }
+        Step::Consumed(input.len())
+    }
+}
+
+impl<'a> Message<'a> {
+    fn read(input: &'a [u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(input);
+        match cursor.u16()? {
+            operation @ (1 | 2) => {
+                let mut words = Words(cursor.rest());
+                let (file, mode) = (words.next()?, words.next()?);
+                let options = words.options()?;
+                let known = [&b"netascii"[..], b"octet", b"mail"];
+                let mode_known = known.iter().any(|known| known.eq_ignore_ascii_case(mode));
+                let plausible = options && mode_known && is_name(file);
+                plausible.then_some(Self::Request {
+                    operation: if operation == 1 { "read" } else { "write" },
+                    file,
+                    mode,
+                })
+            }
+            3 if input.len() <= DATA_MAX => Some(Self::Data(cursor.u16()?, input.len())),
+            // Some pad it.
+            4 => Some(Self::Acknowledgement(cursor.u16()?)),
+            5 => {
+                let code = cursor.u16()?;
+                let text = Words(cursor.rest()).next()?;
+                (code <= ERROR_MAX).then_some(Self::Error(code, text))
+            }
+            6 => Words(cursor.rest()).options()?.then_some(Self::Options),
+            _ => None,
+        }
+    }
+
+    /// What is looked at more strictly while nothing is known.
+    fn probed(input: &'a [u8]) -> Option<Self> {
+        let message = Self::read(input)?;
+        let strict = match message {
+            Self::Acknowledgement(_) => input.len() == 4,
+            Self::Error(_, text) => input.len() == 5 + text.len() && text.is_ascii(),
+            Self::Options => input.len() > 2,
+            Self::Request { .. } | Self::Data(..) => true,
+        };
+        strict.then_some(message)
+    }
+
+    /// Whether this is what the peer sends after `other`.
+    fn answers(self, other: Self) -> bool {
+        match (self, other) {
+            // Without options a block is full unless it is the last, and the first has number 1.
+            (Self::Acknowledgement(one), Self::Data(other, length)) => {
+                one == other && (length == BLOCK || other == 1 && length <= BLOCK)
+            }
+            (Self::Data(1, _) | Self::Acknowledgement(0) | Self::Error(8, _), Self::Options) => {
+                true
+            }
+            (Self::Data(one, length), Self::Acknowledgement(other)) => {
+                one == other.wrapping_add(1) && length == BLOCK
+            }
+            (Self::Error(..), Self::Data(1, length)) => length == BLOCK,
+            _ => false,
+        }
+    }
+}
+
+/// Texts that a zero ends.
+struct Words<'a>(&'a [u8]);
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = memchr::memchr(0, self.0)?;
+        let word = self.0.get(..end)?;
+        self.0 = self.0.get(end + 1..).unwrap_or_default();
+        Some(word)
+    }
+
+    /// Whether pairs of a name and a value follow, and nothing else; None: cut off.
+    fn options(&mut self) -> Option<bool> {
+        for _ in 0..OPTIONS_MAX {
+            if self.0.iter().all(|&byte| byte == 0) {
+                return Some(true);
+            }
+            let (name, value) = (self.next()?, self.next()?);
+            let text = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_graphic);
+            if !text(name) || !text(value) {
+                return Some(false);
+            }
+        }
+        Some(false)
+    }
+}
+
+fn is_name(file: &[u8]) -> bool {
+    !file.is_empty() && file.iter().all(|&byte| byte >= b' ' && byte != 0x7f)
+}
