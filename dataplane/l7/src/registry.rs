@@ -35,6 +35,8 @@ applications! {
     21 => dtls::Dtls,
     22 => wireguard::Wireguard,
     23 => openvpn::Openvpn,
+    24 => ike::Ike,
+    25 => esp::Esp,
     26 => stun::Stun,
     30 => mongodb::Mongodb,
     31 => memcached::Memcached,
