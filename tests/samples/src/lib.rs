@@ -101,6 +101,7 @@ fn read(path: &Path, app: AppId) -> Sample {
             "udp" => Transport::Udp,
             "icmp" => Transport::Icmp,
             "icmpv6" => Transport::Icmpv6,
+            "esp" => Transport::Esp,
             other => panic!("{}: no transport {other:?}", path.display()),
         },
         port: port.trim().parse().expect("a port"),

@@ -73,7 +73,7 @@ impl<'a> FlowLine<'a> {
 }
 
 /// Application and what it carries, from what a flow is now and what it began as: one that turned
-/// into a special case of itself is that.
+/// into a special case of itself is that, and so is what STUN has found the way for.
 fn outermost<'a>(
     now: &'a str,
     began_as: Option<&'a str>,
@@ -81,6 +81,7 @@ fn outermost<'a>(
 ) -> (&'a str, Option<&'a str>) {
     let now = if now.is_empty() { "unknown" } else { now };
     match began_as {
+        Some("stun") if turned && now != "unknown" => (now, None),
         Some(began_as) if began_as != now && !(turned && is_case_of(now, began_as)) => {
             (began_as, Some(now))
         }
@@ -103,6 +104,7 @@ mod tests {
     fn the_outermost_application_comes_first() {
         assert_eq!(outermost("", None, true), ("unknown", None));
         assert_eq!(outermost("http", None, true), ("http", None));
+        assert_eq!(outermost("dtls", Some("stun"), true), ("dtls", None));
         assert_eq!(
             outermost("tls", Some("mysql"), true),
             ("mysql", Some("tls"))
