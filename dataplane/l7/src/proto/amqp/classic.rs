@@ -174,12 +174,12 @@ impl Amqp {
             return Err(Fault::Wrong("amqp: a method of the other side"));
         }
         match direction {
-            Direction::ToServer => self.from_client(name, &mut cursor, sink),
-            Direction::ToClient => from_server(name, &mut cursor, sink),
+            Direction::ToServer => self.client_method(name, &mut cursor, sink),
+            Direction::ToClient => server_method(name, &mut cursor, sink),
         }
     }
 
-    fn from_client(
+    fn client_method(
         &mut self,
         name: &'static str,
         cursor: &mut Cursor<'_>,
@@ -239,7 +239,11 @@ impl Amqp {
     }
 }
 
-fn from_server(name: &'static str, cursor: &mut Cursor<'_>, sink: &mut dyn EventSink) -> Read<()> {
+fn server_method(
+    name: &'static str,
+    cursor: &mut Cursor<'_>,
+    sink: &mut dyn EventSink,
+) -> Read<()> {
     match name {
         "connection.start" => {
             need(cursor.u16())?;
