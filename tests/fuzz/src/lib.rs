@@ -16,5 +16,7 @@ use std::time::Duration;
 
 /// How long a target runs under `cargo test`; `BOLERO_RANDOM_TEST_TIME_MS` overrides it.
 const TEST_TIME: Duration = Duration::from_millis(1_500);
+/// Each family of applications.
+const FAMILY_TIME: Duration = Duration::from_millis(750);
 /// More than fit into that time.
 const ITERATIONS: usize = 10_000_000;
