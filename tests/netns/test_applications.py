@@ -6,16 +6,19 @@ suspect   may reach the server, but speak none of the applications: only content
 stranger  may not reach the server at all
 """
 
+import itertools
 import shutil
 import unittest
 from pathlib import Path
 
-from lab import tcp, udp
+from lab import LabError, tcp, udp, wait_until
 
 from . import support
 from .support import FAMILIES, PROGRAMS, PYTHON, documents, says, with_module, with_programs
 
-APPLICATIONS = "[dcerpc, dhcp, dns, http, icmp, memcached, mqtt, mysql, nfs, ntp, postgresql, redis, smb, socks, ssh, tls]"
+APPLICATIONS = (
+    "[dcerpc, dhcp, dns, http, icmp, ldap, memcached, mqtt, mysql, nfs, ntp, postgresql, redis, smb, snmp, socks, ssh, syslog, tls]"
+)
 OTHER_PORTS_BEGIN = 4000
 LAB = None
 
@@ -217,6 +220,57 @@ class Applications(unittest.TestCase):
 
         self.check("mqtt", 1883, speak)
 
+    @with_programs("slapd", "ldapwhoami")
+    def test_ldap(self):
+        directory = self.directory("ldap")
+        configuration = directory / "slapd.conf"
+        database = f'database mdb\nsuffix "dc=test"\nrootdn "cn=model,dc=test"\nrootpw model\ndirectory {directory}\n'
+        modules = "include /etc/ldap/schema/core.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n"
+        configuration.write_text(f"{modules}pidfile {directory / 'pid'}\n{database}")
+        listen = "ldap://0.0.0.0:389/ ldap://[::]:389/"
+        self.serve(["slapd", "-f", configuration, "-h", listen, "-d", "0"], ready=tcp(389), relay=389)
+
+        def speak(host, address, port):
+            where = f"ldap://[{address}]:{port}" if ":" in address else f"ldap://{address}:{port}"
+            return "cn=model" in says(host, ["ldapwhoami", "-x", "-H", where, "-D", "cn=model,dc=test", "-w", "model"])
+
+        self.check("ldap", 389, speak)
+
+    @with_programs("snmpd", "snmpget")
+    def test_snmp(self):
+        configuration = self.directory("snmp") / "snmpd.conf"
+        configuration.write_text("rocommunity weir\nrocommunity6 weir\nsysName photo\n")
+        other = OTHER_PORTS_BEGIN + 161
+        listen = ",".join(f"{family}:{port}" for family in ("udp", "udp6") for port in (161, other))
+        self.serve(["snmpd", "-f", "-Lo", "-C", "-c", configuration, listen], ready=udp(other))
+
+        def speak(host, address, port):
+            where = f"udp6:[{address}]:{port}" if ":" in address else f"udp:{address}:{port}"
+            return "photo" in says(host, ["snmpget", "-v2c", "-c", "weir", "-t", "2", "-r", "0", where, "1.3.6.1.2.1.1.5.0"])
+
+        self.check("snmp", 161, speak)
+
+    @with_programs("rsyslogd", "logger")
+    def test_syslog(self):
+        directory = self.directory("syslog")
+        configuration, log = directory / "rsyslog.conf", directory / "log"
+        other = OTHER_PORTS_BEGIN + 514
+        inputs = f'module(load="imudp")\ninput(type="imudp" port=["514", "{other}"])\n'
+        configuration.write_text(f'{inputs}action(type="omfile" file="{log}")\n')
+        self.serve(["rsyslogd", "-n", "-f", configuration, "-i", directory / "pid"], ready=udp(other))
+        count = itertools.count()
+
+        def speak(host, address, port):
+            message = f"message {next(count)} from {host.label}"
+            host.run(["logger", "--server", address, "--port", port, "--udp", message])
+            try:
+                wait_until(lambda: log.exists() and message in log.read_text(), message, 1, 0.1)
+            except LabError:
+                return False
+            return True
+
+        self.check("syslog", 514, speak)
+
     @with_programs("rpcbind", "rpcinfo")
     def test_nfs(self):
         # Its socket and lock stay apart from the machine's own: a namespace's programs have mounts of their own.
@@ -290,4 +344,4 @@ class Applications(unittest.TestCase):
                 for name in ("suspect", "stranger"):
                     self.assertEqual(support.ping(LAB.hosts[name], server.address(family)), 0)
                 event = support.wait_for_drop(LAB, LAB.hosts["suspect"].address(family), server.address(family), protocol=support.ICMP)
-                self.assertEqual(event["app_proto"], "icmp")
+                self.assertEqual(event["app_proto"], "icmp" if family == 4 else "icmpv6")
