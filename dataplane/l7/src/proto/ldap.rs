@@ -11,7 +11,7 @@ use crate::ber::{self, Ber, ENUMERATED, Head, INTEGER, OCTETS, SEQUENCE};
 use crate::fields::{Fields, number};
 use crate::sides::judge;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Seen, Step,
     Transport,
 };
 
@@ -112,6 +112,7 @@ impl Application for Ldap {
         to_server: ByteSet::of(&[SEQUENCE]),
         to_client: ByteSet::of(&[SEQUENCE]),
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let stream = input.transport == Transport::Tcp;

@@ -15,7 +15,7 @@ use crate::ber::{Ber, OCTETS, OID, SEQUENCE};
 use crate::fields::{Fields, address, number};
 use crate::sides::judge;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Seen, Step,
     Transport,
 };
 
@@ -103,6 +103,7 @@ impl Application for Snmp {
         to_server: ByteSet::of(&[SEQUENCE]),
         to_client: ByteSet::of(&[SEQUENCE]),
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let at_home = Self::PORTS.contains(&input.server_port);

@@ -11,7 +11,7 @@ use weir_wire::Direction;
 use crate::fields::Fields;
 use crate::{
     Application, Blocks, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Seen, Step, Transport,
 };
 
 const PRIORITY_MAX: u16 = 191;
@@ -85,6 +85,7 @@ impl Application for Syslog {
         to_server: ByteSet::of(b"<").and_range(b'1', b'9'),
         to_client: ByteSet::NONE,
     };
+    const SEEN: Seen = Seen::Live;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let bytes = input.to_server;
