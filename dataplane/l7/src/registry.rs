@@ -42,6 +42,8 @@ applications! {
     31 => memcached::Memcached,
     32 => cassandra::Cassandra,
     33 => couchbase::Couchbase,
+    34 => oracle::Oracle,
+    35 => mssql::Mssql,
     36 => voltdb::Voltdb,
     37 => zookeeper::Zookeeper,
     40 => kafka::Kafka,

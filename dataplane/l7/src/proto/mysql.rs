@@ -98,6 +98,8 @@ pub struct Mysql {
     server: ServerSide,
     asked: Asked,
     prepared: Prepared,
+    /// Begun in the middle: what does not fit is no violation.
+    picked_up: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -221,11 +223,21 @@ impl Application for Mysql {
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        match (self.phase, direction) {
-            (Phase::Tls, _) => Step::Becomes("tls"),
+        let step = match (self.phase, direction) {
+            (Phase::Tls, _) => Step::StartTls,
             (_, Direction::ToServer) => self.client_bytes(input, sink),
             (_, Direction::ToClient) => self.server_bytes(input, sink),
+        };
+        match step {
+            Step::Violation(_) if self.picked_up => Step::Done,
+            step => step,
         }
+    }
+
+    fn gap(&mut self, _direction: Direction, length: u64) -> bool {
+        self.picked_up = true;
+        // The probe saw that a packet begins here; behind a loss nobody knows.
+        length == 0
     }
 }
 

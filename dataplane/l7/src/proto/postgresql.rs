@@ -62,6 +62,8 @@ pub struct Postgresql {
     unnamed: Kind,
     /// Portals by the hash of their names, the latest last.
     portals: ArrayVec<(u32, Kind), 8>,
+    /// Begun in the middle: what does not fit is no violation.
+    picked_up: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -140,13 +142,23 @@ impl Application for Postgresql {
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        match (self.phase, direction) {
-            (Phase::Tls, _) => Step::Becomes("tls"),
+        let step = match (self.phase, direction) {
+            (Phase::Tls, _) => Step::StartTls,
             (Phase::Over, _) => Step::Done,
             (Phase::Startup, Direction::ToServer) => self.startup(input, sink),
             (_, Direction::ToServer) => self.client_bytes(input, sink),
             (_, Direction::ToClient) => self.server_bytes(input, sink),
+        };
+        match step {
+            Step::Violation(_) if self.picked_up => Step::Done,
+            step => step,
         }
+    }
+
+    fn gap(&mut self, _direction: Direction, length: u64) -> bool {
+        self.picked_up = true;
+        // The probe saw that a message begins here; behind a loss nobody knows.
+        length == 0
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) const KINDS: &[&str] = &[
     "BACKUP",
     "BEGIN",
     "BINLOG",
+    "BULK",
     "CACHE",
     "CALL",
     "CHANGE",
@@ -27,9 +28,11 @@ pub(super) const KINDS: &[&str] = &[
     "COMMIT",
     "COPY",
     "CREATE",
+    "DBCC",
     "DEALLOCATE",
     "DECLARE",
     "DELETE",
+    "DENY",
     "DISCARD",
     "DO",
     "DROP",
@@ -56,6 +59,7 @@ pub(super) const KINDS: &[&str] = &[
     "PREPARE",
     "PURGE",
     "REASSIGN",
+    "RECONFIGURE",
     "REFRESH",
     "REINDEX",
     "RELEASE",
@@ -65,6 +69,7 @@ pub(super) const KINDS: &[&str] = &[
     "RESET",
     "RESIGNAL",
     "RESTART",
+    "RESTORE",
     "REVOKE",
     "ROLLBACK",
     "SAVEPOINT",
@@ -107,10 +112,10 @@ impl Kind {
 
     /// The kind that a statement's first word (upper case) gives.
     pub(crate) fn of_word(word: &[u8]) -> Option<Self> {
-        let word = if word == b"DESCRIBE" || word == b"DESC" {
-            b"EXPLAIN"
-        } else {
-            word
+        let word = match word {
+            b"DESCRIBE" | b"DESC" => b"EXPLAIN",
+            b"EXEC" => b"EXECUTE",
+            word => word,
         };
         let place = KINDS[2..]
             .binary_search_by(|name| name.as_bytes().cmp(word))

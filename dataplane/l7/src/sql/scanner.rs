@@ -10,7 +10,35 @@ pub(crate) enum Dialect {
     MySql,
     /// PostgreSQL.
     PostgreSql,
+    /// Microsoft SQL Server: statements need nothing between them.
+    SqlServer,
 }
+
+/// Words that begin statements of Transact-SQL and are reserved: nothing else bears their names.
+const VERBS: &[&[u8]] = &[
+    b"ALTER",
+    b"BACKUP",
+    b"BULK",
+    b"CREATE",
+    b"DBCC",
+    b"DELETE",
+    b"DENY",
+    b"DROP",
+    b"EXEC",
+    b"EXECUTE",
+    b"GRANT",
+    b"INSERT",
+    b"KILL",
+    b"MERGE",
+    b"RECONFIGURE",
+    b"RESTORE",
+    b"REVOKE",
+    b"SELECT",
+    b"SHUTDOWN",
+    b"TRUNCATE",
+    b"UPDATE",
+    b"USE",
+];
 
 /// Longest word that matters, and one more to tell longer ones.
 const WORD_MAX: usize = 16;
@@ -45,6 +73,8 @@ pub(crate) struct Scanner {
     opened: bool,
     /// A quote or comment inside an executable comment holds `*`: the next `/` makes it ambiguous.
     star: bool,
+    /// Transact-SQL: the statement that was told last, since a verb may go on with it.
+    last: Kind,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,6 +193,7 @@ impl Scanner {
 
     fn byte(&mut self, byte: u8, found: &mut dyn FnMut(Found)) {
         let mysql = self.dialect == Dialect::MySql;
+        let postgresql = self.dialect == Dialect::PostgreSql;
         match self.lex {
             Lex::Normal => self.normal(byte, found),
             Lex::Word => {
@@ -170,8 +201,10 @@ impl Scanner {
                 if is_word(byte) || (byte == b'$' && !self.word[0].is_ascii_digit()) {
                     self.push(byte);
                 } else {
-                    let escape_string =
-                        !mysql && byte == b'\'' && self.word_length == 1 && self.word[0] == b'E';
+                    let escape_string = postgresql
+                        && byte == b'\''
+                        && self.word_length == 1
+                        && self.word[0] == b'E';
                     self.end_word(found);
                     self.lex = Lex::Normal;
                     if escape_string {
@@ -241,6 +274,13 @@ impl Scanner {
     fn normal(&mut self, byte: u8, found: &mut dyn FnMut(Found)) {
         let mysql = self.dialect == Dialect::MySql;
         match byte {
+            b'[' if self.dialect == Dialect::SqlServer => {
+                self.symbol(found);
+                self.lex = Lex::Quote {
+                    mark: b']',
+                    escapes: false,
+                };
+            }
             b'\'' | b'"' | b'`' => {
                 self.symbol(found);
                 let escapes = !self.plain_backslash && (byte == b'\'' || (mysql && byte == b'"'));
@@ -257,7 +297,9 @@ impl Scanner {
                 self.star = false;
                 self.lex = Lex::Line;
             }
-            b'$' if !mysql => self.lex = Lex::DollarOpen { tag: 0, length: 0 },
+            b'$' if self.dialect == Dialect::PostgreSql => {
+                self.lex = Lex::DollarOpen { tag: 0, length: 0 }
+            }
             b';' => self.end_statement(found),
             b'(' => {
                 self.depth = self.depth.saturating_add(1);
@@ -305,7 +347,9 @@ impl Scanner {
         } else {
             self.further_word(word, opened, found);
         }
-        if matches!(word, b"FROM" | b"JOIN" | b"INTO" | b"TABLE") || (first && word == b"UPDATE") {
+        if matches!(word, b"FROM" | b"JOIN" | b"INTO" | b"TABLE")
+            || (word == b"UPDATE" && (first || self.dialect == Dialect::SqlServer))
+        {
             found(Found::Table(self.offset));
         }
     }
@@ -324,11 +368,29 @@ impl Scanner {
         // A parenthesis around the whole statement does not hide the verb of its WITH.
         self.depth = 0;
         if self.head != Head::With {
+            self.last = kind;
             found(Found::Statement(kind));
         }
     }
 
+    /// A verb of Transact-SQL, wherever it stands: unquoted it is nothing else, and it may begin a
+    /// statement. `INSERT … SELECT` is told as both, and so is a subquery in an `UPDATE`.
+    fn transact(&mut self, word: &[u8], found: &mut dyn FnMut(Found)) {
+        if !VERBS.contains(&word) {
+            return;
+        }
+        let kind = Kind::of_word(word).unwrap_or(Kind::OTHER);
+        if self.head == Head::With || kind != self.last {
+            self.last = kind;
+            found(Found::Statement(kind));
+        }
+        self.head = Head::Named;
+    }
+
     fn further_word(&mut self, word: &[u8], opened: bool, found: &mut dyn FnMut(Found)) {
+        if self.dialect == Dialect::SqlServer {
+            return self.transact(word, found);
+        }
         let changes = matches!(word, b"INSERT" | b"UPDATE" | b"DELETE" | b"MERGE");
         let verb = changes
             || matches!(
@@ -422,7 +484,7 @@ impl Scanner {
     }
 
     fn block(&mut self, byte: u8) {
-        let nests = self.dialect == Dialect::PostgreSql;
+        let nests = self.dialect != Dialect::MySql;
         self.lex = match (self.lex, byte) {
             (Lex::BlockStar { depth }, b'/') if depth <= 1 => Lex::Normal,
             (Lex::BlockStar { depth }, b'/') => Lex::Block { depth: depth - 1 },

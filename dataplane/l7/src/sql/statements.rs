@@ -74,16 +74,19 @@ pub(crate) fn identifier(text: &[u8]) -> Option<&[u8]> {
     let text = text.get(start..)?;
     let mut end = 0;
     let mut quote = None;
+    let mut before = 0;
     for &byte in text.iter().take(200) {
         match quote {
             Some(mark) if byte == mark => quote = None,
             Some(_) => {}
             None if matches!(byte, b'"' | b'`') => quote = Some(byte),
+            None if byte == b'[' && matches!(before, 0 | b'.') => quote = Some(b']'),
             None if byte == b'.' && end > 0 => {}
             None if is_word(byte) && !(end == 0 && byte.is_ascii_digit()) => {}
             None => break,
         }
         end += 1;
+        before = byte;
     }
     (end > 0 && quote.is_none())
         .then(|| text.get(..end))

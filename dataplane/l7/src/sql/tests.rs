@@ -9,7 +9,7 @@ fn kinds(dialect: Dialect, text: &str) -> Vec<&'static str> {
                 names.push(kind.name());
             }
         };
-        let mut scanner = Scanner::new(dialect, dialect == Dialect::PostgreSql);
+        let mut scanner = Scanner::new(dialect, dialect != Dialect::MySql);
         for piece in text.as_bytes().chunks(cut) {
             scanner.feed(piece, &mut found);
         }
@@ -109,4 +109,64 @@ fn identifiers_are_read() {
     assert_eq!(identifier(b" `a b`.\"c\"("), Some(&b"`a b`.\"c\""[..]));
     assert_eq!(identifier(b" (select 1)"), None);
     assert_eq!(identifier(b" 12"), None);
+}
+
+#[test]
+fn transact_sql_statements_are_named_without_anything_between_them() {
+    let cases: &[(&str, &[&str])] = &[
+        ("select 1 drop table t", &["SELECT", "DROP"]),
+        ("select [a;drop]]b], 'x''drop', $$, \"delete\"", &["SELECT"]),
+        ("exec sp_who; execute x", &["EXECUTE", "EXECUTE"]),
+        ("sp_who", &["OTHER"]),
+        (
+            "if exists (select 1) delete from t",
+            &["OTHER", "SELECT", "DELETE"],
+        ),
+        ("insert into t select * from u", &["INSERT", "SELECT"]),
+        (
+            "update t set a = 1 where b in (select c from d)",
+            &["UPDATE", "SELECT"],
+        ),
+        ("with a as (select 1) delete from a", &["SELECT", "DELETE"]),
+        (
+            "/* /* drop */ drop */ select 1 -- drop\n deny x",
+            &["SELECT", "DENY"],
+        ),
+        ("", &[]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(kinds(Dialect::SqlServer, text), *expected, "{text}");
+    }
+}
+
+#[test]
+fn tables_are_found_behind_conditions_and_in_brackets() {
+    let tables = |dialect, text: &str| {
+        let mut scanner = Scanner::new(dialect, true);
+        let statements = Statements::read(&mut scanner, text.as_bytes(), true);
+        let mut all = Vec::new();
+        statements.each(text.as_bytes(), &mut |_, tables| {
+            all.extend(
+                tables
+                    .iter()
+                    .map(|name| String::from_utf8_lossy(name).into_owned()),
+            );
+        });
+        all
+    };
+    assert_eq!(tables(Dialect::MySql, "drop table if exists a"), ["a"]);
+    assert_eq!(
+        tables(
+            Dialect::PostgreSql,
+            "create table if not exists a.b (c int)"
+        ),
+        ["a.b"]
+    );
+    assert_eq!(
+        tables(
+            Dialect::SqlServer,
+            "select * from [dbo].[My Photos] p join x"
+        ),
+        ["[dbo].[My Photos]", "x"]
+    );
 }

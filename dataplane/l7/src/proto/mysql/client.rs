@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayVec;
 
+use super::login::compressed_command;
 use super::{
     COMMAND, FULL, HEADER, Kind, Mysql, Phase, QUERY_MAX, Scan, capability, header, little_u16,
     little_u32, name, number, status, string, until_zero,
@@ -73,6 +74,9 @@ impl Mysql {
     pub(super) fn client_bytes(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
         if self.client.left > 0 {
             return self.scan_on(input, sink);
+        }
+        if self.picked_up && self.phase == Phase::Greeting && compressed_command(input) {
+            self.phase = Phase::Compressed;
         }
         if self.phase == Phase::Compressed {
             self.request("COMPRESSED", "OTHER", &[], &[], sink);

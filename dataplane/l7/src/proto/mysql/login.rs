@@ -98,27 +98,22 @@ fn login_probe(input: &[u8]) -> Probe {
     }
 }
 
-/// In the middle of a connection: a whole query, and an answer that fits it.
+/// In the middle of a connection: a whole query and an answer that fits it, or a query that fills
+/// what is there. A greeting or login may also follow a handshake that was not seen.
 fn picked_up(input: &ProbeInput<'_>) -> Probe {
+    if login_probe(input.to_server) == Probe::Certain
+        || greeting_probe(input.to_client) == Probe::Certain
+        || compressed_command(input.to_server)
+    {
+        return Probe::Certain;
+    }
     let query = match header(input.to_server) {
         Some((length, 0)) => match input.to_server.get(HEADER..) {
-            Some([3 | 0x16, text @ ..]) if text.len() < length => {
-                let text = text.trim_ascii_start();
-                let word = text
-                    .split(|byte| !byte.is_ascii_alphabetic())
-                    .next()
-                    .unwrap_or_default();
-                let mut upper = [0; 16];
-                let known = upper.get_mut(..word.len()).is_some_and(|upper| {
-                    upper.copy_from_slice(word);
-                    upper.make_ascii_uppercase();
-                    Kind::of_word(upper).is_some()
-                });
-                if known {
-                    Probe::Certain
-                } else {
-                    Probe::NotMine
+            Some(command) if is_statement(command) && command.len() <= length => {
+                if command.len() == length && plain(command) {
+                    return Probe::Certain;
                 }
+                Probe::Certain
             }
             _ => Probe::NotMine,
         },
@@ -140,6 +135,45 @@ fn picked_up(input: &ProbeInput<'_>) -> Probe {
         (Probe::Certain, Probe::Certain) => Probe::Certain,
         _ => Probe::Unsure,
     }
+}
+
+/// QUERY or STMT_PREPARE with a verb that is known.
+fn is_statement(command: &[u8]) -> bool {
+    let Some((3 | 0x16, text)) = command.split_first() else {
+        return false;
+    };
+    let text = text.trim_ascii_start();
+    let word = text
+        .split(|byte| !byte.is_ascii_alphabetic())
+        .next()
+        .unwrap_or_default();
+    let mut upper = [0; 16];
+    upper.get_mut(..word.len()).is_some_and(|upper| {
+        upper.copy_from_slice(word);
+        upper.make_ascii_uppercase();
+        Kind::of_word(upper).is_some()
+    })
+}
+
+/// More than a word, and nothing but text behind the command's number.
+fn plain(command: &[u8]) -> bool {
+    let text = command.get(1..).unwrap_or_default();
+    text.len() >= 8
+        && text
+            .iter()
+            .all(|&byte| byte >= b' ' || byte.is_ascii_whitespace())
+}
+
+/// A small command of a compressed connection, which is not packed: a packet within a packet,
+/// whose lengths tell of each other.
+pub(super) fn compressed_command(input: &[u8]) -> bool {
+    let Some((outer, 0)) = header(input) else {
+        return false;
+    };
+    let inner = input.get(7..).and_then(header);
+    input.get(HEADER..7) == Some(&[0; 3])
+        && inner.is_some_and(|(length, sequence)| sequence == 0 && length + HEADER == outer)
+        && input.get(7 + HEADER..).is_some_and(is_statement)
 }
 
 fn whole_if(whole: bool) -> Probe {

@@ -126,7 +126,9 @@ fn greetings_are_certain_and_little_else_is() {
         probe(&query("select 1"), &packet(1, OK), false),
         Probe::Certain
     );
-    assert_eq!(probe(&query("select 1"), &[], false), Probe::Unsure);
+    // A whole query, and one that is cut off.
+    assert_eq!(probe(&query("select 1"), &[], false), Probe::Certain);
+    assert_eq!(probe(&query("select 1")[..11], &[], false), Probe::Unsure);
     assert_eq!(
         probe(&query("hello"), &packet(1, OK), false),
         Probe::NotMine
@@ -175,8 +177,8 @@ fn tls_is_handed_over() {
     let mut request = vec![0x05, 0xae, 0, 0];
     request.extend([0; 28]);
     assert_eq!(talk.client(&packet(1, &request)), Step::Consumed(36));
-    assert_eq!(talk.client(b"\x16\x03\x01"), Step::Becomes("tls"));
-    assert_eq!(talk.server(b"\x16\x03\x01"), Step::Becomes("tls"));
+    assert_eq!(talk.client(b"\x16\x03\x01"), Step::StartTls);
+    assert_eq!(talk.server(b"\x16\x03\x01"), Step::StartTls);
 }
 
 #[test]

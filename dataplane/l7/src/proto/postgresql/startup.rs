@@ -5,7 +5,7 @@ use super::{
     header, until_zero,
 };
 use crate::sql::Kind;
-use crate::{Event, EventKind, EventSink, Probe, ProbeInput, Step};
+use crate::{Application, Event, EventKind, EventSink, Probe, ProbeInput, Step};
 
 /// MAX_STARTUP_PACKET_LENGTH.
 const STARTUP_MAX: usize = 10_000;
@@ -23,11 +23,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
     if !input.from_start {
-        return match (probe_query(input.to_server), probe_answer(input.to_client)) {
-            (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
-            (Probe::Certain, Probe::Certain) => Probe::Certain,
-            _ => Probe::Unsure,
-        };
+        return picked_up(input);
     }
     if !input
         .to_client
@@ -40,6 +36,59 @@ pub(super) fn probe(input: &ProbeInput<'_>) -> Probe {
         Some(0) => probe_startup(input.to_server),
         Some(_) => Probe::NotMine,
         None => Probe::Unsure,
+    }
+}
+
+/// In the middle of a connection: a query and an answer that fits it, or either alone where its
+/// messages add up to what is there. A startup may also follow a handshake that was not seen.
+fn picked_up(input: &ProbeInput<'_>) -> Probe {
+    if input.to_server.first() == Some(&0) {
+        return probe_startup(input.to_server);
+    }
+    let home = super::Postgresql::PORTS.contains(&input.server_port);
+    match (probe_query(input.to_server), probe_answer(input.to_client)) {
+        (Probe::Certain, Probe::Certain) => Probe::Certain,
+        (Probe::Certain, _) if adds_up(input.to_server) => Probe::Certain,
+        (Probe::NotMine, _) if home && adds_up(input.to_server) => Probe::Certain,
+        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
+        // Whole messages that end with ReadyForQuery.
+        (Probe::Unsure, Probe::Certain) if input.to_server.is_empty() => Probe::Certain,
+        _ => Probe::Unsure,
+    }
+}
+
+/// Whole messages of the client: a query, or several of the extended protocol that end with Sync.
+fn adds_up(mut input: &[u8]) -> bool {
+    let mut several = false;
+    loop {
+        let Some((kind, length)) = header(input) else {
+            return false;
+        };
+        let Some(body) = input.get(super::HEADER..length) else {
+            return false;
+        };
+        let text = |text: &[u8]| {
+            text.iter()
+                .all(|&byte| byte >= b' ' || byte.is_ascii_whitespace())
+        };
+        let fits = match kind {
+            b'Q' => {
+                matches!(body.split_last(), Some((0, query)) if !query.is_empty() && text(query))
+            }
+            b'P' | b'B' | b'D' | b'E' | b'C' => body.contains(&0),
+            b'S' | b'H' => body.is_empty(),
+            _ => false,
+        };
+        let behind = input.get(length..).unwrap_or_default();
+        match (fits, kind, behind.is_empty()) {
+            (false, ..) => return false,
+            (_, b'Q', true) => return true,
+            (_, b'S', true) => return several,
+            (_, _, true) => return false,
+            _ => {}
+        }
+        several = true;
+        input = behind;
     }
 }
 
@@ -160,8 +209,7 @@ impl Postgresql {
             Some(0) => {}
             // The server's consent may reach us behind the handshake it allows.
             Some(&TLS_HANDSHAKE) if self.offered == Some(Encryption::Tls) => {
-                self.phase = Phase::Tls;
-                return Step::Becomes("tls");
+                return Step::Incomplete;
             }
             // Picked up in the middle.
             _ => {

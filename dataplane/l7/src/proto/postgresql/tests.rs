@@ -130,14 +130,14 @@ fn encryption_is_asked_for_and_answered() {
     let mut talk = Talk::default();
     talk.client(&untyped(SSL, b""));
     assert_eq!(talk.server(b"S"), Step::Consumed(1));
-    assert_eq!(talk.client(b"\x16\x03"), Step::Becomes("tls"));
-    assert_eq!(talk.server(b"\x16\x03"), Step::Becomes("tls"));
+    assert_eq!(talk.client(b"\x16\x03"), Step::StartTls);
+    assert_eq!(talk.server(b"\x16\x03"), Step::StartTls);
 
     let mut talk = Talk::default();
     talk.client(&untyped(SSL, b""));
     assert_eq!(
         talk.client(b"\x16\x03"),
-        Step::Becomes("tls"),
+        Step::Incomplete,
         "the server's consent is not here yet"
     );
 
