@@ -83,6 +83,7 @@ applications! {
     80 => nfs::Nfs,
     81 => rdp::Rdp,
     82 => vnc::Vnc,
+    83 => telnet::Telnet,
     84 => socks::Socks,
     85 => bittorrent::Bittorrent,
     90 => modbus::Modbus,

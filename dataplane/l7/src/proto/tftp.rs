@@ -203,5 +203,5 @@ impl<'a> Words<'a> {
 }
 
 fn is_name(file: &[u8]) -> bool {
-    !file.is_empty() && file.iter().all(|&byte| byte >= b' ' && byte != 0x7f)
+    file.iter().all(|&byte| byte >= b' ' && byte != 0x7f)
 }

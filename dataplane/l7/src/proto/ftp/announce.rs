@@ -13,8 +13,8 @@ pub(super) fn active(command: &[u8], argument: &[u8], sink: &mut dyn EventSink) 
         b"PORT" => six(argument),
         _ => extended(argument),
     };
-    if let Some((address, port)) = told {
-        announce(Direction::ToClient, address, port, sink);
+    if let Some((_, port)) = told {
+        announce(Direction::ToClient, port, sink);
     }
 }
 
@@ -30,19 +30,21 @@ pub(super) fn passive(reply: Reply<'_>, sink: &mut dyn EventSink) {
             .and_then(|at| extended(reply.text.get(at + 1..)?)),
         _ => None,
     };
-    if let Some((address, port)) = told {
-        announce(Direction::ToServer, address, port, sink);
+    if let Some((_, port)) = told {
+        announce(Direction::ToServer, port, sink);
     }
 }
 
-fn announce(side: Direction, address: Option<IpAddr>, port: u16, sink: &mut dyn EventSink) {
+/// Between the same two hosts: an address that was told may be one from before a translation, and
+/// one of somebody else's would have data sent there (RFC 2577, 2).
+fn announce(side: Direction, port: u16, sink: &mut dyn EventSink) {
     if port > 0 {
         sink.announce(&Announcement {
             application: "ftp-data",
             transport: Transport::Tcp,
             port,
             side,
-            address,
+            address: None,
         });
     }
 }

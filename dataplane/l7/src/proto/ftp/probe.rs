@@ -189,6 +189,7 @@ fn server_within(input: &[u8]) -> (Probe, bool) {
             331 => says(b"password") || says(b"guest login"),
             150 | 125 => says(b"data connection"),
             226 => says(b"transfer complete"),
+            250 => says(b"cwd command successful") || says(b"directory successfully changed"),
             257 => reply.text.first() == Some(&b'"'),
             _ => false,
         };
