@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use weir_api::v1;
-use weir_l7::{FieldKind, Transport, registry};
+use weir_l7::{FieldKind, Seen, Transport, registry};
 
 use crate::Answer;
 use crate::args::Controller;
@@ -29,6 +29,10 @@ struct Application {
     about: &'static str,
     transports: Vec<String>,
     ports: Vec<u16>,
+    /// What its parser was shown to work on.
+    seen: &'static str,
+    /// What it is a special case of.
+    refines: Option<&'static str>,
     /// Kept by the controller; None where there is no controller to ask.
     conversations: Option<u64>,
     fields: Vec<FieldView>,
@@ -55,6 +59,7 @@ impl View for Applications {
                 application
                     .conversations
                     .map_or("-".to_owned(), |count| count.to_string()),
+                application.seen.to_owned(),
                 conditions.join(" "),
                 application.about.to_owned(),
             ];
@@ -65,6 +70,7 @@ impl View for Applications {
             "over",
             "usual ports",
             "conversations",
+            "seen",
             "conditions on",
             "about",
         ];
@@ -141,6 +147,12 @@ fn application(
         about: info.about,
         transports: info.transports.iter().map(transport).collect(),
         ports: info.ports.to_vec(),
+        seen: match info.seen {
+            Seen::Live => "live",
+            Seen::Captures => "captures",
+            Seen::Specification => "specification",
+        },
+        refines: info.refines,
         conversations: counts.map(|counts| counts.get(info.name).copied().unwrap_or(0)),
         fields: info.fields.iter().map(field).collect(),
     }
