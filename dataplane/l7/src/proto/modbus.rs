@@ -107,14 +107,14 @@ impl Application for Modbus {
         let question = count(input.to_server, strict_question);
         let answer = count(input.to_client, strict_answer);
         // What follows enough messages was not there yet when they came in smaller pieces.
-        let enough = match input.server_port {
-            PORT => 1,
-            _ => IN_A_ROW,
+        let certain = match (question.whole, answer.whole) {
+            (0, 0) => false,
+            _ if input.server_port == PORT => true,
+            (rows, _) if input.to_client.is_empty() => rows >= IN_A_ROW,
+            (_, rows) if input.to_server.is_empty() => rows >= IN_A_ROW,
+            (_, rows) => rows > 0 && answers(input.to_server, input.to_client),
         };
-        if question.whole >= enough
-            || answer.whole >= enough
-            || answer.whole > 0 && answers(input.to_server, input.to_client)
-        {
+        if certain {
             return Probe::Certain;
         }
         // A device answers odd questions too, so that only their heads must fit.
