@@ -108,6 +108,7 @@ fn is_mode(mode: &[u8]) -> bool {
     let rights = mode.get(1..10).unwrap_or_default();
     rights.len() == 9
         && mode.len() <= 11
+        && mode.get(10).is_none_or(|mark| b"@+.".contains(mark))
         && b"-dlbcps".contains(mode.first().unwrap_or(&0))
         && rights.iter().zip(b"rwxrwxrwx").all(|(&byte, &right)| {
             byte == b'-' || byte == right || right == b'x' && b"sStT".contains(&byte)

@@ -26,6 +26,9 @@ const BUFFER_MIN: u32 = 1_024;
 /// Longest endpoint (7.1.2.3).
 const ENDPOINT_MAX: usize = 4_096;
 
+/// First letters of all kinds of chunks.
+const KINDS: ByteSet = ByteSet::of(b"HAEROCM");
+
 const SERVICE: u8 = 0;
 const ENDPOINT: u8 = 1;
 const SECURITY: u8 = 2;
@@ -73,9 +76,10 @@ impl Application for Opcua {
             about: "Status code of an error message (7.1.2.5)",
         },
     ];
+    // Either end may open the connection (7.1.3), so either may say any of them first.
     const OPENINGS: Openings = Openings {
-        to_server: ByteSet::of(b"HOMCER"),
-        to_client: ByteSet::of(b"AEROMC"),
+        to_server: KINDS,
+        to_client: KINDS,
     };
 
     fn probe(input: &ProbeInput<'_>) -> Probe {

@@ -118,8 +118,8 @@ impl Application for Socks {
         match input.to_server.first() {
             // The proxy never speaks first, and its answers alone are too little to go by.
             None if matches!(input.to_client, [] | [0 | V5, ..]) => Probe::Unsure,
-            Some(&V5) => probe_v5(input),
-            Some(&V4) => probe_v4(input),
+            Some(&V5) if matches!(input.to_client, [] | [V5, ..]) => probe_v5(input),
+            Some(&V4) if matches!(input.to_client, [] | [0, ..]) => probe_v4(input),
             _ => Probe::NotMine,
         }
     }
@@ -164,10 +164,9 @@ fn probe_v5(input: &ProbeInput<'_>) -> Probe {
     };
     let rest = input.to_server.get(2..).unwrap_or_default();
     let Some((methods, next)) = rest.split_at_checked(count) else {
-        return if plausible_methods(rest) && input.to_client.is_empty() {
-            Probe::Unsure
-        } else {
-            Probe::NotMine
+        return match plausible_methods(rest) {
+            true => Probe::Unsure,
+            false => Probe::NotMine,
         };
     };
     if !plausible_methods(methods) {
@@ -183,7 +182,7 @@ fn probe_v5(input: &ProbeInput<'_>) -> Probe {
         (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
         (Probe::Certain, _) | (_, Probe::Certain) => Probe::Certain,
         // Nobody else's greeting on this port is like this.
-        _ if input.server_port == PORT && next.is_empty() => Probe::Certain,
+        _ if input.server_port == PORT => Probe::Certain,
         _ => Probe::Unsure,
     }
 }
@@ -237,11 +236,7 @@ fn probe_v4(input: &ProbeInput<'_>) -> Probe {
             return Probe::NotMine;
         }
         let Some(end) = end else {
-            return if input.to_client.is_empty() {
-                Probe::Unsure
-            } else {
-                Probe::NotMine
-            };
+            return Probe::Unsure;
         };
         rest = rest.get(end + 1..).unwrap_or_default();
     }
