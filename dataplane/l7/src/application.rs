@@ -19,6 +19,17 @@ pub enum Transport {
     Esp,
 }
 
+impl Seen {
+    /// For people: "shown by …".
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Live => "real clients and servers",
+            Self::Captures => "recorded traffic",
+            Self::Specification => "the specification, never seen live",
+        }
+    }
+}
+
 impl Transport {
     /// What carries the payload of this IP protocol.
     pub fn of(protocol: u8) -> Option<Self> {

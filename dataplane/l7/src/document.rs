@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::registry::{self, ApplicationInfo};
-use crate::{FieldKind, Seen};
+use crate::FieldKind;
 
 const HEAD: &str = "\
 # Applications
@@ -37,7 +37,7 @@ pub(crate) fn document() -> String {
             ports.join(", "),
             cell(row.about),
             row.refines.unwrap_or_default(),
-            shown(row.seen),
+            row.seen.words(),
             name = row.name,
         );
     }
@@ -73,14 +73,6 @@ fn fields(page: &mut String, row: &ApplicationInfo) {
             spec.name,
             cell(spec.about)
         );
-    }
-}
-
-fn shown(seen: Seen) -> &'static str {
-    match seen {
-        Seen::Live => "real clients and servers",
-        Seen::Captures => "recorded traffic",
-        Seen::Specification => "the specification, never seen live",
     }
 }
 

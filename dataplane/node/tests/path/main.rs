@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod announced;
 mod bounds;
 mod changes;
 mod conditions;
