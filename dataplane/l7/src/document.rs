@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::registry::{self, ApplicationInfo};
 use crate::FieldKind;
+use crate::registry::{self, ApplicationInfo};
 
 const HEAD: &str = "\
 # Applications

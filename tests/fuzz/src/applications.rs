@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use bolero::{TypeGenerator, check};
 use weir_l7::{AppId, Transport};
-use weir_samples::{Heard, Sample};
+use weir_samples::Sample;
 use weir_wire::Direction;
 
 use crate::{FAMILY_TIME, ITERATIONS};
@@ -198,28 +198,8 @@ fn run(samples: &[Sample], story: &Story) {
     for obey in [false, true] {
         let again = weir_samples::hear(sample, &story.cut(&pieces), obey);
         let context = format!("{}, obey: {obey}", sample.path.display());
-        assert_same(&heard, &again, &context);
+        weir_samples::assert_consistent(&heard, &again, &context);
     }
-}
-
-/// Names the first difference, since a story may have thousands of events. A fault ends the reading of
-/// both directions: where it is told, either of two faults may be, and whether the other direction was read
-/// before it depends on how much of it was kept while the application was not known yet.
-fn assert_same(whole: &Heard, cut: &Heard, context: &str) {
-    let events = whole.events.iter().zip(&cut.events).enumerate();
-    if let Some((index, (one, other))) = events.into_iter().find(|(_, (one, other))| one != other) {
-        panic!("{context}: event {index} is {one} in one piece, {other} when cut");
-    }
-    let ends = |heard: &Heard| {
-        let faulty = heard.violation.is_some();
-        let count = if faulty { 0 } else { heard.events.len() };
-        (count, faulty, heard.identification.app)
-    };
-    assert_eq!(
-        ends(whole),
-        ends(cut),
-        "{context}: events, violation and name when cut"
-    );
 }
 
 /// A target for each family, with its samples.

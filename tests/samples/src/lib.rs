@@ -282,6 +282,25 @@ pub fn hear(sample: &Sample, pieces: &[(Direction, &[u8])], obey: bool) -> Heard
     }
 }
 
+/// Bytes that nobody sends, cut in two ways: both hear the same until one gives up, and neither takes
+/// them for another application. Where a fault is told, and so how far reading goes, may depend on
+/// how much was kept while the application was not known yet.
+pub fn assert_consistent(one: &Heard, other: &Heard, context: &str) {
+    let events = one.events.iter().zip(&other.events).enumerate();
+    if let Some((index, (one, other))) = events.into_iter().find(|(_, (one, other))| one != other) {
+        panic!("{context}: event {index} is {one} one way, {other} the other");
+    }
+    let name = |heard: &Heard| {
+        heard
+            .identification
+            .app
+            .filter(|app| *app != AppId::UNKNOWN)
+    };
+    if let (Some(one), Some(other)) = (name(one), name(other)) {
+        assert_eq!(one, other, "{context}");
+    }
+}
+
 /// The sample as it is written.
 pub fn hear_whole(sample: &Sample) -> Heard {
     let pieces: Vec<_> = sample
