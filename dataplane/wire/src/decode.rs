@@ -10,7 +10,7 @@ use crate::trace::{IpLayer, Layer, NoTrace, Trace};
 use crate::transport::Upper;
 use crate::tunnel::Inside;
 use crate::{Kind, Packet, Reason, Segment, TcpFields};
-use crate::{ether_type, ethernet, ipv4, ipv6, neighbour, protocol, transport, tunnel};
+use crate::{ether_type, ethernet, ipv4, ipv6, neighbour, pppoe, protocol, transport, tunnel};
 
 /// How far decode goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,11 +164,14 @@ fn link(
         Inside::Ethernet(start, network) => {
             trace.layer(Layer::Ethernet { start });
             let link = ethernet::read(scope, start)?;
-            (
-                link.ether_type,
-                link.payload,
-                network.unwrap_or(link.segment),
-            )
+            let (mut carried, mut payload) = (link.ether_type, link.payload);
+            if carried == ether_type::PPPOE_SESSION
+                && let Some(within) = pppoe::read(scope, payload)
+            {
+                trace.layer(Layer::Pppoe { start: payload });
+                (carried, payload) = within;
+            }
+            (carried, payload, network.unwrap_or(link.segment))
         }
     };
     match (*segment, found) {

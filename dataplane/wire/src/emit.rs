@@ -7,7 +7,7 @@ use crate::bytes::{at, be16};
 use crate::checksum::Sum;
 use crate::trace::{IpLayer, Layer, Layers};
 use crate::tunnel::Inside;
-use crate::{Packet, TcpFields, ipv4, ipv6, protocol, tcp, tcp_flags};
+use crate::{Packet, TcpFields, ipv4, ipv6, pppoe, protocol, tcp, tcp_flags};
 
 /// An end of the packet that provoked the reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +171,11 @@ fn wrap(out: &mut [u8], layer: &mut Layer, toward: Toward) -> Option<()> {
             out[*start..*start + 6].copy_from_slice(&addresses[6..]);
             out[*start + 6..*start + 12].copy_from_slice(&addresses[..6]);
         }
+        Layer::Pppoe { start } => {
+            let place = *start + pppoe::LENGTH_AT;
+            let counted = (length - *start - pppoe::LENGTH_FROM) as u16;
+            out[place..place + 2].copy_from_slice(&counted.to_be_bytes());
+        }
         Layer::Ip(ip) => wrap_ip(out, ip, toward)?,
         // The ports stay: the source port of a tunnel only spreads load, the destination's names it.
         Layer::Udp { start, end } => {
@@ -216,7 +221,7 @@ fn wrap_ip(out: &mut [u8], ip: &mut IpLayer, toward: Toward) -> Option<()> {
 fn seal(frame: &mut [u8], layers: &[Layer], upper: Option<u8>, end: usize) {
     for (index, layer) in layers.iter().enumerate().rev() {
         match *layer {
-            Layer::Ethernet { .. } => {}
+            Layer::Ethernet { .. } | Layer::Pppoe { .. } => {}
             Layer::Ip(ref ip) => {
                 if index + 1 == layers.len()
                     && let Some(protocol) = upper

@@ -16,6 +16,7 @@ mod neighbour;
 mod network;
 mod numbers;
 mod packet;
+mod pppoe;
 mod reason;
 mod sctp;
 mod tcp;

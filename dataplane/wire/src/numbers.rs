@@ -12,6 +12,8 @@ pub mod ether_type {
     pub const VLAN: u16 = 0x8100;
     /// IPv6.
     pub const IPV6: u16 = 0x86dd;
+    /// PPP over Ethernet, session stage.
+    pub const PPPOE_SESSION: u16 = 0x8864;
     /// 802.1ad service tag.
     pub const SERVICE_VLAN: u16 = 0x88a8;
     /// Service tag as used before 802.1ad.

@@ -11,6 +11,9 @@ pub(crate) enum Layer {
     Ethernet {
         start: usize,
     },
+    Pppoe {
+        start: usize,
+    },
     Ip(IpLayer),
     /// UDP that carries a tunnel.
     Udp {

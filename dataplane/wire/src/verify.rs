@@ -69,7 +69,7 @@ fn tunnels_ok(frame: &[u8], packet: &Packet) -> bool {
 fn layers_ok(frame: &[u8], layers: &[Layer]) -> bool {
     let mut ip: Option<&IpLayer> = None;
     layers.iter().all(|layer| match *layer {
-        Layer::Ethernet { .. } => true,
+        Layer::Ethernet { .. } | Layer::Pppoe { .. } => true,
         Layer::Ip(ref layer) => {
             ip = Some(layer);
             true
