@@ -139,7 +139,8 @@ struct Session {
     parser: Parser,
     sides: [Side; 2],
     candidates: AppSet,
-    server_port: u16,
+    /// The ports of client and server, as the roles were taken.
+    ports: [u16; 2],
     packets: u16,
     phase: Phase,
     transport: Transport,
@@ -175,7 +176,7 @@ impl Session {
             parser: Parser::None,
             sides: [Side::default(), Side::default()],
             candidates: AppSet::EMPTY,
-            server_port: 0,
+            ports: [0; 2],
             packets: 0,
             phase: Phase::Free,
             transport: Transport::Tcp,
@@ -263,11 +264,12 @@ impl Engine {
         }
     }
 
-    /// Begins a connection. None when every session is in use.
+    /// Begins a connection between these ports, the client's first. None when every session is in
+    /// use.
     pub fn open(
         &mut self,
         transport: Transport,
-        server_port: u16,
+        ports: [u16; 2],
         from_start: bool,
     ) -> Option<SessionId> {
         let slot = self.free.pop()?;
@@ -275,7 +277,7 @@ impl Engine {
         *session = Session::empty();
         session.phase = Phase::Probing;
         session.transport = transport;
-        session.server_port = server_port;
+        session.ports = ports;
         session.from_start = from_start;
         session.candidates = registry::carried_by(transport).with(AppId::UNKNOWN);
         Some(SessionId(slot))
@@ -285,10 +287,10 @@ impl Engine {
     pub fn open_announced(
         &mut self,
         transport: Transport,
-        server_port: u16,
+        ports: [u16; 2],
         app: AppId,
     ) -> Option<SessionId> {
-        let id = self.open(transport, server_port, true)?;
+        let id = self.open(transport, ports, true)?;
         let session = &mut self.sessions[id.0 as usize];
         session.app = Some(app);
         session.reader = app;
@@ -329,6 +331,22 @@ impl Engine {
             Phase::Free | Phase::Over => {}
         }
         turn.finish(direction)
+    }
+
+    /// The connection is over before its application was certain: the port may speak for one that
+    /// is still possible.
+    pub fn conclude(&mut self, id: SessionId) -> Identification {
+        if let Some(session) = self.sessions.get_mut(id.0 as usize)
+            && session.phase == Phase::Probing
+            && session.first.is_some()
+        {
+            let (app, confidence, evidence) = session.by_port();
+            session.app = Some(app);
+            session.confidence = confidence;
+            session.evidence = evidence;
+            session.end(&mut self.pool, &mut self.blocks);
+        }
+        self.identification(id)
     }
 
     /// Counts bytes that were not fed because of [`Interest::Skip`].

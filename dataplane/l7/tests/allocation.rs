@@ -15,7 +15,7 @@ fn an_engine_allocates_only_when_it_is_made() {
         let counted = allocation_counter::measure(|| {
             for size in [1, 100, 65_536] {
                 let id = engine
-                    .open(sample.transport, sample.port, true)
+                    .open(sample.transport, [1, sample.port], true)
                     .expect("a session");
                 for (direction, piece) in &sample.pieces {
                     for chunk in piece.chunks(size) {

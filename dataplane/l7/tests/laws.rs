@@ -409,7 +409,7 @@ fn a_gap_hides_but_never_lies() {
 fn hear_with_gap(sample: &Sample, at: usize, lost: usize, size: usize) -> Vec<String> {
     let mut engine = Engine::new(weir_samples::limits());
     let id = engine
-        .open(sample.transport, sample.probed_port(), true)
+        .open(sample.transport, [1, sample.probed_port()], true)
         .expect("a session");
     let mut listener = Listener::default();
     let mut start = 0;

@@ -9,7 +9,7 @@ use weir_l7::{
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
 use weir_sigs::{RuleSet, Scanner, ScannerError, StreamId};
-use weir_wire::Direction;
+use weir_wire::{Direction, Packet};
 
 use crate::connection::Connection;
 use crate::dns::DnsAnswers;
@@ -24,6 +24,9 @@ const ANNOUNCEMENTS_PER_CALL: usize = 8;
 pub trait Listener: Send {
     /// A message of the flow with this number.
     fn message(&mut self, flow: u64, application: AppId, message: &Message<'_>);
+
+    /// A packet that has no flow of its own: neighbour discovery, and errors about another flow.
+    fn apart(&mut self, packet: &Packet, frame_bytes: usize, time_us: u64);
 }
 
 /// Identification, parsing and scanning of one worker.
@@ -66,14 +69,12 @@ impl Inspection {
         &mut self,
         cold: &mut Connection,
         transport: Transport,
-        server_port: u16,
+        ports: [u16; 2],
     ) -> Option<SessionId> {
         if cold.session.is_none() && !cold.session_over {
             cold.session = match cold.part_of {
-                Some(part) => self
-                    .l7
-                    .open_announced(transport, server_port, part.application),
-                None => self.l7.open(transport, server_port, cold.from_start),
+                Some(part) => self.l7.open_announced(transport, ports, part.application),
+                None => self.l7.open(transport, ports, cold.from_start),
             };
             cold.session_over = cold.session.is_none();
         }
@@ -102,6 +103,16 @@ pub fn close(reassembler: &mut Reassembler, inspection: &mut Inspection, cold: &
         if let Some(scanner) = &mut inspection.scanner {
             scanner.close(scan);
         }
+    }
+}
+
+/// The flow is over: where its content did not tell the application in time, the port may.
+pub fn conclude(inspection: &mut Inspection, cold: &mut Connection) {
+    if let (None, Some(session)) = (cold.application, cold.session) {
+        let known = inspection.l7.conclude(session);
+        cold.application = known.app;
+        cold.confidence = Some(known.confidence);
+        cold.evidence = known.evidence;
     }
 }
 

@@ -252,7 +252,7 @@ pub fn limits() -> Limits {
 pub fn hear(sample: &Sample, pieces: &[(Direction, &[u8])], obey: bool) -> Heard {
     let mut engine = Engine::new(limits());
     let id = engine
-        .open(sample.transport, sample.probed_port(), true)
+        .open(sample.transport, [1, sample.probed_port()], true)
         .expect("a session");
     let mut listener = Listener::default();
     let mut violation = None;

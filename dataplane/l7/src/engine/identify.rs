@@ -109,6 +109,7 @@ impl Turn<'_> {
         let turned = ProbeInput {
             to_server: input.to_client,
             to_client: input.to_server,
+            server_port: session.ports[0],
             ..input
         };
         let either_way = session.transport != Transport::Tcp || !session.from_start;
@@ -151,27 +152,7 @@ impl Turn<'_> {
         let packets_end = session.packets >= self.reader.limits.probe_packets
             && (!stream || total >= PACKET_LIMIT_FROM_BYTES);
         let bytes_end = stream && kept.len().max(fresh) >= self.reader.limits.probe_bytes;
-        (packets_end || bytes_end).then(|| self.by_port())
-    }
-
-    fn by_port(&self) -> (AppId, Confidence, &'static str) {
-        let hinted = registry::on_port(self.reader.session.server_port);
-        match hinted
-            .intersection(self.reader.session.candidates)
-            .iter()
-            .next()
-        {
-            Some(app) => (
-                app,
-                Confidence::Port,
-                "the port, and bytes that do not contradict it",
-            ),
-            None => (
-                AppId::UNKNOWN,
-                Confidence::None,
-                "nothing known was recognised in time",
-            ),
-        }
+        (packets_end || bytes_end).then(|| session.by_port())
     }
 
     /// Keeps what the next probe and the parser must see. Without memory the port decides now.
@@ -187,7 +168,7 @@ impl Turn<'_> {
             return;
         }
         if self.pool.append(kept, &bytes[taken..]) < wanted && stream {
-            let (app, confidence, evidence) = self.by_port();
+            let (app, confidence, evidence) = session.by_port();
             // The kept part cannot be joined to what follows: the name stands, nothing is parsed.
             self.decide(app, confidence, evidence);
             self.reader.session.phase = Phase::Over;
@@ -201,6 +182,31 @@ impl Turn<'_> {
         session.evidence = evidence;
         self.reader.read_as(app);
         self.reader.identified = true;
+    }
+}
+
+impl Session {
+    /// What the port says where the bytes do not contradict it. Of datagrams it may be either end's.
+    pub(super) fn by_port(&self) -> (AppId, Confidence, &'static str) {
+        let [client, server] = self.ports;
+        let possible = |port| {
+            let hinted = registry::on_port(port).intersection(self.candidates);
+            hinted.iter().next()
+        };
+        let stream = self.transport == Transport::Tcp;
+        let hinted = possible(server).or_else(|| possible(client).filter(|_| !stream));
+        match hinted {
+            Some(app) => (
+                app,
+                Confidence::Port,
+                "the port, and bytes that do not contradict it",
+            ),
+            None => (
+                AppId::UNKNOWN,
+                Confidence::None,
+                "nothing known was recognised in time",
+            ),
+        }
     }
 }
 
@@ -229,7 +235,7 @@ fn input<'a>(
         to_client: sides[Direction::ToClient as usize],
         previous,
         from_start: session.from_start,
-        server_port: session.server_port,
+        server_port: session.ports[1],
         transport: session.transport,
     }
 }

@@ -354,8 +354,8 @@ impl Reader<'_> {
         session.packets = 0;
         session.first = None;
         session.from_start = true;
-        // The port is that of what carries it, and says nothing of what is within.
-        session.server_port = 0;
+        // The ports are those of what carries it, and say nothing of what is within.
+        session.ports = [0; 2];
         session.phase = Phase::Probing;
         for side in &mut session.sides {
             side.done = false;

@@ -40,7 +40,9 @@ fn app(name: &str) -> Option<AppId> {
 
 /// A session whose parser does as `script` says.
 fn scripted(engine: &mut Engine, script: fn(&[u8]) -> Step) -> SessionId {
-    let id = engine.open(Transport::Tcp, 80, true).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 80], true)
+        .expect("a session");
     let session = &mut engine.sessions[id.0 as usize];
     session.phase = Phase::Parsing;
     session.app = app("http");
@@ -151,10 +153,10 @@ fn an_application_may_change_but_not_for_ever() {
 fn sessions_are_bounded_and_come_back() {
     let mut engine = Engine::new(LIMITS);
     let ids: Vec<_> = (0..4)
-        .map(|_| engine.open(Transport::Tcp, 80, true))
+        .map(|_| engine.open(Transport::Tcp, [1, 80], true))
         .collect();
     assert!(ids.iter().all(Option::is_some));
-    assert_eq!(engine.open(Transport::Tcp, 80, true), None);
+    assert_eq!(engine.open(Transport::Tcp, [1, 80], true), None);
     let id = ids[2].expect("a session");
     engine.data(id, TO_SERVER, b"GET ", &mut Heard::default());
     engine.close(id);
@@ -168,13 +170,15 @@ fn sessions_are_bounded_and_come_back() {
         &mut Heard::default(),
     );
     assert_eq!((after.interest, after.identified), (Interest::Done, false));
-    assert!(engine.open(Transport::Tcp, 80, true).is_some());
+    assert!(engine.open(Transport::Tcp, [1, 80], true).is_some());
 }
 
 #[test]
 fn candidates_shrink_and_unknown_stays_among_them() {
     let mut engine = Engine::new(LIMITS);
-    let id = engine.open(Transport::Tcp, 1, true).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 1], true)
+        .expect("a session");
     let before = engine.identification(id);
     assert_eq!(before.app, None);
     assert!(before.candidates.contains(app("tls").expect("tls")));
@@ -195,7 +199,9 @@ fn at_the_limit_the_port_speaks_until_the_bytes_contradict_it() {
     let mut heard = Heard::default();
     // A method nobody knows, and a target without end: possible, no more.
     let unsure = [&b"FOO /"[..], &[b'a'; 300]].concat();
-    let id = engine.open(Transport::Tcp, 80, true).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 80], true)
+        .expect("a session");
     let outcome = engine.data(id, TO_SERVER, &unsure, &mut heard);
     assert!(outcome.identified);
     assert_eq!(engine.identification(id).app, app("http"));
@@ -204,7 +210,9 @@ fn at_the_limit_the_port_speaks_until_the_bytes_contradict_it() {
     assert_eq!((outcome.violation, outcome.identified), (None, true));
     assert_eq!(engine.identification(id).app, Some(AppId::UNKNOWN));
 
-    let id = engine.open(Transport::Tcp, 1, true).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 1], true)
+        .expect("a session");
     engine.data(id, TO_SERVER, &unsure, &mut heard);
     assert_eq!(engine.identification(id).app, Some(AppId::UNKNOWN));
     assert!(heard.0.is_empty());
@@ -214,7 +222,9 @@ fn at_the_limit_the_port_speaks_until_the_bytes_contradict_it() {
 fn small_segments_do_not_hide_an_application() {
     let mut engine = Engine::new(LIMITS);
     let mut heard = Heard::default();
-    let id = engine.open(Transport::Tcp, 1, true).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 1], true)
+        .expect("a session");
     for byte in b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" {
         engine.data(id, TO_SERVER, &[*byte], &mut heard);
     }
@@ -225,7 +235,9 @@ fn small_segments_do_not_hide_an_application() {
 fn losses_within_a_body_do_no_harm() {
     let mut engine = Engine::new(LIMITS);
     let mut heard = Heard::default();
-    let id = engine.open(Transport::Tcp, 1, true).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 1], true)
+        .expect("a session");
     let head = b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n";
     let outcome = engine.data(id, TO_SERVER, head, &mut heard);
     assert_eq!(outcome.interest, Interest::Skip(1_000));
@@ -245,7 +257,9 @@ fn losses_within_a_body_do_no_harm() {
 fn a_stream_is_picked_up_where_a_message_begins() {
     let mut engine = Engine::new(LIMITS);
     let mut heard = Heard::default();
-    let id = engine.open(Transport::Tcp, 1, false).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 1], false)
+        .expect("a session");
     engine.data(
         id,
         TO_SERVER,
@@ -256,7 +270,9 @@ fn a_stream_is_picked_up_where_a_message_begins() {
     assert_eq!(heard.0, ["http GET a /b"]);
 
     // In the middle of a body only the port can tell.
-    let id = engine.open(Transport::Tcp, 80, false).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 80], false)
+        .expect("a session");
     engine.data(id, TO_SERVER, &[b'x'; 300], &mut heard);
     assert_eq!(engine.identification(id).app, app("http"));
     assert_eq!(engine.identification(id).confidence, Confidence::Port);
@@ -268,7 +284,9 @@ fn a_stream_is_picked_up_where_a_message_begins() {
     );
     assert_eq!(heard.0, ["http GET a /b", "http GET a /c"]);
 
-    let id = engine.open(Transport::Tcp, 1, false).expect("a session");
+    let id = engine
+        .open(Transport::Tcp, [1, 1], false)
+        .expect("a session");
     let records = [&[23, 3, 3, 0, 2, 0, 0][..]; 3].concat();
     engine.data(id, TO_CLIENT, &records, &mut heard);
     assert_eq!(engine.identification(id).app, app("tls"));
@@ -280,7 +298,9 @@ fn datagrams_stand_alone() {
     let mut engine = Engine::new(LIMITS);
     let mut heard = Heard::default();
     let query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
-    let id = engine.open(Transport::Udp, 1, true).expect("a session");
+    let id = engine
+        .open(Transport::Udp, [1, 1], true)
+        .expect("a session");
     engine.data(id, TO_SERVER, query, &mut heard);
     let outcome = engine.data(id, TO_SERVER, &query[..15], &mut heard);
     assert!(outcome.violation.is_some());
@@ -288,7 +308,9 @@ fn datagrams_stand_alone() {
     engine.data(id, TO_SERVER, query, &mut heard);
     assert_eq!(heard.0, ["dns a A QUERY", "dns a A QUERY"]);
 
-    let id = engine.open(Transport::Udp, 53, true).expect("a session");
+    let id = engine
+        .open(Transport::Udp, [1, 53], true)
+        .expect("a session");
     let outcome = engine.data(id, TO_SERVER, &[0xff; 40], &mut heard);
     assert_eq!(outcome.interest, Interest::Done);
     assert_eq!(engine.identification(id).app, Some(AppId::UNKNOWN));
@@ -339,7 +361,7 @@ fn an_answer_that_comes_first_turns_the_roles_round() {
     let question = b"\x12\x35\x01\x00\0\x01\0\0\0\0\0\0\x01a\x04test\0\0\x01\0\x01";
     let mut engine = Engine::new(LIMITS);
     let id = engine
-        .open(Transport::Udp, 40_000, true)
+        .open(Transport::Udp, [1, 40_000], true)
         .expect("a session");
     let mut heard = Heard::default();
     engine.data(id, TO_SERVER, answer, &mut heard);

@@ -10,7 +10,7 @@ use weir_policy::Snapshot;
 use weir_sigs::RuleSet;
 use weir_wire::Reason;
 
-use super::fields::{Fields, FlowFields};
+use super::fields::{FlowFields, Gathered};
 use crate::agent::{Clock, Described, describe};
 use crate::event::{Event, EventKind, Events, LearnedName};
 use crate::handover::Ownership;
@@ -42,7 +42,7 @@ pub struct Inspector {
     pub ruleset: Option<Arc<RuleSet>>,
     /// Whether packets with a wrong checksum are left unread.
     pub verify_checksums: bool,
-    /// Whether the fields of each flow's messages are gathered.
+    /// Whether the fields of each flow's messages are gathered, and what has no flow.
     pub gather_fields: bool,
 }
 
@@ -72,7 +72,7 @@ pub struct CaptureReport {
 }
 
 /// One flow of a capture.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct FlowReport {
     /// The ends.
     pub src_ip: String,
@@ -142,8 +142,8 @@ impl Inspector {
             }
         };
         let events = Collected::default();
-        let fields = Fields::default();
-        let mut path = self.path(&events, &fields, most_flows(file))?;
+        let gathered = Gathered::default();
+        let mut path = self.path(&events, &gathered, most_flows(file))?;
         path.install(Arc::clone(&self.snapshot));
         let mut out = Outbox::new(2);
         let mut burst = Vec::with_capacity(1);
@@ -167,14 +167,15 @@ impl Inspector {
             });
             path.run(&mut burst, now_us, &mut out);
             ticked_us = tick(&mut path, ticked_us, now_us, &mut out);
-            self.drain(&events, &fields, &mut report, each);
+            self.drain(&events, &gathered, &mut report, each);
             out.transmit.iter_mut().for_each(Vec::clear);
             out.finished.clear();
         }
         // What still waits is judged as if time went on.
         path.tick(now_us.saturating_add(self.longest_wait_us()), &mut out);
         path.shut_down(now_us, &mut out);
-        self.drain(&events, &fields, &mut report, each);
+        self.drain(&events, &gathered, &mut report, each);
+        report.flows.extend(gathered.apart());
         report.count(&path);
         Ok(report)
     }
@@ -188,7 +189,7 @@ impl Inspector {
     fn path(
         &self,
         events: &Collected,
-        fields: &Fields,
+        gathered: &Gathered,
         flows: usize,
     ) -> anyhow::Result<Path<MemoryFrames>> {
         let sessions = flows.min(SESSIONS_MAX);
@@ -217,7 +218,7 @@ impl Inspector {
         ];
         let mut inspection = Inspection::new(sessions, self.ruleset.clone())?;
         if self.gather_fields {
-            inspection.listener = Some(Box::new(fields.clone()));
+            inspection.listener = Some(Box::new(gathered.clone()));
         }
         Ok(Path::new(
             &limits,
@@ -233,7 +234,7 @@ impl Inspector {
     fn drain(
         &self,
         events: &Collected,
-        fields: &Fields,
+        gathered: &Gathered,
         report: &mut CaptureReport,
         each: &mut dyn FnMut(&Described),
     ) {
@@ -242,7 +243,7 @@ impl Inspector {
             let described = describe(&event, &self.snapshot, &clock);
             match event.kind {
                 EventKind::End => report.flows.push(FlowReport {
-                    fields: fields.take(event.flow.number),
+                    fields: gathered.take(event.flow.number),
                     ..FlowReport::of(&described, event.flow.last_seen_us)
                 }),
                 EventKind::Alert => report.alerts.extend(

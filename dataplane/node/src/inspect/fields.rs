@@ -4,11 +4,15 @@
 //! room is counted.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value as Json;
 use weir_l7::{AppId, Event as Message, Value, registry};
 
+use weir_wire::Packet;
+
+use super::apart::Apart;
+use super::capture::FlowReport;
 use crate::inspection::Listener;
 
 /// Distinct values of one field.
@@ -87,22 +91,41 @@ fn json(value: &Value<'_>) -> Json {
     }
 }
 
-/// Gathers the fields of every flow, by the flow's number.
+/// Gathers the fields of every flow, by the flow's number, and what has no flow.
 #[derive(Clone, Default)]
-pub(super) struct Fields(Arc<Mutex<HashMap<u64, FlowFields>>>);
+pub(super) struct Gathered(Arc<Mutex<Inner>>);
 
-impl Fields {
+#[derive(Default)]
+struct Inner {
+    flows: HashMap<u64, FlowFields>,
+    apart: Apart,
+}
+
+impl Gathered {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What a flow that is over held.
     pub(super) fn take(&self, flow: u64) -> FlowFields {
-        let mut flows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flows.remove(&flow).unwrap_or_default()
+        self.inner().flows.remove(&flow).unwrap_or_default()
+    }
+
+    /// What had no flow.
+    pub(super) fn apart(&self) -> Vec<FlowReport> {
+        self.inner().apart.reports().collect()
     }
 }
 
-impl Listener for Fields {
+impl Listener for Gathered {
     fn message(&mut self, flow: u64, application: AppId, message: &Message<'_>) {
-        let mut flows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flows.entry(flow).or_default().message(application, message);
+        let mut inner = self.inner();
+        let fields = inner.flows.entry(flow).or_default();
+        fields.message(application, message);
+    }
+
+    fn apart(&mut self, packet: &Packet, frame_bytes: usize, time_us: u64) {
+        self.inner().apart.add(packet, frame_bytes, time_us);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `weir-node inspect`: the packet's way over captures. No root, no hugepages, no controller.
 
+mod apart;
 mod capture;
 mod fields;
 mod flow_line;

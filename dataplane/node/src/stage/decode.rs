@@ -27,7 +27,13 @@ impl<S: FrameSource> Path<S> {
                     slot.fate = match packet.kind {
                         Kind::Ip => Fate::Continue,
                         // Without ARP and neighbour discovery no address can be reached.
-                        Kind::Neighbour => Fate::Forward,
+                        Kind::Neighbour => {
+                            if let Some(listener) = &mut self.inspection.listener {
+                                let bytes = arrived.frame.bytes().len();
+                                listener.apart(&packet, bytes, arrived.received_us);
+                            }
+                            Fate::Forward
+                        }
                         Kind::Other => self.judge_link(packet.ether_type),
                     };
                     slot.packet = Some(packet);

@@ -177,8 +177,9 @@ impl<S: FrameSource> Path<S> {
             hot,
             self.inspection.candidates(cold, hot.key.protocol()),
         );
-        let (_, _, _, server_port) = hot.key.endpoints(hot.initiator_is_low);
-        let Some(session) = self.inspection.session(cold, transport, server_port) else {
+        let (_, client_port, _, server_port) = hot.key.endpoints(hot.initiator_is_low);
+        let ports = [client_port, server_port];
+        let Some(session) = self.inspection.session(cold, transport, ports) else {
             let application = cold.application.unwrap_or(AppId::UNKNOWN);
             self.name_application(id, application, now_us);
             return self.fate_of(id);
@@ -203,6 +204,7 @@ impl<S: FrameSource> Path<S> {
         self.stages.lap(stage, 1);
         self.heed(id, session);
         if outcome.violation.is_some() && transport != Transport::Tcp {
+            self.note_identification(id, now_us);
             return self.judge_strange_datagram(id, now_us);
         }
         if outcome.violation.is_some() {

@@ -12,7 +12,7 @@ use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
 use crate::connection::{Connection, Standing};
 use crate::event::EventKind;
-use crate::inspection::close;
+use crate::inspection::{close, conclude};
 use crate::io::{Frame, FrameSource, Role};
 use crate::path::{Arrived, EXPIRE_BUDGET, Fate, Path, Slot};
 
@@ -115,6 +115,9 @@ impl<S: FrameSource> Path<S> {
         let bytes = arrived.frame.bytes();
         let enforceable = matches!(self.roles[usize::from(arrived.port)], Role::Inline { .. });
         if let Some(fate) = self.related(bytes, packet, oriented.key.zone(), now_us) {
+            if let Some(listener) = &mut self.inspection.listener {
+                listener.apart(packet, bytes.len(), arrived.received_us);
+            }
             return (None, fate);
         }
         if known.is_none()
@@ -253,6 +256,7 @@ impl<S: FrameSource> Path<S> {
             self.flows
                 .table
                 .insert(oriented.key, hash, initiator_is_low, now_us, |hot, cold| {
+                    conclude(inspection, cold);
                     close(reassembler, inspection, cold);
                     if let Some(flow) = cold.facts(hot) {
                         events.emit(crate::inspection::plain_event(EventKind::End, now_us, flow));
@@ -420,6 +424,7 @@ impl<S: FrameSource> Path<S> {
 
     fn end_flow(&mut self, id: FlowId, now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        conclude(&mut self.inspection, cold);
         close(&mut self.reassembler, &mut self.inspection, cold);
         if let Some(flow) = cold.facts(hot) {
             self.events

@@ -65,19 +65,30 @@ fn a_transfer_passes_where_it_was_announced_and_nowhere_else() {
         .filter_map(|event| event.flow.application)
         .map(|app| app.name())
         .collect();
-    assert!(names.contains(&"ftp") && names.contains(&"ftp-data"), "{names:?}");
+    assert!(
+        names.contains(&"ftp") && names.contains(&"ftp-data"),
+        "{names:?}"
+    );
     let mut again = Talk::new(
         AI_MODEL.port(Family::V4, 40_002),
         FRONTEND.port(Family::V4, 50_000),
     );
-    assert!(!again.open(&mut bench), "one announcement is for one connection");
+    assert!(
+        !again.open(&mut bench),
+        "one announcement is for one connection"
+    );
 }
 
 #[test]
 fn an_active_transfer_comes_from_the_server() {
     let mut bench = Bench::new(&ftp_only().build());
     let mut talk = control(&mut bench);
-    assert!(says(&mut bench, &mut talk, true, "PORT 10,91,0,2,200,0\r\n"));
+    assert!(says(
+        &mut bench,
+        &mut talk,
+        true,
+        "PORT 10,91,0,2,200,0\r\n"
+    ));
     let server = FRONTEND.port(Family::V4, 20);
     let data = Talk::new(server, AI_MODEL.port(Family::V4, 200 << 8));
     let syn = data.syn();
@@ -98,7 +109,10 @@ fn nobody_announces_the_ports_of_another() {
             AI_MODEL.port(Family::V4, 22),
         ] {
             let syn = Talk::new(server, target).syn();
-            assert!(!bench.send(SERVERS, &syn).is_passed(SERVERS, &syn), "{line:?}");
+            assert!(
+                !bench.send(SERVERS, &syn).is_passed(SERVERS, &syn),
+                "{line:?}"
+            );
         }
     }
 }

@@ -51,7 +51,9 @@ impl AppEventSink for Values {
 fn values_of(sample: &Sample) -> Values {
     let mut engine = Engine::new(weir_samples::limits());
     let mut values = Values::default();
-    let id = engine.open(sample.transport, sample.port, true).unwrap();
+    let id = engine
+        .open(sample.transport, [1, sample.port], true)
+        .unwrap();
     for (direction, piece) in &sample.pieces {
         engine.data(id, *direction, piece, &mut values);
     }
