@@ -89,6 +89,7 @@ applications! {
     83 => telnet::Telnet,
     84 => socks::Socks,
     85 => bittorrent::Bittorrent,
+    86 => rtmp::Rtmp,
     90 => modbus::Modbus,
     91 => dnp3::Dnp3,
     92 => s7comm::S7comm,

@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::cursor::Cursor;
+use crate::sides::both;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
     Probe, ProbeInput, Seen, Step, Transport, Value,
@@ -178,12 +179,10 @@ fn probe_v5(input: &ProbeInput<'_>) -> Probe {
         [V5, method, ..] if methods.contains(method) => Probe::Certain,
         _ => Probe::NotMine,
     };
-    match (answer, probe_v5_next(next)) {
-        (Probe::NotMine, _) | (_, Probe::NotMine) => Probe::NotMine,
-        (Probe::Certain, _) | (_, Probe::Certain) => Probe::Certain,
-        // Nobody else's greeting on this port is like this.
-        _ if input.server_port == PORT => Probe::Certain,
-        _ => Probe::Unsure,
+    match answer {
+        // Nobody else's greeting on this port is like this, whatever follows it.
+        Probe::Unsure if input.server_port == PORT => Probe::Certain,
+        answer => both(answer, probe_v5_next(next)),
     }
 }
 
