@@ -101,20 +101,32 @@ pub struct FieldSpec {
 impl FieldSpec {
     /// A text that no policy condition may name.
     pub const fn text(name: &'static str, about: &'static str) -> Self {
-        Self {
-            name,
-            kind: FieldKind::Text,
-            condition: false,
-            about,
-        }
+        Self::plain(name, FieldKind::Text, about)
+    }
+
+    /// A number that no policy condition may name.
+    pub const fn number(name: &'static str, about: &'static str) -> Self {
+        Self::plain(name, FieldKind::Number, about)
+    }
+
+    /// An address that no policy condition may name.
+    pub const fn address(name: &'static str, about: &'static str) -> Self {
+        Self::plain(name, FieldKind::Address, about)
     }
 
     /// A text that a policy condition may name.
     pub const fn condition(name: &'static str, about: &'static str) -> Self {
         Self {
-            name,
-            kind: FieldKind::Text,
             condition: true,
+            ..Self::text(name, about)
+        }
+    }
+
+    const fn plain(name: &'static str, kind: FieldKind, about: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            condition: false,
             about,
         }
     }

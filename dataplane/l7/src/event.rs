@@ -52,6 +52,14 @@ impl<'a> Field<'a> {
             value: Value::Number(value),
         }
     }
+
+    /// An address.
+    pub const fn address(index: u8, value: IpAddr) -> Self {
+        Self {
+            index,
+            value: Value::Address(value),
+        }
+    }
 }
 
 /// What kind of message the fields describe.

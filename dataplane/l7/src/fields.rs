@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use arrayvec::ArrayVec;
 
-use crate::{Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Value};
+use crate::{Event, EventKind, EventSink, Field, Value};
 
 /// At most `N` fields; what does not fit is left out.
 pub(crate) struct Fields<'a, const N: usize>(ArrayVec<Field<'a>, N>);
@@ -64,24 +64,5 @@ impl<'a, const N: usize> Fields<'a, N> {
     fn push(&mut self, index: u8, value: Value<'a>) -> &mut Self {
         let _ = self.0.try_push(Field { index, value });
         self
-    }
-}
-
-/// A number that no policy condition may name.
-pub(crate) const fn number(name: &'static str, about: &'static str) -> FieldSpec {
-    spec(name, FieldKind::Number, about)
-}
-
-/// An address that no policy condition may name.
-pub(crate) const fn address(name: &'static str, about: &'static str) -> FieldSpec {
-    spec(name, FieldKind::Address, about)
-}
-
-const fn spec(name: &'static str, kind: FieldKind, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind,
-        condition: false,
-        about,
     }
 }

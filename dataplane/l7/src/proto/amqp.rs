@@ -19,8 +19,8 @@ use weir_wire::Direction;
 
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// How much of a method or performative is read.
@@ -116,12 +116,10 @@ impl Application for Amqp {
         FieldSpec::text("product", "Software of the server, where it says so"),
         FieldSpec::text("product_version", "Version of the server, where it says so"),
         FieldSpec::text("login", "Outcome of the login: accepted or failed"),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Code of a close or of a returned message (0-9-1)",
-        },
+        FieldSpec::number(
+            "error_code",
+            "Code of a close or of a returned message (0-9-1)",
+        ),
         FieldSpec::text(
             "error",
             "Text of a close (0-9-1), or condition of an error (1.0)",

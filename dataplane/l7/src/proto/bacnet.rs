@@ -11,8 +11,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// Virtual links over IPv4 and IPv6 (J.2, U.2).
@@ -60,18 +60,11 @@ impl Application for Bacnet {
             "object",
             "First object that is named, type and instance: \"8:4194303\" (135, 12)",
         ),
-        FieldSpec {
-            name: "property",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Property asked for (135, 21)",
-        },
-        FieldSpec {
-            name: "error",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Error code, or reason of a reject or abort (135, 18)",
-        },
+        FieldSpec::number("property", "Property asked for (135, 21)"),
+        FieldSpec::number(
+            "error",
+            "Error code, or reason of a reject or abort (135, 18)",
+        ),
         FieldSpec::text(
             "link",
             "Function of the virtual link: original_unicast, forwarded … (135, J.2)",

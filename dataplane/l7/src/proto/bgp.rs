@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use weir_wire::Direction;
 
 use crate::cursor::Cursor;
-use crate::fields::{Fields, address, number};
+use crate::fields::Fields;
 use crate::sides::{judge, kind};
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
@@ -58,23 +58,23 @@ impl Application for Bgp {
             "type",
             "Kind of message: open, update, notification, keepalive, route-refresh (RFC 4271, 4.1)",
         ),
-        number(
+        FieldSpec::number(
             "as",
             "Autonomous system of who opens (RFC 4271, 4.2; RFC 6793)",
         ),
-        address("router_id", "BGP identifier (RFC 4271, 4.2)"),
-        number("hold_time", "Hold time offered, in seconds (RFC 4271, 4.2)"),
-        number(
+        FieldSpec::address("router_id", "BGP identifier (RFC 4271, 4.2)"),
+        FieldSpec::number("hold_time", "Hold time offered, in seconds (RFC 4271, 4.2)"),
+        FieldSpec::number(
             "announced",
             "IPv4 prefixes that an update announces (RFC 4271, 4.3)",
         ),
-        number(
+        FieldSpec::number(
             "withdrawn",
             "IPv4 prefixes that an update withdraws (RFC 4271, 4.3)",
         ),
         FieldSpec::text("error", "Error of a notification by name (RFC 4271, 4.5)"),
-        number("error_code", "Error of a notification (RFC 4271, 4.5)"),
-        number("error_subcode", "Its subcode (RFC 4271, 4.5)"),
+        FieldSpec::number("error_code", "Error of a notification (RFC 4271, 4.5)"),
+        FieldSpec::number("error_subcode", "Its subcode (RFC 4271, 4.5)"),
         FieldSpec::text("message", "What a shutdown says of itself (RFC 9003)"),
     ];
     const OPENINGS: Openings = Openings {

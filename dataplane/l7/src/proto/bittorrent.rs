@@ -13,7 +13,7 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport, Value,
+    ProbeInput, Step, Transport,
 };
 
 /// BEP 3: a length and a name, reserved bits, hash, peer id.
@@ -286,10 +286,7 @@ fn tell(
     for byte in hash.unwrap_or_default().iter().take(20) {
         let _ = write!(text, "{byte:02x}");
     }
-    let bytes = |index: u8, bytes| Field {
-        index,
-        value: Value::Bytes(bytes),
-    };
+    let bytes = |index: u8, bytes| Field::bytes(index, bytes);
     let mut fields: ArrayVec<Field<'_>, 3> = ArrayVec::new();
     fields.push(bytes(MESSAGE, message));
     if kind == EventKind::Request || hash.is_some() {

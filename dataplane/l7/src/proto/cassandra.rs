@@ -19,8 +19,8 @@ use weir_wire::Direction;
 
 use crate::sql::{Kind, Prepared};
 use crate::{
-    Application, Blocks, ByteSet, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, Blocks, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// How much of a message is read, and how much of it is unpacked.
@@ -129,12 +129,7 @@ impl Application for Cassandra {
             "Class of the server's authenticator (AUTHENTICATE)",
         ),
         FieldSpec::text("login", "Outcome of a login: accepted or failed"),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Number of an error (native protocol, ERROR)",
-        },
+        FieldSpec::number("error_code", "Number of an error (native protocol, ERROR)"),
         FieldSpec::text("error", "Message of an error"),
     ];
     const OPENINGS: Openings = Openings {

@@ -8,7 +8,7 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::fields::{Fields, number};
+use crate::fields::Fields;
 use crate::sides::{both, judge};
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
@@ -65,7 +65,7 @@ impl Application for Coap {
             "Path asked for, with slashes between and before its parts",
         ),
         FieldSpec::condition("host", "Host asked for (RFC 7252, 5.10.1)"),
-        number(
+        FieldSpec::number(
             "code",
             "Code of a response, as 205 for 2.05 (RFC 7252, 12.1.2)",
         ),
@@ -73,7 +73,7 @@ impl Application for Coap {
             "type",
             "confirmable, non-confirmable, acknowledgement, reset (RFC 7252, 3)",
         ),
-        number(
+        FieldSpec::number(
             "content_format",
             "Number of the content format (RFC 7252, 12.3)",
         ),

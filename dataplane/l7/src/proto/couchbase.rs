@@ -12,8 +12,8 @@ use weir_wire::Direction;
 use super::memcached::binary::{self, HEADER, Header, KEY_MAX, magic, opcode, status};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 mod commands;
@@ -71,12 +71,10 @@ impl Application for Couchbase {
             "collection",
             "Scope and collection whose number is asked for",
         ),
-        FieldSpec {
-            name: "collection_id",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Number of the key's collection; 0 is the default one",
-        },
+        FieldSpec::number(
+            "collection_id",
+            "Number of the key's collection; 0 is the default one",
+        ),
         FieldSpec::text("status", "Status of an answer that is no success"),
         FieldSpec::text("agent", "What the client calls itself (HELLO)"),
         FieldSpec::text("mechanism", "SASL mechanism of a login"),

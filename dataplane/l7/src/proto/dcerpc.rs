@@ -12,7 +12,7 @@ use weir_wire::Direction;
 
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
-    Openings, Probe, ProbeInput, Seen, Step, Transport, Value, ntlmssp,
+    Openings, Probe, ProbeInput, Seen, Step, Transport, ntlmssp,
 };
 
 /// Version 5's common header (C706, 12.6.3.1).
@@ -83,12 +83,10 @@ impl Application for Dcerpc {
             about: "Number of the operation called (C706, 12.6.4.9)",
         },
         FieldSpec::text("call", "request, bind, alter, fault … (C706, 12.6.4)"),
-        FieldSpec {
-            name: "status",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Status of a fault, or reason of a refusal (C706, 12.6.4.7)",
-        },
+        FieldSpec::number(
+            "status",
+            "Status of a fault, or reason of a refusal (C706, 12.6.4.7)",
+        ),
         FieldSpec::text("user", "User who logs in by NTLM (MS-NLMP, 2.2.1.3)"),
         FieldSpec::text("domain", "The user's domain (MS-NLMP, 2.2.1.3)"),
     ];
@@ -210,7 +208,10 @@ impl Dcerpc {
 
 fn log_in(message: &[u8], sink: &mut dyn EventSink) {
     if let Some(login) = ntlmssp::login(message) {
-        let fields = [bytes(USER, &login.user), bytes(DOMAIN, &login.domain)];
+        let fields = [
+            Field::bytes(USER, &login.user),
+            Field::bytes(DOMAIN, &login.domain),
+        ];
         sink.event(&Event {
             kind: EventKind::Session,
             fields: &fields,
@@ -227,18 +228,15 @@ fn tell(
 ) {
     let text = interface.map(uuid_text).unwrap_or_default();
     let mut fields: ArrayVec<Field<'_>, 4> = ArrayVec::new();
-    fields.push(bytes(INTERFACE, text.as_bytes()));
+    fields.push(Field::bytes(INTERFACE, text.as_bytes()));
     let known = name_of(&text);
     if kind == EventKind::Request || !known.is_empty() {
-        fields.push(name(NAME, known));
+        fields.push(Field::name(NAME, known));
     }
     if let Some(operation) = operation {
-        fields.push(Field {
-            index: OPERATION,
-            value: Value::Number(operation.into()),
-        });
+        fields.push(Field::number(OPERATION, operation.into()));
     }
-    fields.push(name(CALL, call));
+    fields.push(Field::name(CALL, call));
     sink.event(&Event {
         kind,
         fields: &fields,
@@ -246,13 +244,10 @@ fn tell(
 }
 
 fn tell_status(call: &'static str, status: u32, sink: &mut dyn EventSink) {
-    let status = Field {
-        index: STATUS,
-        value: Value::Number(status.into()),
-    };
+    let status = Field::number(STATUS, status.into());
     sink.event(&Event {
         kind: EventKind::Response,
-        fields: &[name(CALL, call), status],
+        fields: &[Field::name(CALL, call), status],
     });
 }
 
@@ -267,20 +262,6 @@ fn refusal(message: &[u8], little: bool, sink: &mut dyn EventSink) {
         .get(HEADER..)
         .and_then(|rest| number16(rest, little));
     tell_status("bind-nak", reason.unwrap_or_default().into(), sink);
-}
-
-fn bytes(index: u8, bytes: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(bytes),
-    }
-}
-
-fn name<'a>(index: u8, name: &'static str) -> Field<'a> {
-    Field {
-        index,
-        value: Value::Name(name),
-    }
 }
 
 fn number16(bytes: &[u8], little: bool) -> Option<u16> {

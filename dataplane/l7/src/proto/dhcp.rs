@@ -12,7 +12,7 @@ use weir_wire::Direction;
 use crate::sides::kind;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Probe, ProbeInput, Step, Transport,
 };
 
 /// RFC 2131, 3.
@@ -147,14 +147,8 @@ fn tell(kind: EventKind, message: &[u8], sink: &mut dyn EventSink) {
             .unwrap_or_default(),
     );
     let mut fields = Fields::new();
-    fields.push(Field {
-        index: MESSAGE_TYPE,
-        value: Value::Name(name),
-    });
-    fields.push(Field {
-        index: CLIENT_MAC,
-        value: Value::Bytes(&mac),
-    });
+    fields.push(Field::name(MESSAGE_TYPE, name));
+    fields.push(Field::bytes(CLIENT_MAC, &mac));
     let hostname = option(12).or_else(|| option(81).and_then(|value| value.get(3..)));
     push_bytes(&mut fields, HOSTNAME, hostname);
     push_address(&mut fields, REQUESTED_ADDRESS, option(50).and_then(address));
@@ -190,19 +184,13 @@ fn options4(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
 
 fn push_bytes<'a>(fields: &mut Fields<'a>, index: u8, value: Option<&'a [u8]>) {
     if let Some(value) = value {
-        fields.push(Field {
-            index,
-            value: Value::Bytes(value),
-        });
+        fields.push(Field::bytes(index, value));
     }
 }
 
 fn push_address(fields: &mut Fields<'_>, index: u8, address: Option<IpAddr>) {
     if let Some(address) = address {
-        fields.push(Field {
-            index,
-            value: Value::Address(address),
-        });
+        fields.push(Field::address(index, address));
     }
 }
 
@@ -211,10 +199,7 @@ fn push_number(fields: &mut Fields<'_>, index: u8, bytes: Option<&[u8]>) {
         .unwrap_or_default()
         .iter()
         .fold(0, |number, &byte| number << 8 | u64::from(byte));
-    fields.push(Field {
-        index,
-        value: Value::Number(number),
-    });
+    fields.push(Field::number(index, number));
 }
 
 pub(super) fn mac_text(bytes: &[u8]) -> MacText {
@@ -267,6 +252,7 @@ const fn field(name: &'static str, kind: FieldKind, about: &'static str) -> Fiel
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Value;
 
     struct Told(Vec<String>);
 

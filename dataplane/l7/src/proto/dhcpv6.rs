@@ -13,7 +13,7 @@ use weir_wire::Direction;
 
 use super::dhcp::{MacText, mac_text};
 use crate::cursor::Cursor;
-use crate::fields::{Fields, address, number};
+use crate::fields::Fields;
 use crate::sides::{judge, kind};
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
@@ -89,17 +89,17 @@ impl Application for Dhcpv6 {
             "Client's DUID in hexadecimal digits (RFC 8415, 21.2)",
         ),
         FieldSpec::text("hostname", "Client's domain name (RFC 4704)"),
-        address("requested_address", "Address asked for (RFC 8415, 21.6)"),
-        address("assigned_address", "Address given (RFC 8415, 21.6)"),
-        address("prefix", "Prefix asked for or given (RFC 8415, 21.22)"),
-        number("prefix_length", "Its length in bits (RFC 8415, 21.22)"),
+        FieldSpec::address("requested_address", "Address asked for (RFC 8415, 21.6)"),
+        FieldSpec::address("assigned_address", "Address given (RFC 8415, 21.6)"),
+        FieldSpec::address("prefix", "Prefix asked for or given (RFC 8415, 21.22)"),
+        FieldSpec::number("prefix_length", "Its length in bits (RFC 8415, 21.22)"),
         FieldSpec::text(
             "status",
             "Status: Success, NoAddrsAvail, ... (RFC 8415, 21.13)",
         ),
         FieldSpec::text("vendor_class", "First vendor class data (RFC 8415, 21.16)"),
-        number("transaction_id", "Transaction id (RFC 8415, 8)"),
-        address(
+        FieldSpec::number("transaction_id", "Transaction id (RFC 8415, 8)"),
+        FieldSpec::address(
             "relayed_from",
             "Peer address that the first relay tells (RFC 8415, 9)",
         ),

@@ -6,7 +6,7 @@
 use weir_wire::Direction;
 
 use crate::cursor::Cursor;
-use crate::fields::{Fields, number};
+use crate::fields::Fields;
 use crate::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
@@ -60,8 +60,8 @@ impl Application for Diameter {
         FieldSpec::text("destination_realm", "Destination-Realm (RFC 6733, 6.6)"),
         FieldSpec::text("user", "User-Name (RFC 6733, 8.14)"),
         FieldSpec::text("session_id", "Session-Id (RFC 6733, 8.8)"),
-        number("application_id", "Application (RFC 6733, 2.4)"),
-        number("result_code", "Result-Code of an answer (RFC 6733, 7.1)"),
+        FieldSpec::number("application_id", "Application (RFC 6733, 2.4)"),
+        FieldSpec::number("result_code", "Result-Code of an answer (RFC 6733, 7.1)"),
         FieldSpec::text("product", "Product-Name (RFC 6733, 5.3.7)"),
     ];
     const OPENINGS: Openings = Openings {

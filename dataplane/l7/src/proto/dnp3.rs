@@ -12,8 +12,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::framing::{Framing, Front, Look, count};
 use crate::{
-    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
-    Openings, Probe, ProbeInput, Step, Transport,
+    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 20_000;
@@ -51,28 +51,19 @@ impl Application for Dnp3 {
             "function",
             "Function: read, write, operate, cold_restart … or response (IEEE 1815, 4.4)",
         ),
-        FieldSpec {
-            name: "source",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Link address of the sender (IEEE 1815, 9.2.4)",
-        },
-        FieldSpec {
-            name: "destination",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Link address of the receiver (IEEE 1815, 9.2.4)",
-        },
+        FieldSpec::number("source", "Link address of the sender (IEEE 1815, 9.2.4)"),
+        FieldSpec::number(
+            "destination",
+            "Link address of the receiver (IEEE 1815, 9.2.4)",
+        ),
         FieldSpec::text(
             "object",
             "Group and variation of the first object, \"12.1\" (IEEE 1815, 11)",
         ),
-        FieldSpec {
-            name: "indications",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Internal indications of a response, the second octet in the low byte (IEEE 1815, 4.5)",
-        },
+        FieldSpec::number(
+            "indications",
+            "Internal indications of a response, the second octet in the low byte (IEEE 1815, 4.5)",
+        ),
         FieldSpec::text(
             "link_function",
             "Function of a frame without user data (IEEE 1815, 9.2.4)",

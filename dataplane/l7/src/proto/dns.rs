@@ -13,7 +13,7 @@ mod name;
 use weir_wire::Direction;
 
 use super::{llmnr, mdns};
-use crate::fields::{address, number};
+
 use crate::sides::judge;
 use crate::{Application, Blocks, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
 
@@ -72,9 +72,9 @@ impl Application for Dns {
             "answer_name",
             "Owner of an answer; its `address`, `cname`, `target` or `text` and its `ttl` follow.",
         ),
-        address("address", "Address of an A or AAAA answer."),
+        FieldSpec::address("address", "Address of an A or AAAA answer."),
         FieldSpec::text("cname", "Target of a CNAME answer."),
-        number("ttl", "Seconds for which the answer holds."),
+        FieldSpec::number("ttl", "Seconds for which the answer holds."),
         FieldSpec::text(
             "target",
             "Name that an NS, PTR, MX, SRV or DNAME answer leads to.",

@@ -11,8 +11,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::framing::{Framing, Front, Look, count};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 44_818;
@@ -85,16 +85,16 @@ impl Application for Enip {
             "service",
             "CIP service: get_attribute_single, write_tag, reset … or other (volume 1, appendix A)",
         ),
-        number("class", "Class of the object asked (volume 1, appendix C)"),
-        number("instance", "Instance of the object asked"),
-        number(
+        FieldSpec::number("class", "Class of the object asked (volume 1, appendix C)"),
+        FieldSpec::number("instance", "Instance of the object asked"),
+        FieldSpec::number(
             "status",
             "Status other than success, of the encapsulation or of CIP",
         ),
         FieldSpec::text("product", "Product name of the device (volume 2, 2-4.3)"),
         FieldSpec::text("product_version", "Revision of the device, \"major.minor\""),
-        number("vendor", "Vendor number of the device (ODVA)"),
-        number("serial", "Serial number of the device"),
+        FieldSpec::number("vendor", "Vendor number of the device (ODVA)"),
+        FieldSpec::number("serial", "Serial number of the device"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: COMMANDS,
@@ -137,15 +137,6 @@ impl Application for Enip {
 const COMMANDS: ByteSet = ByteSet::of(&[
     0x00, 0x01, 0x04, 0x63, 0x64, 0x65, 0x66, 0x6f, 0x70, 0x72, 0x73,
 ]);
-
-const fn number(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Number,
-        condition: false,
-        about,
-    }
-}
 
 fn front(bytes: &[u8], _look: Look) -> Front {
     let command = |low: u8| command_name(low.into()).is_some();

@@ -8,8 +8,7 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe, ProbeInput, Step,
-    Transport, Value,
+    Application, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 4500;
@@ -43,12 +42,10 @@ impl Application for Esp {
         "Encapsulating Security Payload of IPsec, also over UDP (RFC 4303, RFC 3948)";
     const TRANSPORTS: &'static [Transport] = &[Transport::Esp, Transport::Udp];
     const PORTS: &'static [u16] = &[PORT];
-    const FIELDS: &'static [FieldSpec] = &[FieldSpec {
-        name: "index",
-        kind: FieldKind::Number,
-        condition: false,
-        about: "Index of the tunnel that the receiver chose (RFC 4303, 2.1)",
-    }];
+    const FIELDS: &'static [FieldSpec] = &[FieldSpec::number(
+        "index",
+        "Index of the tunnel that the receiver chose (RFC 4303, 2.1)",
+    )];
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         let sides = [input.to_server, input.to_client];
@@ -84,10 +81,7 @@ impl Application for Esp {
             *told = true;
             sink.event(&Event {
                 kind: EventKind::Session,
-                fields: &[Field {
-                    index: INDEX,
-                    value: Value::Number(index.into()),
-                }],
+                fields: &[Field::number(INDEX, index.into())],
             });
         }
         Step::Done

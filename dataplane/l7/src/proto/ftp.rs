@@ -15,8 +15,8 @@ use weir_wire::Direction;
 use crate::lines::{self, Line, Reply};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// Longest command that is told.
@@ -89,12 +89,7 @@ impl Application for Ftp {
             "argument",
             "What follows any other command; never of PASS and ACCT",
         ),
-        FieldSpec {
-            name: "status",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Reply code (RFC 959, 4.2)",
-        },
+        FieldSpec::number("status", "Reply code (RFC 959, 4.2)"),
         FieldSpec::text(
             "text",
             "Text of the reply's last line, or of the greeting's first",

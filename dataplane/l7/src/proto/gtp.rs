@@ -9,7 +9,7 @@
 use weir_wire::Direction;
 
 use crate::cursor::Cursor;
-use crate::fields::{Fields, number};
+use crate::fields::Fields;
 use crate::sides::{judge, kind};
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
@@ -45,8 +45,8 @@ impl Application for Gtp {
             "message",
             "Kind of message: packet, echo-request, create-session-request, ... (TS 29.060, 7.1; TS 29.274, 6.1)",
         ),
-        number("version", "Version: 1 or 2"),
-        number("tunnel", "Tunnel endpoint identifier"),
+        FieldSpec::number("version", "Version: 1 or 2"),
+        FieldSpec::number("tunnel", "Tunnel endpoint identifier"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: FIRST,

@@ -40,18 +40,11 @@ impl Application for Icmp {
             condition: true,
             about: "Code (RFC 792, RFC 4443)",
         },
-        FieldSpec {
-            name: "id",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Identifier of an echo or timestamp message (RFC 792)",
-        },
-        FieldSpec {
-            name: "sequence",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Sequence number of an echo or timestamp message (RFC 792)",
-        },
+        FieldSpec::number("id", "Identifier of an echo or timestamp message (RFC 792)"),
+        FieldSpec::number(
+            "sequence",
+            "Sequence number of an echo or timestamp message (RFC 792)",
+        ),
     ];
 
     fn probe(input: &ProbeInput<'_>) -> Probe {

@@ -9,8 +9,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::framing::{Framing, Front, Look, Run, count};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 2_404;
@@ -75,24 +75,9 @@ impl Application for Iec104 {
             "negative",
             "Whether a confirmation is negative: yes, or absent",
         ),
-        FieldSpec {
-            name: "station",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Common address of the data",
-        },
-        FieldSpec {
-            name: "object",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Address of the first object",
-        },
-        FieldSpec {
-            name: "objects",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "How many objects",
-        },
+        FieldSpec::number("station", "Common address of the data"),
+        FieldSpec::number("object", "Address of the first object"),
+        FieldSpec::number("objects", "How many objects"),
         FieldSpec::text(
             "control",
             "Control of the connection: STARTDT act, STARTDT con, STOPDT act … (IEC 60870-5-104, 5.3)",

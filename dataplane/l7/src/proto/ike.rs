@@ -10,8 +10,7 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe, ProbeInput, Step,
-    Transport, Value,
+    Application, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step, Transport,
 };
 
 const HEADER_BYTES: usize = 28;
@@ -75,28 +74,19 @@ impl Application for Ike {
             "exchange",
             "Exchange (IANA IKEv2 Exchange Types; RFC 2408, 3.1)",
         ),
-        FieldSpec {
-            name: "initiator",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Index of the initiator (RFC 7296, 3.1)",
-        },
-        FieldSpec {
-            name: "responder",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Index of the responder; 0 as long as there is none (RFC 7296, 3.1)",
-        },
+        FieldSpec::number("initiator", "Index of the initiator (RFC 7296, 3.1)"),
+        FieldSpec::number(
+            "responder",
+            "Index of the responder; 0 as long as there is none (RFC 7296, 3.1)",
+        ),
         FieldSpec::text(
             "vendor",
             "Vendor id in the clear, its first 64 bytes (RFC 7296, 3.12)",
         ),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Error in the clear (IANA IKEv2 Notify Message Error Types)",
-        },
+        FieldSpec::number(
+            "error_code",
+            "Error in the clear (IANA IKEv2 Notify Message Error Types)",
+        ),
     ];
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
@@ -209,18 +199,9 @@ impl<'a> Message<'a> {
             _ => "IKEv2",
         };
         let mut fields = ArrayVec::<Field<'_>, { 5 + VENDORS_MAX }>::new();
-        let number = |index, value| Field {
-            index,
-            value: Value::Number(value),
-        };
-        fields.push(Field {
-            index: VERSION,
-            value: Value::Name(name),
-        });
-        fields.push(Field {
-            index: EXCHANGE,
-            value: Value::Name(self.exchange),
-        });
+        let number = |index, value| Field::number(index, value);
+        fields.push(Field::name(VERSION, name));
+        fields.push(Field::name(EXCHANGE, self.exchange));
         fields.push(number(INITIATOR, self.initiator));
         fields.push(number(RESPONDER, self.responder));
         let mut error = None;
@@ -263,10 +244,10 @@ fn code(bytes: &[u8]) -> Option<u16> {
 
 fn vendor<'a>(content: &'a [u8], fields: &mut ArrayVec<Field<'a>, { 5 + VENDORS_MAX }>) {
     if fields.remaining_capacity() > 1 {
-        fields.push(Field {
-            index: VENDOR,
-            value: Value::Bytes(content.get(..VENDOR_BYTES_MAX).unwrap_or(content)),
-        });
+        fields.push(Field::bytes(
+            VENDOR,
+            content.get(..VENDOR_BYTES_MAX).unwrap_or(content),
+        ));
     }
 }
 

@@ -12,8 +12,8 @@ use weir_wire::Direction;
 use crate::line::{Line, line};
 use crate::weigh::{self, Sight, Weight, weigh};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// 512 bytes, with 8,191 of tags before them (IRCv3 message-tags); some clients send more.
@@ -67,12 +67,10 @@ impl Application for Irc {
         FieldSpec::text("nick", "Nickname that the client wants"),
         FieldSpec::text("user", "User name of the client"),
         FieldSpec::text("real_name", "Real name of the client"),
-        FieldSpec {
-            name: "code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Number of a welcome, a refused login or an error (RFC 2812, 5)",
-        },
+        FieldSpec::number(
+            "code",
+            "Number of a welcome, a refused login or an error (RFC 2812, 5)",
+        ),
         FieldSpec::text("server", "Name of the server"),
         FieldSpec::text("login", "Outcome of the login: accepted or failed"),
         FieldSpec::text("product_version", "Version of the server (RPL_MYINFO)"),

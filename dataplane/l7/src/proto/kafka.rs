@@ -25,8 +25,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
 };
 
 /// How much of a request that is no Produce is read.
@@ -96,12 +95,10 @@ impl Application for Kafka {
         FieldSpec::text("mechanism", "SASL mechanism that the client chose"),
         FieldSpec::text("user", "User of a SASL PLAIN or SCRAM exchange"),
         FieldSpec::text("login", "Outcome of the SASL exchange: accepted or failed"),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Error code of an answer (Kafka protocol, Error Codes)",
-        },
+        FieldSpec::number(
+            "error_code",
+            "Error code of an answer (Kafka protocol, Error Codes)",
+        ),
         FieldSpec::text("error", "Message of a failed SASL exchange"),
     ];
     const OPENINGS: Openings = Openings {

@@ -9,7 +9,7 @@ use weir_wire::Direction;
 
 use crate::ber::{Ber, Head, SEQUENCE};
 use crate::cursor::Cursor;
-use crate::fields::{Fields, number};
+use crate::fields::Fields;
 use crate::sides::judge;
 use crate::{
     Application, Blocks, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput,
@@ -88,7 +88,7 @@ impl Application for Kerberos {
             "error",
             "Error by name: KDC_ERR_PREAUTH_FAILED, ... (RFC 4120, 7.5.9)",
         ),
-        number("error_code", "Error (RFC 4120, 7.5.9)"),
+        FieldSpec::number("error_code", "Error (RFC 4120, 7.5.9)"),
         FieldSpec::text(
             "encryption",
             "First encryption asked for, or that of the ticket given: aes256-cts-hmac-sha1-96, rc4-hmac, ... (RFC 3961, 8)",

@@ -8,7 +8,7 @@
 use weir_wire::Direction;
 
 use crate::ber::{self, Ber, ENUMERATED, Head, INTEGER, OCTETS, SEQUENCE};
-use crate::fields::{Fields, number};
+use crate::fields::Fields;
 use crate::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Seen, Step,
@@ -100,13 +100,13 @@ impl Application for Ldap {
             "result",
             "Result: success, invalidCredentials, ... (RFC 4511, 4.1.9)",
         ),
-        number("result_code", "Result as a number (RFC 4511, 4.1.9)"),
+        FieldSpec::number("result_code", "Result as a number (RFC 4511, 4.1.9)"),
         FieldSpec::text("message", "Diagnostic message of a result"),
         FieldSpec::text(
             "extension",
             "Object identifier of an extended operation (RFC 4511, 4.12)",
         ),
-        number("version", "Version of a bind"),
+        FieldSpec::number("version", "Version of a bind"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[SEQUENCE]),

@@ -17,8 +17,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::told::Told;
 use crate::{
-    Application, Blocks, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe,
-    ProbeInput, Seen, Step, Transport,
+    Application, Blocks, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput,
+    Seen, Step, Transport,
 };
 use binary::{HEADER, Header, magic, opcode, status};
 use text::{Form, LINE_MAX, Reply, Sight};
@@ -90,12 +90,7 @@ impl Application for Memcached {
             "user",
             "User of the last SASL login, whether or not it succeeded",
         ),
-        FieldSpec {
-            name: "size",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Bytes of the value that a command stores",
-        },
+        FieldSpec::number("size", "Bytes of the value that a command stores"),
         FieldSpec::text(
             "status",
             "What the server answers: STORED, NOT_FOUND, KEY_ENOENT, …",

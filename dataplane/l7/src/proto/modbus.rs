@@ -12,8 +12,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::framing::{Framing, Front, Look, count};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 502;
@@ -67,30 +67,10 @@ impl Application for Modbus {
             "access",
             "What the function does: read, write, read_write, or diagnose",
         ),
-        FieldSpec {
-            name: "function_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Function code without the exception bit",
-        },
-        FieldSpec {
-            name: "unit",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Unit identifier: the device behind a gateway",
-        },
-        FieldSpec {
-            name: "address",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "First coil or register, counted from 0",
-        },
-        FieldSpec {
-            name: "quantity",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Coils or registers from there on",
-        },
+        FieldSpec::number("function_code", "Function code without the exception bit"),
+        FieldSpec::number("unit", "Unit identifier: the device behind a gateway"),
+        FieldSpec::number("address", "First coil or register, counted from 0"),
+        FieldSpec::number("quantity", "Coils or registers from there on"),
         FieldSpec::text(
             "exception",
             "Why the device declined (Application Protocol V1.1b3, 7)",

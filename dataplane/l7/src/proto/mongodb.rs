@@ -19,8 +19,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
 };
 
 /// Length, request, answered request, opcode.
@@ -138,12 +137,7 @@ impl Application for Mongodb {
         FieldSpec::text("mechanism", "SASL mechanism of a login"),
         FieldSpec::text("client", "Driver's or application's name (hello, client)"),
         FieldSpec::text("login", "Outcome of a login: accepted or failed"),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Number of an error (MongoDB, error codes)",
-        },
+        FieldSpec::number("error_code", "Number of an error (MongoDB, error codes)"),
         FieldSpec::text("error", "Message of an error, at most 160 bytes"),
         FieldSpec::text(
             "compressor",

@@ -18,8 +18,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Seen, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Seen, Step, Transport,
 };
 
 /// A longer topic is not told.
@@ -103,22 +103,15 @@ impl Application for Mqtt {
             "PUBLISH, SUBSCRIBE, UNSUBSCRIBE, or WILL for what CONNECT leaves to be published",
         ),
         FieldSpec::condition("topic", "Topic, or topic filter of a subscription"),
-        FieldSpec {
-            name: "qos",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Quality of service: 0 to 2",
-        },
+        FieldSpec::number("qos", "Quality of service: 0 to 2"),
         FieldSpec::text("client", "Client identifier of CONNECT"),
         FieldSpec::text("user", "User name of CONNECT"),
         FieldSpec::text("version", "Protocol version of CONNECT"),
         FieldSpec::text("login", "Outcome of CONNECT: accepted or failed"),
-        FieldSpec {
-            name: "reason",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Return or reason code of the server (MQTT 5.0, 2.4)",
-        },
+        FieldSpec::number(
+            "reason",
+            "Return or reason code of the server (MQTT 5.0, 2.4)",
+        ),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0x10, 0x40, 0x50, 0x62, 0x70, 0x82, 0xa2, 0xc0, 0xe0, 0xf0])

@@ -23,8 +23,7 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::sql::{Prepared, Scanner};
 use crate::{
-    Application, ByteSet, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
 };
 
 /// Type, status, length, process, number, window.
@@ -150,12 +149,7 @@ impl Application for Mssql {
             "What the server says of encryption: off, on, required, none",
         ),
         FieldSpec::text("login", "Outcome of the login: accepted or failed"),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Number of an error ([MS-TDS], ERROR)",
-        },
+        FieldSpec::number("error_code", "Number of an error ([MS-TDS], ERROR)"),
         FieldSpec::text("error", "Message of an error, at most 512 characters"),
     ];
     const OPENINGS: Openings = Openings {

@@ -20,8 +20,8 @@ use weir_wire::Direction;
 
 use crate::sql::{Kind, Prepared, Scanner};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 use state::Asked;
 
@@ -200,12 +200,7 @@ impl Application for Mysql {
             "Compression that hides the commands: zlib or zstd (MySQL, capability flags)",
         ),
         FieldSpec::text("login", "Outcome of the login: accepted or failed"),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Error number (MySQL, ERR_Packet)",
-        },
+        FieldSpec::number("error_code", "Error number (MySQL, ERR_Packet)"),
         FieldSpec::text("sqlstate", "SQLSTATE of the error (MySQL, ERR_Packet)"),
         FieldSpec::text("error", "Message of the error (MySQL, ERR_Packet)"),
         FieldSpec::text(
@@ -257,21 +252,20 @@ impl Mysql {
         sink: &mut dyn EventSink,
     ) {
         let mut fields: ArrayVec<Field<'_>, 16> = ArrayVec::new();
-        fields.push(Field {
-            index: COMMAND,
-            value: Value::Name(command),
-        });
-        fields.push(Field {
-            index: STATEMENT,
-            value: Value::Name(kind),
-        });
-        fields.push(bytes(QUERY, query));
-        fields.push(bytes(USER, &self.user));
-        fields.push(bytes(
+        fields.push(Field::name(COMMAND, command));
+        fields.push(Field::name(STATEMENT, kind));
+        fields.push(Field::bytes(QUERY, query));
+        fields.push(Field::bytes(USER, &self.user));
+        fields.push(Field::bytes(
             DATABASE,
             self.wanted.as_ref().unwrap_or(&self.database),
         ));
-        fields.extend(tables.iter().map(|table| bytes(TABLE, table)).take(8));
+        fields.extend(
+            tables
+                .iter()
+                .map(|table| Field::bytes(TABLE, table))
+                .take(8),
+        );
         sink.event(&Event {
             kind: EventKind::Request,
             fields: &fields,
@@ -335,13 +329,6 @@ fn little_u16(bytes: Option<&[u8]>) -> Option<u16> {
 
 fn little_u32(bytes: Option<&[u8]>) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes?.first_chunk()?))
-}
-
-fn bytes(index: u8, value: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(value),
-    }
 }
 
 #[cfg(test)]

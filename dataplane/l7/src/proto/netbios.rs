@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::cursor::Cursor;
-use crate::fields::{Fields, address, number};
+use crate::fields::Fields;
 use crate::sides::{judge, kind};
 use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
 
@@ -55,17 +55,17 @@ impl Application for Netbios {
             "What is asked or told: query, status, registration, release, refresh, wait; direct, broadcast, error (RFC 1002, 4.2 and 4.4)",
         ),
         FieldSpec::condition("name", "Name asked for or sent to, without its spaces"),
-        number(
+        FieldSpec::number(
             "suffix",
             "The name's last byte: what kind of service it names",
         ),
-        number("rcode", "Result of a response (RFC 1002, 4.2.1.1)"),
-        address(
+        FieldSpec::number("rcode", "Result of a response (RFC 1002, 4.2.1.1)"),
+        FieldSpec::address(
             "address",
             "First address of the name, or the sender's of a datagram",
         ),
         FieldSpec::text("source_name", "Sender of a datagram (RFC 1002, 4.4.2)"),
-        number(
+        FieldSpec::number(
             "ttl",
             "Seconds for which the name holds (RFC 1002, 4.2.1.3)",
         ),

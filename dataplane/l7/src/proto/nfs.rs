@@ -15,8 +15,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, Blocks, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Probe,
-    ProbeInput, Step, Transport, Value,
+    Application, Blocks, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step,
+    Transport,
 };
 use compound::Walk;
 use message::{Call, Kind};
@@ -80,7 +80,7 @@ impl Application for Nfs {
             "program",
             "nfs, mount, portmap, nlm, status, acl, rquota or callback (RFC 5531, 8)",
         ),
-        number("version", "The program's version (RFC 5531, 9)"),
+        FieldSpec::number("version", "The program's version (RFC 5531, 9)"),
         FieldSpec::condition(
             "procedure",
             "Procedure; of version 4 each operation of a compound (RFC 1813, 3; RFC 8881, 18)",
@@ -93,7 +93,7 @@ impl Application for Nfs {
             "machine",
             "The caller's name of itself (RFC 5531, appendix A)",
         ),
-        number("uid", "The caller's user id (RFC 5531, appendix A)"),
+        FieldSpec::number("uid", "The caller's user id (RFC 5531, appendix A)"),
         FieldSpec::text("status", "ok, or the error (RFC 1813, 2.6; RFC 8881, 15)"),
     ];
 
@@ -143,15 +143,6 @@ impl Application for Nfs {
             side.picked_up = true;
         }
         fresh
-    }
-}
-
-const fn number(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Number,
-        condition: false,
-        about,
     }
 }
 
@@ -297,16 +288,13 @@ impl Nfs {
             return;
         }
         let fields = [
-            name(PROGRAM, call.program.name),
-            Field {
-                index: VERSION,
-                value: Value::Number(call.version.into()),
-            },
-            name(
+            Field::name(PROGRAM, call.program.name),
+            Field::number(VERSION, call.version.into()),
+            Field::name(
                 PROCEDURE,
                 call.program.procedure(call.version, call.procedure),
             ),
-            name(STATUS, status),
+            Field::name(STATUS, status),
         ];
         sink.event(&Event {
             kind: EventKind::Response,
@@ -324,36 +312,16 @@ fn tell(
     sink: &mut dyn EventSink,
 ) {
     let mut fields: ArrayVec<Field<'_>, 6> = ArrayVec::new();
-    fields.push(name(PROGRAM, program));
-    fields.push(Field {
-        index: VERSION,
-        value: Value::Number(version.into()),
-    });
-    fields.push(name(PROCEDURE, procedure));
-    fields.push(bytes(PATH, path));
+    fields.push(Field::name(PROGRAM, program));
+    fields.push(Field::number(VERSION, version.into()));
+    fields.push(Field::name(PROCEDURE, procedure));
+    fields.push(Field::bytes(PATH, path));
     if let Some((machine, uid)) = caller {
-        fields.push(bytes(MACHINE, machine));
-        fields.push(Field {
-            index: UID,
-            value: Value::Number(uid.into()),
-        });
+        fields.push(Field::bytes(MACHINE, machine));
+        fields.push(Field::number(UID, uid.into()));
     }
     sink.event(&Event {
         kind: EventKind::Request,
         fields: &fields,
     });
-}
-
-fn bytes(index: u8, bytes: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(bytes),
-    }
-}
-
-fn name<'a>(index: u8, name: &'static str) -> Field<'a> {
-    Field {
-        index,
-        value: Value::Name(name),
-    }
 }

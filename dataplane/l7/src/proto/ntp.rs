@@ -10,7 +10,7 @@ use weir_wire::Direction;
 use crate::sides::kind;
 use crate::{
     Application, ByteSet, Event, EventSink, Field, FieldKind, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport, Value,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 123;
@@ -47,30 +47,18 @@ impl Application for Ntp {
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
     const PORTS: &'static [u16] = &[PORT];
     const FIELDS: &'static [FieldSpec] = &[
-        FieldSpec {
-            name: "version",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Version (RFC 5905, 7.3)",
-        },
+        FieldSpec::number("version", "Version (RFC 5905, 7.3)"),
         FieldSpec {
             name: "mode",
             kind: FieldKind::Text,
             condition: true,
             about: "Mode: client, server, symmetric-active, symmetric-passive, broadcast, control, private (RFC 5905, 7.3)",
         },
-        FieldSpec {
-            name: "stratum",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Stratum (RFC 5905, 7.3)",
-        },
-        FieldSpec {
-            name: "operation",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Operation of a control message (RFC 9327, 2), or request code of a private one (42: monlist)",
-        },
+        FieldSpec::number("stratum", "Stratum (RFC 5905, 7.3)"),
+        FieldSpec::number(
+            "operation",
+            "Operation of a control message (RFC 9327, 2), or request code of a private one (42: monlist)",
+        ),
         FieldSpec::text(
             "reference",
             "Reference clock of stratum 1, kiss code of stratum 0: GPS, RATE, ... (RFC 5905, 7.3)",
@@ -120,18 +108,9 @@ impl Application for Ntp {
             return Step::Violation("ntp: packet without its header");
         }
         let last = match mode {
-            MODE_CONTROL => Field {
-                index: OPERATION,
-                value: Value::Number((second & 31).into()),
-            },
-            MODE_PRIVATE => Field {
-                index: OPERATION,
-                value: Value::Number(fourth.into()),
-            },
-            _ => Field {
-                index: STRATUM,
-                value: Value::Number(second.into()),
-            },
+            MODE_CONTROL => Field::number(OPERATION, (second & 31).into()),
+            MODE_PRIVATE => Field::number(OPERATION, fourth.into()),
+            _ => Field::number(STRATUM, second.into()),
         };
         // Letters, filled up with zeros, where a server has nobody above it.
         let reference = match (mode, second, input.get(12..16)) {
@@ -139,19 +118,10 @@ impl Application for Ntp {
             _ => &[],
         };
         let fields = [
-            Field {
-                index: VERSION,
-                value: Value::Number((first >> 3 & 7).into()),
-            },
-            Field {
-                index: MODE,
-                value: Value::Name(mode_name(mode)),
-            },
+            Field::number(VERSION, (first >> 3 & 7).into()),
+            Field::name(MODE, mode_name(mode)),
             last,
-            Field {
-                index: REFERENCE,
-                value: Value::Bytes(reference),
-            },
+            Field::bytes(REFERENCE, reference),
         ];
         let count = if reference.is_empty() { 3 } else { 4 };
         sink.event(&Event {

@@ -11,8 +11,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::framing::{Framing, Front, Look, count};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// Kind, how it ends, and length (7.1.2.2).
@@ -69,12 +69,7 @@ impl Application for Opcua {
             "security_policy",
             "Security policy of the channel, a URI (6.7.2.3)",
         ),
-        FieldSpec {
-            name: "error",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Status code of an error message (7.1.2.5)",
-        },
+        FieldSpec::number("error", "Status code of an error message (7.1.2.5)"),
     ];
     // Either end may open the connection (7.1.3), so either may say any of them first.
     const OPENINGS: Openings = Openings {

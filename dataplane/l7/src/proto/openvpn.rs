@@ -9,8 +9,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
-    Openings, Probe, ProbeInput, Step, Transport, Value,
+    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const RESET_CLIENT_1: u8 = 1;
@@ -72,18 +72,8 @@ impl Application for Openvpn {
             "client reset or server reset, of version 1, 2 or 3",
         ),
         FieldSpec::text("protection", "none, tls-auth or tls-crypt"),
-        FieldSpec {
-            name: "session",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Session id of the sender",
-        },
-        FieldSpec {
-            name: "key",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Key id: 0 of a new tunnel",
-        },
+        FieldSpec::number("session", "Session id of the sender"),
+        FieldSpec::number("key", "Key id: 0 of a new tunnel"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[
@@ -223,22 +213,10 @@ impl Reset {
             _ => (EventKind::Response, "server reset 2"),
         };
         let fields = [
-            Field {
-                index: MESSAGE,
-                value: Value::Name(message),
-            },
-            Field {
-                index: PROTECTION,
-                value: Value::Name(self.protection),
-            },
-            Field {
-                index: SESSION,
-                value: Value::Number(self.session),
-            },
-            Field {
-                index: KEY,
-                value: Value::Number((first & 7).into()),
-            },
+            Field::name(MESSAGE, message),
+            Field::name(PROTECTION, self.protection),
+            Field::number(SESSION, self.session),
+            Field::number(KEY, (first & 7).into()),
         ];
         sink.event(&Event {
             kind,

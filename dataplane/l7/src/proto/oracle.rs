@@ -16,8 +16,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 use descriptor::value;
 
@@ -90,23 +90,19 @@ impl Application for Oracle {
         FieldSpec::text("program", "Client's program (CID)"),
         FieldSpec::text("client_host", "Client's host, as it says (CID)"),
         FieldSpec::text("login", "Outcome of a login: failed"),
-        FieldSpec {
-            name: "error_code",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Number of an error: 1017 of ORA-01017, 12514 of a refusal",
-        },
+        FieldSpec::number(
+            "error_code",
+            "Number of an error: 1017 of ORA-01017, 12514 of a refusal",
+        ),
         FieldSpec::text("error", "Message of an error, or the refusal's descriptor"),
         FieldSpec::text(
             "address",
             "Where the server sends the client instead (REDIRECT)",
         ),
-        FieldSpec {
-            name: "version",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Version of the protocol that is asked for, or accepted",
-        },
+        FieldSpec::number(
+            "version",
+            "Version of the protocol that is asked for, or accepted",
+        ),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0]).and_range(1, 0x20),

@@ -15,8 +15,8 @@ use crate::lines::{self, Line, LoneDot};
 use crate::sasl::{Mechanism, User};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 const COMMAND_MAX: usize = 8;
@@ -116,12 +116,7 @@ impl Application for Pop3 {
             "user",
             "User of the last USER, APOP or AUTH, whether or not the login succeeded; of replies only to a login",
         ),
-        FieldSpec {
-            name: "message",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Message number that the command names",
-        },
+        FieldSpec::number("message", "Message number that the command names"),
         FieldSpec::text("status", "`+OK` or `-ERR` (RFC 1939, 3)"),
         FieldSpec::text("text", "Text of the reply's first line"),
         FieldSpec::text("product", "Server software, where the greeting names it"),

@@ -17,7 +17,7 @@ use weir_wire::Direction;
 use crate::sql::{Kind, Prepared, Scanner};
 use crate::{
     Application, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport, Value,
+    Transport,
 };
 
 /// A message's type and length.
@@ -173,12 +173,17 @@ impl Postgresql {
         sink: &mut dyn EventSink,
     ) {
         let mut fields: ArrayVec<Field<'_>, 16> = ArrayVec::new();
-        fields.push(named(COMMAND, command));
-        fields.push(named(STATEMENT, kind.name()));
-        fields.push(bytes(QUERY, query));
-        fields.push(bytes(USER, &self.user));
-        fields.push(bytes(DATABASE, &self.database));
-        fields.extend(tables.iter().map(|table| bytes(TABLE, table)).take(8));
+        fields.push(Field::name(COMMAND, command));
+        fields.push(Field::name(STATEMENT, kind.name()));
+        fields.push(Field::bytes(QUERY, query));
+        fields.push(Field::bytes(USER, &self.user));
+        fields.push(Field::bytes(DATABASE, &self.database));
+        fields.extend(
+            tables
+                .iter()
+                .map(|table| Field::bytes(TABLE, table))
+                .take(8),
+        );
         sink.event(&Event {
             kind: EventKind::Request,
             fields: &fields,
@@ -196,20 +201,6 @@ fn header(input: &[u8]) -> Option<(u8, usize)> {
 fn until_zero(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = input.iter().position(|&byte| byte == 0)?;
     Some((input.get(..end)?, input.get(end + 1..)?))
-}
-
-fn bytes(index: u8, value: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(value),
-    }
-}
-
-fn named(index: u8, name: &'static str) -> Field<'static> {
-    Field {
-        index,
-        value: Value::Name(name),
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use self::header::{Form, Kind, Long};
-use super::tls::fields::{self, bytes, name};
+use super::tls::fields;
 use super::tls::fingerprint::Carrier;
 use super::tls::hello::{self, host_name};
 use super::tls::pieces::Pieces;
@@ -154,7 +154,7 @@ impl Quic {
         let side = self.sides.get_mut(direction as usize);
         if let Some(side) = side.filter(|side| !side.announced) {
             side.announced = true;
-            fields::tell(EventKind::Session, &[name(MESSAGE, message)], sink);
+            fields::tell(EventKind::Session, &[Field::name(MESSAGE, message)], sink);
         }
         step
     }
@@ -282,11 +282,11 @@ impl Quic {
         // A first hello may lack what a later one has.
         side.told = hello.server_name.is_some();
         let mut told = ArrayVec::<Field<'_>, 4>::new();
-        told.push(bytes(fields::SNI, &server_name));
-        told.push(bytes(fields::ALPN, b""));
-        told.push(name(fields::VERSION, "gQUIC"));
+        told.push(Field::bytes(fields::SNI, &server_name));
+        told.push(Field::bytes(fields::ALPN, b""));
+        told.push(Field::name(fields::VERSION, "gQUIC"));
         if let Some(agent) = hello.user_agent {
-            told.push(bytes(USER_AGENT, agent));
+            told.push(Field::bytes(USER_AGENT, agent));
         }
         fields::tell(EventKind::Request, &told, sink);
     }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weir_wire::Direction;
 
-use crate::fields::{Fields, address, number};
+use crate::fields::Fields;
 use crate::sides::{both, judge};
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
@@ -54,22 +54,22 @@ impl Application for Radius {
             "Kind of packet: Access-Request, Access-Reject, CoA-Request, ... (RFC 2865, 3; RFC 5176, 2.3)",
         ),
         FieldSpec::condition("user", "User-Name (RFC 2865, 5.1)"),
-        address(
+        FieldSpec::address(
             "nas_address",
             "NAS-IP-Address or NAS-IPv6-Address (RFC 2865, 5.4)",
         ),
         FieldSpec::condition("nas_id", "NAS-Identifier (RFC 2865, 5.32)"),
-        number("nas_port", "NAS-Port (RFC 2865, 5.5)"),
+        FieldSpec::number("nas_port", "NAS-Port (RFC 2865, 5.5)"),
         FieldSpec::text("calling_station", "Calling-Station-Id (RFC 2865, 5.31)"),
         FieldSpec::text("called_station", "Called-Station-Id (RFC 2865, 5.30)"),
-        address("framed_address", "Framed-IP-Address (RFC 2865, 5.8)"),
+        FieldSpec::address("framed_address", "Framed-IP-Address (RFC 2865, 5.8)"),
         FieldSpec::text(
             "accounting",
             "Acct-Status-Type: start, stop, interim-update, on, off (RFC 2866, 5.1)",
         ),
         FieldSpec::text("session_id", "Acct-Session-Id (RFC 2866, 5.5)"),
         FieldSpec::text("reply_message", "Reply-Message (RFC 2865, 5.18)"),
-        number("error_cause", "Error-Cause (RFC 5176, 3.5)"),
+        FieldSpec::number("error_cause", "Error-Cause (RFC 5176, 3.5)"),
         FieldSpec::text(
             "method",
             "How the user proves itself: pap, chap, eap (RFC 2865, RFC 3579)",

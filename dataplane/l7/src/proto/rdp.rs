@@ -11,7 +11,7 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::{
     Application, Blocks, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step,
-    Transport, Value,
+    Transport,
 };
 
 const PORT: u16 = 3389;
@@ -146,7 +146,7 @@ fn from_client(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Opt
         if let Some(name) = client_name(message) {
             sink.event(&Event {
                 kind: EventKind::Session,
-                fields: &[text(CLIENT, &name)],
+                fields: &[Field::bytes(CLIENT, &name)],
             });
         }
         *stage = Stage::Over;
@@ -159,10 +159,10 @@ fn from_client(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Opt
         return Some(Step::Violation("rdp: no connection request"));
     };
     let mut fields: ArrayVec<Field<'_>, 3> = ArrayVec::new();
-    fields.push(text(USER, request.user));
-    fields.push(name(REQUESTED, strongest(request.protocols)));
+    fields.push(Field::bytes(USER, request.user));
+    fields.push(Field::name(REQUESTED, strongest(request.protocols)));
     if !request.token.is_empty() {
-        fields.push(text(TOKEN, request.token));
+        fields.push(Field::bytes(TOKEN, request.token));
     }
     sink.event(&Event {
         kind: EventKind::Request,
@@ -184,10 +184,10 @@ fn from_server(stage: &mut Stage, input: &[u8], sink: &mut dyn EventSink) -> Opt
     let field = match message.get(X224_HEAD..) {
         Some([2, _, 8, 0, a, b, c, d]) => {
             let protocol = u32::from_le_bytes([*a, *b, *c, *d]);
-            name(SECURITY, strongest(Some(protocol)))
+            Field::name(SECURITY, strongest(Some(protocol)))
         }
-        Some([3, _, 8, 0, code, ..]) => name(FAILURE, failure(*code)),
-        _ => name(SECURITY, "rdp"),
+        Some([3, _, 8, 0, code, ..]) => Field::name(FAILURE, failure(*code)),
+        _ => Field::name(SECURITY, "rdp"),
     };
     sink.event(&Event {
         kind: EventKind::Response,
@@ -281,20 +281,6 @@ fn client_name(message: &[u8]) -> Option<ArrayVec<u8, 15>> {
         }
     }
     (!name.is_empty()).then_some(name)
-}
-
-fn text(index: u8, bytes: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(bytes),
-    }
-}
-
-fn name<'a>(index: u8, name: &'static str) -> Field<'a> {
-    Field {
-        index,
-        value: Value::Name(name),
-    }
 }
 
 /// Whether `input` begins as a TPKT with an X.224 message of these codes and no options of other

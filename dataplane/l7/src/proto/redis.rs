@@ -8,7 +8,7 @@ use weir_wire::Direction;
 
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport, Value,
+    ProbeInput, Step, Transport,
 };
 
 /// Longest command name that is read; Redis has none above 20.
@@ -234,22 +234,10 @@ impl Redis {
         let secret = matches!(name.as_slice(), b"AUTH" | b"HELLO");
         let key = if secret { &[][..] } else { command.word(1) };
         let fields = [
-            Field {
-                index: COMMAND,
-                value: Value::Bytes(&name),
-            },
-            Field {
-                index: KEY,
-                value: Value::Bytes(key.get(..KEY_MAX).unwrap_or(key)),
-            },
-            Field {
-                index: USER,
-                value: Value::Bytes(&self.user),
-            },
-            Field {
-                index: PROTOCOL,
-                value: Value::Bytes(protocol),
-            },
+            Field::bytes(COMMAND, &name),
+            Field::bytes(KEY, key.get(..KEY_MAX).unwrap_or(key)),
+            Field::bytes(USER, &self.user),
+            Field::bytes(PROTOCOL, protocol),
         ];
         let count = if protocol.is_empty() { 3 } else { 4 };
         sink.event(&Event {
@@ -331,10 +319,7 @@ impl Command<'_> {
 fn error(message: &[u8], sink: &mut dyn EventSink) {
     sink.event(&Event {
         kind: EventKind::Response,
-        fields: &[Field {
-            index: ERROR,
-            value: Value::Bytes(message),
-        }],
+        fields: &[Field::bytes(ERROR, message)],
     });
 }
 

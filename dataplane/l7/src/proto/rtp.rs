@@ -10,8 +10,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// Version 2 in the first two bits.
@@ -66,18 +66,11 @@ impl Application for Rtp {
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
     const PORTS: &'static [u16] = &[];
     const FIELDS: &'static [FieldSpec] = &[
-        FieldSpec {
-            name: "ssrc",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Source of the media (RFC 3550, 5.1)",
-        },
-        FieldSpec {
-            name: "payload_type",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Payload type: 0 PCMU, 8 PCMA, 96 and above by agreement (RFC 3551, 6)",
-        },
+        FieldSpec::number("ssrc", "Source of the media (RFC 3550, 5.1)"),
+        FieldSpec::number(
+            "payload_type",
+            "Payload type: 0 PCMU, 8 PCMA, 96 and above by agreement (RFC 3551, 6)",
+        ),
         FieldSpec::text("cname", "Name of the source (RFC 3550, 6.5.1)"),
     ];
     const OPENINGS: Openings = Openings {

@@ -12,8 +12,8 @@ use crate::head::{Head, Lost, Start, parameter};
 use crate::lines::{self, Line};
 use crate::told::Told;
 use crate::{
-    Announcement, Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Announcement, Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const MARK: &[u8] = b"RTSP/";
@@ -50,12 +50,7 @@ impl Application for Rtsp {
         FieldSpec::condition("method", "Method (RFC 2326, 10)"),
         FieldSpec::condition("url", "URL asked for, at most 512 bytes"),
         FieldSpec::text("session", "Session header, without its parameters"),
-        FieldSpec {
-            name: "status",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Status code (RFC 2326, 7.1.1)",
-        },
+        FieldSpec::number("status", "Status code (RFC 2326, 7.1.1)"),
         FieldSpec::text("text", "What the response calls its status"),
         FieldSpec::text("user_agent", "User-Agent header"),
         FieldSpec::text("server", "Server header: the software that answers"),

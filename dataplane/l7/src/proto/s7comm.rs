@@ -15,8 +15,8 @@ use crate::cursor::Cursor;
 use crate::framing::{Framing, Front, Look};
 use crate::tpkt::{self, Transport as Packet};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 102;
@@ -73,28 +73,16 @@ impl Application for S7comm {
             "area",
             "Memory of the first item: inputs, outputs, flags, \"DB7\" …",
         ),
-        FieldSpec {
-            name: "error",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Error class in the high byte, error code in the low",
-        },
+        FieldSpec::number(
+            "error",
+            "Error class in the high byte, error code in the low",
+        ),
         FieldSpec::text(
             "service",
             "Service that a control function names: P_PROGRAM, _INSE …",
         ),
-        FieldSpec {
-            name: "rack",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Rack in the connection request",
-        },
-        FieldSpec {
-            name: "slot",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Slot in the connection request",
-        },
+        FieldSpec::number("rack", "Rack in the connection request"),
+        FieldSpec::number("slot", "Slot in the connection request"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[3]),

@@ -11,8 +11,8 @@ use crate::head::{Head, Lost, Start, parameter};
 use crate::lines::{self, Line};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport, sdp,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport, sdp,
 };
 
 const MARK: &[u8] = b"SIP/";
@@ -59,12 +59,7 @@ impl Application for Sip {
         FieldSpec::condition("to", "URI of the To header, without its parameters"),
         FieldSpec::text("user_agent", "User-Agent header"),
         FieldSpec::text("call_id", "Call-ID header"),
-        FieldSpec {
-            name: "status",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Status code (RFC 3261, 7.2)",
-        },
+        FieldSpec::number("status", "Status code (RFC 3261, 7.2)"),
         FieldSpec::text("text", "What the response calls its status"),
         FieldSpec::text(
             "user",

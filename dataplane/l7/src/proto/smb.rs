@@ -16,7 +16,7 @@ use weir_wire::Direction;
 
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Seen, Step, Transport, Value, ntlmssp,
+    ProbeInput, Seen, Step, Transport, ntlmssp,
 };
 
 /// NetBIOS session header (RFC 1002, 4.3.1; MS-SMB2, 2.1).
@@ -257,9 +257,9 @@ impl Smb {
             self.shares.remove(place);
         }
         let fields = [
-            text_name(COMMAND, "tree_connect"),
-            text(SHARE, &name),
-            text_name(STATUS, names::status(status)),
+            Field::name(COMMAND, "tree_connect"),
+            Field::bytes(SHARE, &name),
+            Field::name(STATUS, names::status(status)),
         ];
         tell(EventKind::Response, &fields, !name.is_empty(), sink);
     }
@@ -287,9 +287,9 @@ impl Smb {
         }
         let ours = !self.user.is_empty() && (self.session == session || self.session == 0);
         let fields = [
-            text_name(COMMAND, "session_setup"),
-            text(USER, &self.user),
-            text_name(STATUS, names::status(status)),
+            Field::name(COMMAND, "session_setup"),
+            Field::bytes(USER, &self.user),
+            Field::name(STATUS, names::status(status)),
         ];
         tell(EventKind::Response, &fields, ours, sink);
         if ours && status == 0 {
@@ -301,18 +301,18 @@ impl Smb {
 
     fn ask(&self, request: &Request<'_>, sink: &mut dyn EventSink) {
         let mut fields: ArrayVec<Field<'_>, 7> = ArrayVec::new();
-        fields.push(text_name(COMMAND, request.command));
-        fields.push(text(SHARE, request.share));
-        fields.push(text(FILE, request.file));
-        fields.push(text_name(ACCESS, request.access));
+        fields.push(Field::name(COMMAND, request.command));
+        fields.push(Field::bytes(SHARE, request.share));
+        fields.push(Field::bytes(FILE, request.file));
+        fields.push(Field::name(ACCESS, request.access));
         let user = match self.session == self.current {
             true => self.user.as_slice(),
             false => &[],
         };
-        fields.push(text(USER, user));
+        fields.push(Field::bytes(USER, user));
         if let Some(login) = request.login {
-            fields.push(text(DOMAIN, &login.domain));
-            fields.push(text(HOST, &login.workstation));
+            fields.push(Field::bytes(DOMAIN, &login.domain));
+            fields.push(Field::bytes(HOST, &login.workstation));
         }
         sink.event(&Event {
             kind: EventKind::Request,
@@ -339,27 +339,13 @@ fn tell(kind: EventKind, fields: &[Field<'_>; 3], known: bool, sink: &mut dyn Ev
     });
 }
 
-fn text(index: u8, bytes: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(bytes),
-    }
-}
-
-fn text_name<'a>(index: u8, name: &'static str) -> Field<'a> {
-    Field {
-        index,
-        value: Value::Name(name),
-    }
-}
-
 fn tell_error(command: &'static str, status: u32, sink: &mut dyn EventSink) {
     if status != 0 && status != names::PENDING {
         sink.event(&Event {
             kind: EventKind::Response,
             fields: &[
-                text_name(COMMAND, command),
-                text_name(STATUS, names::status(status)),
+                Field::name(COMMAND, command),
+                Field::name(STATUS, names::status(status)),
             ],
         });
     }
@@ -368,7 +354,7 @@ fn tell_error(command: &'static str, status: u32, sink: &mut dyn EventSink) {
 fn tell_dialect(dialect: &'static str, sink: &mut dyn EventSink) {
     sink.event(&Event {
         kind: EventKind::Session,
-        fields: &[text_name(DIALECT, dialect)],
+        fields: &[Field::name(DIALECT, dialect)],
     });
 }
 

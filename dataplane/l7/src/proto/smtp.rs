@@ -17,8 +17,8 @@ use crate::lines::{self, Line, LoneDot, Reply};
 use crate::sasl::{Mechanism, User};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// Longest command that is told.
@@ -130,12 +130,7 @@ impl Application for Smtp {
             "helo",
             "Name that the client gives itself (RFC 5321, 4.1.1.1)",
         ),
-        FieldSpec {
-            name: "status",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Reply code (RFC 5321, 4.2)",
-        },
+        FieldSpec::number("status", "Reply code (RFC 5321, 4.2)"),
         FieldSpec::text(
             "text",
             "Text of the reply's last line, or of the greeting's first",

@@ -12,7 +12,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::ber::{Ber, OCTETS, OID, SEQUENCE};
-use crate::fields::{Fields, address, number};
+use crate::fields::Fields;
 use crate::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Seen, Step,
@@ -89,12 +89,12 @@ impl Application for Snmp {
             "security_level",
             "Security of version 3: noAuthNoPriv, authNoPriv, authPriv (RFC 3412, 6.4)",
         ),
-        number("request_id", "Request id (RFC 3416, 3)"),
-        address(
+        FieldSpec::number("request_id", "Request id (RFC 3416, 3)"),
+        FieldSpec::address(
             "agent",
             "Agent that a version 1 trap names (RFC 1157, 4.1.6)",
         ),
-        number(
+        FieldSpec::number(
             "generic_trap",
             "Generic trap of version 1 (RFC 1157, 4.1.6)",
         ),

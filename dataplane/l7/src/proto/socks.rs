@@ -13,8 +13,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::sides::both;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Seen, Step, Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Seen, Step, Transport,
 };
 
 const PORT: u16 = 1080;
@@ -86,7 +86,7 @@ impl Application for Socks {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[PORT];
     const FIELDS: &'static [FieldSpec] = &[
-        number_field("version", "4 or 5 (RFC 1928, 3)"),
+        FieldSpec::number("version", "4 or 5 (RFC 1928, 3)"),
         FieldSpec::text(
             "method",
             "Login that the proxy asks for: none, password, gssapi … (RFC 1928, 3)",
@@ -97,13 +97,11 @@ impl Application for Socks {
             "host",
             "Host name asked for; empty where an address was (RFC 1928, 5)",
         ),
-        FieldSpec {
-            name: "address",
-            kind: FieldKind::Address,
-            condition: false,
-            about: "Address asked for, or bound by the proxy (RFC 1928, 5)",
-        },
-        number_field(
+        FieldSpec::address(
+            "address",
+            "Address asked for, or bound by the proxy (RFC 1928, 5)",
+        ),
+        FieldSpec::number(
             "port",
             "Port asked for, or bound by the proxy (RFC 1928, 4)",
         ),
@@ -134,15 +132,6 @@ impl Application for Socks {
             Direction::ToClient => self.server(input, sink),
         };
         step.unwrap_or(Step::Incomplete)
-    }
-}
-
-const fn number_field(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Number,
-        condition: false,
-        about,
     }
 }
 
@@ -346,10 +335,10 @@ impl Socks {
             _ => "other",
         };
         let mut fields: ArrayVec<Field<'_>, 8> = ArrayVec::new();
-        fields.push(number(VERSION, self.version.into()));
-        fields.push(name(COMMAND, command));
-        fields.push(bytes(USER, &self.user));
-        fields.push(bytes(HOST, destination.host));
+        fields.push(Field::number(VERSION, self.version.into()));
+        fields.push(Field::name(COMMAND, command));
+        fields.push(Field::bytes(USER, &self.user));
+        fields.push(Field::bytes(HOST, destination.host));
         destination.push(&mut fields);
         sink.event(&Event {
             kind: EventKind::Request,
@@ -366,8 +355,8 @@ impl Socks {
                 };
                 self.method = Some(method);
                 let fields = [
-                    number(VERSION, V5.into()),
-                    name(METHOD, method_name(method)),
+                    Field::number(VERSION, V5.into()),
+                    Field::name(METHOD, method_name(method)),
                 ];
                 sink.event(&Event {
                     kind: EventKind::Session,
@@ -387,7 +376,10 @@ impl Socks {
                 } else {
                     "login-failed"
                 };
-                let fields = [name(STATUS, status_name), bytes(USER, &self.user)];
+                let fields = [
+                    Field::name(STATUS, status_name),
+                    Field::bytes(USER, &self.user),
+                ];
                 sink.event(&Event {
                     kind: EventKind::Response,
                     fields: &fields,
@@ -448,9 +440,9 @@ impl Socks {
 
     fn answer(&mut self, status: &'static str, bound: &Destination<'_>, sink: &mut dyn EventSink) {
         let mut fields: ArrayVec<Field<'_>, 8> = ArrayVec::new();
-        fields.push(name(STATUS, status));
+        fields.push(Field::name(STATUS, status));
         if !bound.host.is_empty() {
-            fields.push(bytes(HOST, bound.host));
+            fields.push(Field::bytes(HOST, bound.host));
         }
         if bound.port != 0 {
             bound.push(&mut fields);
@@ -471,12 +463,9 @@ impl Socks {
 impl<'a> Destination<'a> {
     fn push(&self, fields: &mut ArrayVec<Field<'a>, 8>) {
         if let Some(address) = self.address {
-            fields.push(Field {
-                index: ADDRESS,
-                value: Value::Address(address),
-            });
+            fields.push(Field::address(ADDRESS, address));
         }
-        fields.push(number(DESTINATION_PORT, self.port.into()));
+        fields.push(Field::number(DESTINATION_PORT, self.port.into()));
     }
 }
 
@@ -504,27 +493,6 @@ fn destination<'a>(cursor: &mut Cursor<'a>) -> Option<Option<Destination<'a>>> {
 fn text(input: &[u8]) -> Option<&[u8]> {
     let end = input.iter().position(|&byte| byte == 0)?;
     input.get(..end)
-}
-
-fn number<'a>(index: u8, number: u64) -> Field<'a> {
-    Field {
-        index,
-        value: Value::Number(number),
-    }
-}
-
-fn name<'a>(index: u8, name: &'static str) -> Field<'a> {
-    Field {
-        index,
-        value: Value::Name(name),
-    }
-}
-
-fn bytes(index: u8, bytes: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(bytes),
-    }
 }
 
 fn method_name(method: u8) -> &'static str {

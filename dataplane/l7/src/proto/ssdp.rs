@@ -5,7 +5,7 @@
 
 use weir_wire::Direction;
 
-use crate::fields::{Fields, number};
+use crate::fields::Fields;
 use crate::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
@@ -51,7 +51,7 @@ impl Application for Ssdp {
             "user_agent",
             "System and product of who searches: header USER-AGENT",
         ),
-        number("status", "Status of a response"),
+        FieldSpec::number("status", "Status of a response"),
         FieldSpec::text(
             "notification",
             "ssdp:alive, ssdp:byebye, ssdp:update: header NTS",

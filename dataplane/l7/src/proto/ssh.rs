@@ -9,7 +9,7 @@ use weir_wire::Direction;
 use super::tls::fingerprint::{self, Ja3};
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport, Value,
+    ProbeInput, Step, Transport,
 };
 
 /// RFC 4253, 4.2: with carriage return and line feed.
@@ -159,9 +159,9 @@ impl Side {
         let (software, comment) = split(rest, b' ').unwrap_or((rest, b""));
         let fields = [
             side_field(direction),
-            bytes(VERSION, version),
-            bytes(SOFTWARE, software),
-            bytes(COMMENT, comment),
+            Field::bytes(VERSION, version),
+            Field::bytes(SOFTWARE, software),
+            Field::bytes(COMMENT, comment),
         ];
         let count = if comment.is_empty() { 3 } else { 4 };
         tell(fields.get(..count).unwrap_or_default(), sink);
@@ -222,12 +222,12 @@ fn kexinit(direction: Direction, packet: &[u8], sink: &mut dyn EventSink) {
     };
     let fields = [
         side_field(direction),
-        bytes(KEX_ALGORITHMS, lists[0]),
-        bytes(KEX_ALGORITHMS + 1, lists[1]),
-        bytes(KEX_ALGORITHMS + 2, pair(2)),
-        bytes(KEX_ALGORITHMS + 3, pair(4)),
-        bytes(KEX_ALGORITHMS + 4, pair(6)),
-        bytes(fingerprint_field, &fingerprint),
+        Field::bytes(KEX_ALGORITHMS, lists[0]),
+        Field::bytes(KEX_ALGORITHMS + 1, lists[1]),
+        Field::bytes(KEX_ALGORITHMS + 2, pair(2)),
+        Field::bytes(KEX_ALGORITHMS + 3, pair(4)),
+        Field::bytes(KEX_ALGORITHMS + 4, pair(6)),
+        Field::bytes(fingerprint_field, &fingerprint),
     ];
     tell(&fields, sink);
 }
@@ -291,17 +291,7 @@ fn side_field(direction: Direction) -> Field<'static> {
     } else {
         "server"
     };
-    Field {
-        index: SIDE,
-        value: Value::Name(name),
-    }
-}
-
-fn bytes(index: u8, value: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(value),
-    }
+    Field::name(SIDE, name)
 }
 
 fn tell(fields: &[Field<'_>], sink: &mut dyn EventSink) {
@@ -314,6 +304,7 @@ fn tell(fields: &[Field<'_>], sink: &mut dyn EventSink) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Value;
 
     struct Told(Vec<String>);
 

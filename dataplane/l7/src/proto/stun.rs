@@ -13,8 +13,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
-    Openings, Probe, ProbeInput, Step, Transport, Value,
+    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 3478;
@@ -83,25 +83,25 @@ impl Application for Stun {
         FieldSpec::text("username", "User, or both ends' fragments (RFC 8489, 14.3)"),
         FieldSpec::text("realm", "Realm of the user (RFC 8489, 14.9)"),
         FieldSpec::text("software", "What sent the message (RFC 8489, 14.14)"),
-        address_spec(
+        FieldSpec::address(
             "mapped_address",
             "The client's address, as seen from outside (RFC 8489, 14.2)",
         ),
-        number_spec("mapped_port", "The client's port, as seen from outside"),
-        address_spec(
+        FieldSpec::number("mapped_port", "The client's port, as seen from outside"),
+        FieldSpec::address(
             "peer_address",
             "Whom the relay shall exchange data with (RFC 8656, 18.3)",
         ),
-        number_spec(
+        FieldSpec::number(
             "peer_port",
             "The port of whom the relay shall exchange data with",
         ),
-        address_spec(
+        FieldSpec::address(
             "relayed_address",
             "The address that the relay gives (RFC 8656, 18.5)",
         ),
-        number_spec("relayed_port", "The port that the relay gives"),
-        number_spec("error_code", "Error code (RFC 8489, 14.8)"),
+        FieldSpec::number("relayed_port", "The port that the relay gives"),
+        FieldSpec::number("error_code", "Error code (RFC 8489, 14.8)"),
         FieldSpec::text("error", "Reason phrase of an error"),
         FieldSpec::text(
             "class",
@@ -142,24 +142,6 @@ impl Application for Stun {
             return Step::Becomes("dtls");
         }
         Step::Consumed(input.len())
-    }
-}
-
-const fn address_spec(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Address,
-        condition: false,
-        about,
-    }
-}
-
-const fn number_spec(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Number,
-        condition: false,
-        about,
     }
 }
 
@@ -356,21 +338,21 @@ impl<'a> Message<'a> {
             Class::Success => "success",
             Class::Error => "error",
         };
-        fields.push(named(METHOD, self.method));
-        fields.push(named(CLASS, class));
+        fields.push(Field::name(METHOD, self.method));
+        fields.push(Field::name(CLASS, class));
         for (kind, content) in self.attributes() {
             if fields.remaining_capacity() < 2 {
                 break;
             }
             match kind {
-                0x0006 => fields.push(text(USERNAME, content)),
-                0x0014 => fields.push(text(REALM, content)),
-                0x8022 => fields.push(text(SOFTWARE, content)),
+                0x0006 => fields.push(Field::bytes(USERNAME, content)),
+                0x0014 => fields.push(Field::bytes(REALM, content)),
+                0x8022 => fields.push(Field::bytes(SOFTWARE, content)),
                 0x0009 => {
                     if let [_, _, hundreds, rest, reason @ ..] = content {
                         let code = u64::from(hundreds & 7) * 100 + u64::from(*rest);
-                        fields.push(number(ERROR_CODE, code));
-                        fields.push(text(ERROR, reason));
+                        fields.push(Field::number(ERROR_CODE, code));
+                        fields.push(Field::bytes(ERROR, reason));
                     }
                 }
                 0x0001 => self.address(content, false, (MAPPED_ADDRESS, MAPPED_PORT), &mut fields),
@@ -425,11 +407,8 @@ impl<'a> Message<'a> {
             _ => return,
         };
         let port = u16::from_be_bytes([port[0] ^ mask(0), port[1] ^ mask(1)]);
-        fields.push(Field {
-            index: address_field,
-            value: Value::Address(address),
-        });
-        fields.push(number(port_field, port.into()));
+        fields.push(Field::address(address_field, address));
+        fields.push(Field::number(port_field, port.into()));
     }
 }
 
@@ -478,25 +457,4 @@ fn attribute<'a>(rest: &mut Cursor<'a>) -> Option<(u16, &'a [u8])> {
     let content = rest.vector16()?.rest();
     rest.take(content.len().next_multiple_of(4) - content.len())?;
     Some((kind, content))
-}
-
-fn text(index: u8, value: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(value),
-    }
-}
-
-fn named(index: u8, value: &'static str) -> Field<'static> {
-    Field {
-        index,
-        value: Value::Name(value),
-    }
-}
-
-fn number(index: u8, value: u64) -> Field<'static> {
-    Field {
-        index,
-        value: Value::Number(value),
-    }
 }

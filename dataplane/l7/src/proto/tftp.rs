@@ -9,8 +9,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::told::Told;
 use crate::{
-    Announcement, Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport,
+    Announcement, Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const FILE_MAX: usize = 255;
@@ -55,12 +55,10 @@ impl Application for Tftp {
         FieldSpec::condition("operation", "`read` or `write` (RFC 1350, 5)"),
         FieldSpec::condition("file", "File that is read or written"),
         FieldSpec::text("mode", "`netascii`, `octet` or `mail`"),
-        FieldSpec {
-            name: "error",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Error code: 1 not found, 2 access violation ... (RFC 1350, 5; RFC 2347)",
-        },
+        FieldSpec::number(
+            "error",
+            "Error code: 1 not found, 2 access violation ... (RFC 1350, 5; RFC 2347)",
+        ),
         FieldSpec::text("text", "Text of the error"),
     ];
     const OPENINGS: Openings = Openings {

@@ -10,8 +10,8 @@ use weir_wire::Direction;
 
 use crate::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport, Value,
 };
 
 /// "RFB 003.008\n" (RFC 6143, 7.1.1).
@@ -94,8 +94,8 @@ impl Application for Vnc {
             "desktop",
             "Name of the desktop, at most 512 bytes (RFC 6143, 7.3.2)",
         ),
-        number_field("width", "Width of the screen in pixels (RFC 6143, 7.3.2)"),
-        number_field("height", "Height of the screen in pixels (RFC 6143, 7.3.2)"),
+        FieldSpec::number("width", "Width of the screen in pixels (RFC 6143, 7.3.2)"),
+        FieldSpec::number("height", "Height of the screen in pixels (RFC 6143, 7.3.2)"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"R"),
@@ -119,15 +119,6 @@ impl Application for Vnc {
             Direction::ToClient => self.server(input, sink),
         };
         step.unwrap_or(Step::Incomplete)
-    }
-}
-
-const fn number_field(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Number,
-        condition: false,
-        about,
     }
 }
 
@@ -230,7 +221,7 @@ impl Vnc {
                 let Some(version) = version(&line) else {
                     return Some(Step::Violation("vnc: no version"));
                 };
-                tell(EventKind::Session, &[text(VERSION, &version)], sink);
+                tell(EventKind::Session, &[Field::bytes(VERSION, &version)], sink);
                 self.server = Stage::Security;
                 Step::Consumed(VERSION_LENGTH)
             }
@@ -326,11 +317,8 @@ impl Vnc {
         self.security = Some(chosen);
         let version = self.version.unwrap_or_default();
         let fields = [
-            text(VERSION, &version),
-            Field {
-                index: SECURITY,
-                value: Value::Name(security(chosen)),
-            },
+            Field::bytes(VERSION, &version),
+            Field::name(SECURITY, security(chosen)),
         ];
         tell(EventKind::Request, &fields, sink);
     }
@@ -349,10 +337,7 @@ impl Vnc {
             2 => "too-many",
             _ => return Some(Step::Violation("vnc: no result of the login")),
         };
-        let result = Field {
-            index: RESULT,
-            value: Value::Name(name),
-        };
+        let result = Field::name(RESULT, name);
         tell(EventKind::Response, &[result], sink);
         self.server = if name == "ok" {
             Stage::Init
@@ -366,11 +351,12 @@ impl Vnc {
         let length = cursor.u32()?;
         let kept = usize::try_from(length).unwrap_or(TEXT_MAX).min(TEXT_MAX);
         let reason = cursor.take(kept)?;
-        let result = Field {
-            index: RESULT,
-            value: Value::Name("failed"),
-        };
-        tell(EventKind::Response, &[result, text(REASON, reason)], sink);
+        let result = Field::name(RESULT, "failed");
+        tell(
+            EventKind::Response,
+            &[result, Field::bytes(REASON, reason)],
+            sink,
+        );
         self.server = Stage::Over;
         Some(Step::Skip(4 + u64::from(length)))
     }
@@ -383,15 +369,9 @@ fn server_init(cursor: &mut Cursor<'_>, sink: &mut dyn EventSink) -> Option<Step
     let length = usize::try_from(head.u32()?).unwrap_or(TEXT_MAX);
     let name = cursor.take(length.min(TEXT_MAX))?;
     let fields = [
-        text(DESKTOP, name),
-        Field {
-            index: WIDTH,
-            value: Value::Number(width.into()),
-        },
-        Field {
-            index: HEIGHT,
-            value: Value::Number(height.into()),
-        },
+        Field::bytes(DESKTOP, name),
+        Field::number(WIDTH, width.into()),
+        Field::number(HEIGHT, height.into()),
     ];
     tell(EventKind::Response, &fields, sink);
     Some(Step::Done)
@@ -402,13 +382,6 @@ fn version(line: &[u8; VERSION_LENGTH]) -> Option<[u8; 7]> {
     certain
         .then(|| line.get(4..11)?.first_chunk().copied())
         .flatten()
-}
-
-fn text(index: u8, bytes: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(bytes),
-    }
 }
 
 fn tell(kind: EventKind, fields: &[Field<'_>], sink: &mut dyn EventSink) {

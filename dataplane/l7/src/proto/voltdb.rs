@@ -12,8 +12,8 @@ use crate::cursor::Cursor;
 use crate::sql::{Dialect, Kind, Scanner, Statements};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// The server's own limit.
@@ -76,12 +76,10 @@ impl Application for Voltdb {
             "server_version",
             "Build that the server tells in its answer to a login",
         ),
-        FieldSpec {
-            name: "status",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Status of a call that failed, as 256 less its amount (ClientResponse)",
-        },
+        FieldSpec::number(
+            "status",
+            "Status of a call that failed, as 256 less its amount (ClientResponse)",
+        ),
         FieldSpec::text("error", "What the server says of a call that failed"),
     ];
     const OPENINGS: Openings = Openings {

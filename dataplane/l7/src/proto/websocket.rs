@@ -10,7 +10,7 @@ use super::http::fields::{self, WEBSOCKET_CLOSE_CODE, WEBSOCKET_OPCODE};
 use crate::cursor::Cursor;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport, Value,
+    ProbeInput, Step, Transport,
 };
 
 const CONTINUATION: u8 = 0;
@@ -136,10 +136,7 @@ fn close(payload: &[u8], mask: Option<[u8; 4]>, sink: &mut dyn EventSink) {
     match *payload {
         [high, low, ..] => {
             let code = u16::from_be_bytes([high ^ a, low ^ b]);
-            let code = Field {
-                index: WEBSOCKET_CLOSE_CODE,
-                value: Value::Number(code.into()),
-            };
+            let code = Field::number(WEBSOCKET_CLOSE_CODE, code.into());
             tell(&[opcode("close"), code], sink);
         }
         _ => tell(&[opcode("close")], sink),
@@ -147,10 +144,7 @@ fn close(payload: &[u8], mask: Option<[u8; 4]>, sink: &mut dyn EventSink) {
 }
 
 fn opcode(name: &'static str) -> Field<'static> {
-    Field {
-        index: WEBSOCKET_OPCODE,
-        value: Value::Name(name),
-    }
+    Field::name(WEBSOCKET_OPCODE, name)
 }
 
 fn tell(fields: &[Field<'_>], sink: &mut dyn EventSink) {

@@ -8,8 +8,8 @@
 use weir_wire::Direction;
 
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
-    Probe, ProbeInput, Step, Transport, Value,
+    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const PORT: u16 = 51_820;
@@ -53,18 +53,8 @@ impl Application for Wireguard {
     const PORTS: &'static [u16] = &[PORT];
     const FIELDS: &'static [FieldSpec] = &[
         FieldSpec::text("message", "initiation, response or cookie reply (5.4)"),
-        FieldSpec {
-            name: "sender",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Index that the sender chose for itself (5.4.2)",
-        },
-        FieldSpec {
-            name: "receiver",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Index of the receiver (5.4.3)",
-        },
+        FieldSpec::number("sender", "Index that the sender chose for itself (5.4.2)"),
+        FieldSpec::number("receiver", "Index of the receiver (5.4.3)"),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[INITIATION, RESPONSE, COOKIE, DATA]),
@@ -112,17 +102,11 @@ impl Application for Wireguard {
             COOKIE => (EventKind::Response, "cookie reply"),
             _ => return Step::Done,
         };
-        let mut fields = [Field {
-            index: MESSAGE,
-            value: Value::Name(name),
-        }; 3];
+        let mut fields = [Field::name(MESSAGE, name); 3];
         let mut count = 1;
         for (index, value) in [(SENDER, message.sender), (RECEIVER, message.receiver)] {
             if let (Some(value), Some(field)) = (value, fields.get_mut(count)) {
-                *field = Field {
-                    index,
-                    value: Value::Number(value.into()),
-                };
+                *field = Field::number(index, value.into());
                 count += 1;
             }
         }

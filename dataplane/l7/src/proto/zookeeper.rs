@@ -17,8 +17,8 @@ use weir_wire::Direction;
 use crate::cursor::Cursor;
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldKind, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// `jute.maxbuffer` is 1 MiB by default; who raises it stays below this.
@@ -84,18 +84,14 @@ impl Application for Zookeeper {
             "scheme",
             "Scheme of an authentication: digest, ip, x509, sasl",
         ),
-        FieldSpec {
-            name: "session",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Session number (ConnectRequest, ConnectResponse)",
-        },
-        FieldSpec {
-            name: "timeout_ms",
-            kind: FieldKind::Number,
-            condition: false,
-            about: "Session timeout; 0 in an answer: the session has expired (ConnectResponse)",
-        },
+        FieldSpec::number(
+            "session",
+            "Session number (ConnectRequest, ConnectResponse)",
+        ),
+        FieldSpec::number(
+            "timeout_ms",
+            "Session timeout; 0 in an answer: the session has expired (ConnectResponse)",
+        ),
         FieldSpec::text(
             "read_only",
             "\"yes\" where the client is content with a read-only server",

@@ -264,18 +264,9 @@ fn tell_requests(
 
 fn tell_request(name: &[u8], kind: &[u8], opcode: &[u8], sink: &mut dyn EventSink) {
     let fields = [
-        Field {
-            index: NAME,
-            value: Value::Bytes(name),
-        },
-        Field {
-            index: TYPE,
-            value: Value::Bytes(kind),
-        },
-        Field {
-            index: OPCODE,
-            value: Value::Bytes(opcode),
-        },
+        Field::bytes(NAME, name),
+        Field::bytes(TYPE, kind),
+        Field::bytes(OPCODE, opcode),
     ];
     sink.event(&Event {
         kind: EventKind::Request,
@@ -311,18 +302,9 @@ fn tell_response(header: Header, mut walk: Walk<'_>, sink: &mut dyn EventSink) -
     let kind = kind.map(|kind| name::word(name::record_type(kind), "TYPE", kind));
     let rcode = rcode(header, &walk);
     let about = [
-        Field {
-            index: NAME,
-            value: Value::Bytes(&name),
-        },
-        Field {
-            index: TYPE,
-            value: Value::Bytes(kind.as_deref().unwrap_or_default()),
-        },
-        Field {
-            index: RCODE,
-            value: Value::Bytes(&rcode),
-        },
+        Field::bytes(NAME, &name),
+        Field::bytes(TYPE, kind.as_deref().unwrap_or_default()),
+        Field::bytes(RCODE, &rcode),
     ];
     let mut answers = ArrayVec::<Answer<'_>, ANSWERS_PER_EVENT>::new();
     let mut sound = Some(());
@@ -392,15 +374,9 @@ fn tell_answers(about: &[Field<'_>; 3], answers: &[Answer<'_>], sink: &mut dyn E
             Data::Text(text) => (TEXT, Value::Bytes(text)),
         };
         fields.extend([
-            Field {
-                index: ANSWER_NAME,
-                value: Value::Bytes(&answer.name),
-            },
+            Field::bytes(ANSWER_NAME, &answer.name),
             Field { index, value },
-            Field {
-                index: TTL,
-                value: Value::Number(answer.ttl_s.into()),
-            },
+            Field::number(TTL, answer.ttl_s.into()),
         ]);
     }
     sink.event(&Event {

@@ -1,7 +1,7 @@
 //! The fields of HTTP in all its versions, and of what is carried by it: one table, so that
 //! conditions and events mean the same whatever the connection turns out to be.
 
-use crate::{FieldKind, FieldSpec};
+use crate::FieldSpec;
 
 pub(crate) const METHOD: u8 = 0;
 pub(crate) const HOST: u8 = 1;
@@ -41,7 +41,7 @@ pub(crate) const FIELDS: [FieldSpec; COUNT] = [
     FieldSpec::text("version", "Protocol version of the message."),
     FieldSpec::text("user_agent", "User-Agent header."),
     FieldSpec::text("content_type", "Content-Type header of the message."),
-    number("status", "Status code of the response."),
+    FieldSpec::number("status", "Status code of the response."),
     FieldSpec::text("server", "Server header of the response."),
     FieldSpec::text(
         "product",
@@ -53,7 +53,7 @@ pub(crate) const FIELDS: [FieldSpec; COUNT] = [
         "gRPC service that is called, with its package.",
     ),
     FieldSpec::condition("grpc_method", "gRPC method that is called."),
-    number(
+    FieldSpec::number(
         "grpc_status",
         "gRPC status code of the answer: 0 is success.",
     ),
@@ -61,11 +61,11 @@ pub(crate) const FIELDS: [FieldSpec; COUNT] = [
         "websocket_opcode",
         "Kind of a WebSocket message: text, binary or close (RFC 6455, 5.2).",
     ),
-    number(
+    FieldSpec::number(
         "websocket_close_code",
         "Why a WebSocket is closed (RFC 6455, 7.4).",
     ),
-    number("stream", "HTTP/2 stream: joins a response to its request."),
+    FieldSpec::number("stream", "HTTP/2 stream: joins a response to its request."),
 ];
 
 /// The table as a connection of gRPC has it.
@@ -82,15 +82,6 @@ pub(crate) const WEBSOCKET_FIELDS: [FieldSpec; COUNT] = renamed(&[
     (WEBSOCKET_OPCODE, "opcode"),
     (WEBSOCKET_CLOSE_CODE, "close_code"),
 ]);
-
-const fn number(name: &'static str, about: &'static str) -> FieldSpec {
-    FieldSpec {
-        name,
-        kind: FieldKind::Number,
-        condition: false,
-        about,
-    }
-}
 
 const fn renamed(names: &[(u8, &'static str)]) -> [FieldSpec; COUNT] {
     let mut fields = FIELDS;

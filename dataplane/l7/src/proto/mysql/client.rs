@@ -8,7 +8,7 @@ use super::{
     little_u32, name, number, status, string, until_zero,
 };
 use crate::sql::{self, Dialect, Found, Scanner, Statements};
-use crate::{Event, EventKind, EventSink, Field, Step, Value};
+use crate::{Event, EventKind, EventSink, Field, Step};
 
 pub(super) const QUIT: u8 = 0x01;
 pub(super) const INIT_DB: u8 = 0x02;
@@ -140,10 +140,7 @@ impl Mysql {
             }
             (_, Some(statement)) => self.request(command, statement, &[], &[], sink),
             _ => {
-                let fields = [Field {
-                    index: COMMAND,
-                    value: Value::Name(command),
-                }];
+                let fields = [Field::name(COMMAND, command)];
                 sink.event(&Event {
                     kind: EventKind::Session,
                     fields: &fields,

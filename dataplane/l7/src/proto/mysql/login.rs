@@ -2,10 +2,10 @@
 
 use super::{
     AUTH_PLUGIN, CLIENT, COMPRESSED, DATABASE, FULL, HEADER, Mysql, Phase, SERVER_VERSION, USER,
-    bytes, capability, header, little_u16, little_u32, name, string, until_zero,
+    capability, header, little_u16, little_u32, name, string, until_zero,
 };
 use crate::sql::Kind;
-use crate::{Event, EventKind, EventSink, Field, Probe, ProbeInput, Step, Value};
+use crate::{Event, EventKind, EventSink, Field, Probe, ProbeInput, Step};
 
 /// A greeting is a version, some salt and a plugin's name.
 const GREETING_MAX: usize = 511;
@@ -235,7 +235,10 @@ impl Mysql {
             .split(|&byte| byte == 0)
             .next()
             .unwrap_or_default();
-        let fields = [bytes(SERVER_VERSION, version), bytes(AUTH_PLUGIN, plugin)];
+        let fields = [
+            Field::bytes(SERVER_VERSION, version),
+            Field::bytes(AUTH_PLUGIN, plugin),
+        ];
         sink.event(&Event {
             kind: EventKind::Session,
             fields: &fields,
@@ -349,14 +352,11 @@ impl Mysql {
             () => "",
         };
         let fields = [
-            bytes(USER, user),
-            bytes(DATABASE, database),
-            bytes(AUTH_PLUGIN, plugin),
-            bytes(CLIENT, client),
-            Field {
-                index: COMPRESSED,
-                value: Value::Name(compression),
-            },
+            Field::bytes(USER, user),
+            Field::bytes(DATABASE, database),
+            Field::bytes(AUTH_PLUGIN, plugin),
+            Field::bytes(CLIENT, client),
+            Field::name(COMPRESSED, compression),
         ];
         let count = if compression.is_empty() { 4 } else { 5 };
         sink.event(&Event {

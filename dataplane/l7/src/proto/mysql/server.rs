@@ -6,9 +6,9 @@ use super::client::{
 };
 use super::{
     AUTH_PLUGIN, DATABASE, ERROR, ERROR_CODE, FULL, HEADER, LOCAL_FILE, LOGIN, Mysql, Phase,
-    SQLSTATE, Stage, USER, bytes, capability, header, little_u16, little_u32, number, status,
+    SQLSTATE, Stage, USER, capability, header, little_u16, little_u32, number, status,
 };
-use crate::{Event, EventKind, EventSink, Field, Step, Value};
+use crate::{Event, EventKind, EventSink, Field, Step};
 
 /// How much of a packet is looked at: an error's message.
 const ANSWER_MAX: usize = 1_024;
@@ -69,12 +69,9 @@ impl Mysql {
             0x00 => {
                 self.read_status(payload);
                 let fields = [
-                    Field {
-                        index: LOGIN,
-                        value: Value::Name("accepted"),
-                    },
-                    bytes(USER, &self.user),
-                    bytes(DATABASE, &self.database),
+                    Field::name(LOGIN, "accepted"),
+                    Field::bytes(USER, &self.user),
+                    Field::bytes(DATABASE, &self.database),
                 ];
                 sink.event(&Event {
                     kind: EventKind::Session,
@@ -97,7 +94,7 @@ impl Mysql {
                     .unwrap_or_default();
                 sink.event(&Event {
                     kind: EventKind::Session,
-                    fields: &[bytes(AUTH_PLUGIN, plugin)],
+                    fields: &[Field::bytes(AUTH_PLUGIN, plugin)],
                 });
             }
             _ => {}
@@ -201,7 +198,7 @@ impl Mysql {
                 let file = payload.get(1..).unwrap_or_default();
                 sink.event(&Event {
                     kind: EventKind::Response,
-                    fields: &[bytes(LOCAL_FILE, file)],
+                    fields: &[Field::bytes(LOCAL_FILE, file)],
                 });
             }
             _ => self.result(payload),
@@ -278,17 +275,11 @@ impl Mysql {
             _ => (&[][..], rest),
         };
         let fields = [
-            Field {
-                index: ERROR_CODE,
-                value: Value::Number(code.into()),
-            },
-            bytes(SQLSTATE, state),
-            bytes(ERROR, message),
-            Field {
-                index: LOGIN,
-                value: Value::Name("failed"),
-            },
-            bytes(USER, &self.user),
+            Field::number(ERROR_CODE, code.into()),
+            Field::bytes(SQLSTATE, state),
+            Field::bytes(ERROR, message),
+            Field::name(LOGIN, "failed"),
+            Field::bytes(USER, &self.user),
         ];
         let count = if login { 5 } else { 3 };
         sink.event(&Event {

@@ -2,9 +2,9 @@
 
 use super::{
     ERROR, Encryption, HEADER, LOGIN, MESSAGE_MAX, Phase, Postgresql, SERVER_VERSION, SEVERITY,
-    SQLSTATE, USER, bytes, header, named, until_zero,
+    SQLSTATE, USER, header, until_zero,
 };
-use crate::{Event, EventKind, EventSink, Step};
+use crate::{Event, EventKind, EventSink, Field, Step};
 
 /// How much of an error is looked at.
 const ERROR_MAX: usize = 2_048;
@@ -36,7 +36,10 @@ impl Postgresql {
         }
         if kind == b'Z' && !self.accepted && !self.user.is_empty() {
             self.accepted = true;
-            let fields = [named(LOGIN, "accepted"), bytes(USER, &self.user)];
+            let fields = [
+                Field::name(LOGIN, "accepted"),
+                Field::bytes(USER, &self.user),
+            ];
             sink.event(&Event {
                 kind: EventKind::Session,
                 fields: &fields,
@@ -65,7 +68,7 @@ impl Postgresql {
             b"server_version" => {
                 sink.event(&Event {
                     kind: EventKind::Session,
-                    fields: &[bytes(SERVER_VERSION, value)],
+                    fields: &[Field::bytes(SERVER_VERSION, value)],
                 });
             }
             _ => {}
@@ -89,11 +92,11 @@ impl Postgresql {
             rest = tail;
         }
         let fields = [
-            bytes(SEVERITY, severity),
-            bytes(SQLSTATE, state),
-            bytes(ERROR, message),
-            named(LOGIN, "failed"),
-            bytes(USER, &self.user),
+            Field::bytes(SEVERITY, severity),
+            Field::bytes(SQLSTATE, state),
+            Field::bytes(ERROR, message),
+            Field::name(LOGIN, "failed"),
+            Field::bytes(USER, &self.user),
         ];
         let count = if self.accepted || self.user.is_empty() {
             3

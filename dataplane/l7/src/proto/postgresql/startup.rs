@@ -1,11 +1,11 @@
 //! Recognition and the untyped packets that a connection begins with.
 
 use super::{
-    APPLICATION_NAME, DATABASE, Encryption, MESSAGE_MAX, Name, Phase, Postgresql, USER, bytes,
-    header, until_zero,
+    APPLICATION_NAME, DATABASE, Encryption, MESSAGE_MAX, Name, Phase, Postgresql, USER, header,
+    until_zero,
 };
 use crate::sql::Kind;
-use crate::{Application, Event, EventKind, EventSink, Probe, ProbeInput, Step};
+use crate::{Application, Event, EventKind, EventSink, Field, Probe, ProbeInput, Step};
 
 /// MAX_STARTUP_PACKET_LENGTH.
 const STARTUP_MAX: usize = 10_000;
@@ -257,9 +257,9 @@ impl Postgresql {
         self.database = Name::try_from(database).unwrap_or_default();
         self.phase = Phase::Messages;
         let fields = [
-            bytes(USER, user),
-            bytes(DATABASE, database),
-            bytes(APPLICATION_NAME, application),
+            Field::bytes(USER, user),
+            Field::bytes(DATABASE, database),
+            Field::bytes(APPLICATION_NAME, application),
         ];
         let count = if application.is_empty() { 2 } else { 3 };
         sink.event(&Event {

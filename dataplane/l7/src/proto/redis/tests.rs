@@ -1,4 +1,5 @@
 use super::*;
+use crate::Value;
 
 struct Told(Vec<String>);
 

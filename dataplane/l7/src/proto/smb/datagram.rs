@@ -3,8 +3,8 @@
 
 use arrayvec::ArrayVec;
 
-use super::{ACCESS, COMMAND, FILE, HOST, SHARE, USER, number16, text, text_name};
-use crate::{Event, EventKind, EventSink, Probe, ProbeInput};
+use super::{ACCESS, COMMAND, FILE, HOST, SHARE, USER, number16};
+use crate::{Event, EventKind, EventSink, Field, Probe, ProbeInput};
 
 /// Type, flags, id, address, port, length, offset (RFC 1002, 4.4.1).
 const HEADER: usize = 14;
@@ -38,12 +38,12 @@ pub(super) fn tell(input: &[u8], sink: &mut dyn EventSink) -> Option<()> {
     sink.event(&Event {
         kind: EventKind::Request,
         fields: &[
-            text_name(COMMAND, "transaction"),
-            text(SHARE, &[]),
-            text(FILE, datagram.slot),
-            text_name(ACCESS, ""),
-            text(USER, &[]),
-            text(HOST, host),
+            Field::name(COMMAND, "transaction"),
+            Field::bytes(SHARE, &[]),
+            Field::bytes(FILE, datagram.slot),
+            Field::name(ACCESS, ""),
+            Field::bytes(USER, &[]),
+            Field::bytes(HOST, host),
         ],
     });
     Some(())

@@ -6,9 +6,9 @@
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 
-use super::fields::{self, bytes, name};
+use super::fields;
 use crate::cursor::Cursor;
-use crate::{EventKind, EventSink, Field, Value};
+use crate::{EventKind, EventSink, Field};
 
 const NAME_BYTES_MAX: usize = 256;
 const ALTERNATIVES_MAX: usize = 32;
@@ -65,33 +65,30 @@ pub(crate) fn tell(side: &'static str, der: &[u8], sink: &mut dyn EventSink) {
     let subject = distinguished(certificate.subject);
     let issuer = distinguished(certificate.issuer);
     let mut told = ArrayVec::<Field<'_>, { ALTERNATIVES_MAX + 8 }>::new();
-    told.push(name(fields::SIDE, side));
-    told.push(bytes(fields::SUBJECT, &subject));
-    told.push(bytes(fields::ISSUER, &issuer));
+    told.push(Field::name(fields::SIDE, side));
+    told.push(Field::bytes(fields::SUBJECT, &subject));
+    told.push(Field::bytes(fields::ISSUER, &issuer));
     if let Some(time) = &certificate.not_before {
-        told.push(bytes(fields::NOT_BEFORE, time));
+        told.push(Field::bytes(fields::NOT_BEFORE, time));
     }
     if let Some(time) = &certificate.not_after {
-        told.push(bytes(fields::NOT_AFTER, time));
+        told.push(Field::bytes(fields::NOT_AFTER, time));
     }
     let mut identity = None;
     let mut names = certificate.extensions.and_then(alternatives);
     let mut listed = ArrayVec::<Field<'_>, ALTERNATIVES_MAX>::new();
     while let Some((tag, content)) = names.as_mut().and_then(any) {
         let field = match tag {
-            HOST | MAIL => bytes(fields::NAME, content.rest()),
+            HOST | MAIL => Field::bytes(fields::NAME, content.rest()),
             URI => {
                 let text = content.rest();
                 if text.starts_with(b"spiffe://") {
                     identity.get_or_insert(text);
                 }
-                bytes(fields::NAME, text)
+                Field::bytes(fields::NAME, text)
             }
             ADDRESS => match address(content.rest()) {
-                Some(address) => Field {
-                    index: fields::NAME_ADDRESS,
-                    value: Value::Address(address),
-                },
+                Some(address) => Field::address(fields::NAME_ADDRESS, address),
                 None => continue,
             },
             _ => continue,
@@ -101,7 +98,7 @@ pub(crate) fn tell(side: &'static str, der: &[u8], sink: &mut dyn EventSink) {
         }
     }
     if let Some(identity) = identity {
-        told.push(bytes(fields::SPIFFE_ID, identity));
+        told.push(Field::bytes(fields::SPIFFE_ID, identity));
     }
     for &field in listed.iter() {
         if told.try_push(field).is_err() {

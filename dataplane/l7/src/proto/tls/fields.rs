@@ -1,6 +1,6 @@
 //! The fields of the hellos, which TLS, DTLS and QUIC share: the same numbers in each table.
 
-use crate::{Event, EventKind, EventSink, Field, FieldSpec, Value};
+use crate::{Event, EventKind, EventSink, Field, FieldSpec};
 
 pub(crate) const SNI: u8 = 0;
 pub(crate) const ALPN: u8 = 1;
@@ -104,20 +104,6 @@ pub(crate) const TLS: &[FieldSpec] = &[
     },
 ];
 
-pub(crate) fn bytes(index: u8, value: &[u8]) -> Field<'_> {
-    Field {
-        index,
-        value: Value::Bytes(value),
-    }
-}
-
-pub(crate) fn name(index: u8, value: &'static str) -> Field<'static> {
-    Field {
-        index,
-        value: Value::Name(value),
-    }
-}
-
 pub(crate) fn tell(kind: EventKind, fields: &[Field<'_>], sink: &mut dyn EventSink) {
     sink.event(&Event { kind, fields });
 }
@@ -125,9 +111,9 @@ pub(crate) fn tell(kind: EventKind, fields: &[Field<'_>], sink: &mut dyn EventSi
 /// Tells of an alert in the clear.
 pub(crate) fn alert(side: &'static str, level: u8, description: u8, sink: &mut dyn EventSink) {
     let fields = [
-        name(SIDE, side),
-        name(ALERT_LEVEL, if level == 2 { "fatal" } else { "warning" }),
-        name(ALERT, alert_name(description)),
+        Field::name(SIDE, side),
+        Field::name(ALERT_LEVEL, if level == 2 { "fatal" } else { "warning" }),
+        Field::name(ALERT, alert_name(description)),
     ];
     tell(EventKind::Session, &fields, sink);
 }

@@ -3,10 +3,10 @@
 
 use arrayvec::ArrayVec;
 
-use super::fields::{self, bytes, name};
+use super::fields;
 use super::fingerprint::{self, Carrier};
 use crate::cursor::Cursor;
-use crate::{EventKind, EventSink, Field, Value};
+use crate::{EventKind, EventSink, Field};
 
 /// Version, random, an empty session, a cipher and a compression: no hello is shorter.
 pub(crate) const HELLO_BYTES_MIN: usize = 38;
@@ -177,21 +177,21 @@ impl<'a> ClientHello<'a> {
         let ja3 = fingerprint::ja3(self);
         let ja4 = fingerprint::ja4(self, carrier);
         let mut told = ArrayVec::<Field<'_>, 6>::new();
-        told.push(bytes(fields::SNI, &server_name));
-        told.push(bytes(fields::ALPN, &offered));
-        told.push(name(fields::VERSION, version));
-        told.push(bytes(fields::JA3, &ja3));
+        told.push(Field::bytes(fields::SNI, &server_name));
+        told.push(Field::bytes(fields::ALPN, &offered));
+        told.push(Field::name(fields::VERSION, version));
+        told.push(Field::bytes(fields::JA3, &ja3));
         if let Some(ja4) = &ja4 {
-            told.push(bytes(fields::JA4, ja4));
+            told.push(Field::bytes(fields::JA4, ja4));
         }
         if carrier != Carrier::Quic {
             let dns = offered
                 .split(|&byte| byte == b',')
                 .any(|name| name == b"dot");
             if dns {
-                told.push(name(fields::NOTE, "dns over tls"));
+                told.push(Field::name(fields::NOTE, "dns over tls"));
             } else if self.found.encrypted {
-                told.push(name(fields::NOTE, "ech"));
+                told.push(Field::name(fields::NOTE, "ech"));
             }
         }
         fields::tell(EventKind::Request, &told, sink);
@@ -248,17 +248,14 @@ impl<'a> ServerHello<'a> {
         let ja3s = fingerprint::ja3s(self);
         let mut told = ArrayVec::<Field<'_>, 5>::new();
         if self.retry && version.is_none() {
-            told.push(name(fields::NOTE, "retry"));
+            told.push(Field::name(fields::NOTE, "retry"));
         }
         let version = version.unwrap_or(fields::version_name(chosen_version));
-        told.push(name(fields::VERSION, version));
-        told.push(Field {
-            index: fields::CIPHER,
-            value: Value::Number(self.cipher.into()),
-        });
-        told.push(bytes(fields::JA3S, &ja3s));
+        told.push(Field::name(fields::VERSION, version));
+        told.push(Field::number(fields::CIPHER, self.cipher.into()));
+        told.push(Field::bytes(fields::JA3S, &ja3s));
         if !chosen.is_empty() {
-            told.push(bytes(fields::ALPN, &chosen));
+            told.push(Field::bytes(fields::ALPN, &chosen));
         }
         fields::tell(EventKind::Response, &told, sink);
         Ok(match self.found.versions {

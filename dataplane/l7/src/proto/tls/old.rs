@@ -1,10 +1,10 @@
 //! The hellos of SSL 2.0, which old clients sent to every server (RFC 5246, E.2; the SSL protocol,
 //! Hickman 1995).
 
-use super::fields::{self, bytes, name};
+use super::fields;
 use super::{CLIENT_HELLO, certificate};
 use crate::cursor::Cursor;
-use crate::{EventKind, EventSink, Probe, Step};
+use crate::{EventKind, EventSink, Field, Probe, Step};
 
 pub(super) const VERSION: u16 = 2;
 const SERVER_HELLO: u8 = 4;
@@ -53,9 +53,9 @@ pub(super) fn client(input: &[u8], sink: &mut dyn EventSink) -> Result<(u16, Ste
         return Err(Step::Violation("a malformed ClientHello"));
     };
     let told = [
-        bytes(fields::SNI, b""),
-        bytes(fields::ALPN, b""),
-        name(fields::VERSION, fields::version_name(version)),
+        Field::bytes(fields::SNI, b""),
+        Field::bytes(fields::ALPN, b""),
+        Field::name(fields::VERSION, fields::version_name(version)),
     ];
     fields::tell(EventKind::Request, &told, sink);
     Ok((version, Step::Skip(length as u64)))
@@ -82,7 +82,7 @@ pub(super) fn server(input: &[u8], sink: &mut dyn EventSink) -> Step {
     let Some(certificate) = cursor.take(certificate_length.into()) else {
         return Step::Incomplete;
     };
-    let told = [name(fields::VERSION, fields::version_name(version))];
+    let told = [Field::name(fields::VERSION, fields::version_name(version))];
     fields::tell(EventKind::Response, &told, sink);
     if certificate_kind == 1 {
         certificate::tell("server", certificate, sink);
