@@ -71,11 +71,7 @@ class Board:
                 # 1: a capture was of a kind that cannot be read; test_corpus.py bounds how many may be.
                 if run.returncode not in (0, 1):
                     raise RuntimeError(f"{node} ended with {run.returncode}: {run.stderr[-2000:]}")
-                for line in run.stdout.splitlines():
-                    flow = json.loads(line)
-                    # The scorer's name for the product of an HTTP server.
-                    flow["server"] = flow.get("product", "")
-                    print(json.dumps(flow), file=out)
+                out.write(run.stdout)
 
     def score(self):
         result = self.out / "score.json"

@@ -27,6 +27,9 @@ pub struct FlowLine<'a> {
     product: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     product_version: Option<&'a str>,
+    /// Both in one, as servers write it: "nginx/1.24.0".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
     confidence: &'a str,
     evidence: &'a str,
     /// Whether the server's port is a customary one of the application's.
@@ -58,6 +61,10 @@ impl<'a> FlowLine<'a> {
             carries,
             product: flow.fields.product.as_deref(),
             product_version: flow.fields.product_version.as_deref(),
+            server: server(
+                flow.fields.product.as_deref(),
+                flow.fields.product_version.as_deref(),
+            ),
             confidence: &flow.confidence,
             evidence: flow.evidence,
             app_port: flow.app_port,
@@ -70,6 +77,14 @@ impl<'a> FlowLine<'a> {
             fields_left_out: flow.fields.left_out,
         }
     }
+}
+
+fn server(product: Option<&str>, version: Option<&str>) -> Option<String> {
+    let product = product?;
+    Some(match version {
+        Some(version) => format!("{product}/{version}"),
+        None => product.to_owned(),
+    })
 }
 
 /// Application and what it carries, from what a flow is now and what it began as: one that turned
