@@ -30,9 +30,7 @@ impl Mixed {
     pub fn new(application: Option<&str>) -> Result<Self> {
         let mut samples = weir_samples::all();
         samples.retain(|sample| {
-            matches!(sample.transport, Transport::Tcp | Transport::Udp)
-                && sample.violation.is_none()
-                && application.is_none_or(|wanted| wanted == sample.app.name())
+            is_honest(sample) && application.is_none_or(|wanted| wanted == sample.app.name())
         });
         ensure!(
             !samples.is_empty(),
@@ -74,6 +72,20 @@ impl Mixed {
         }
         frames
     }
+}
+
+/// Whether policy lets all of it pass: no parser objects, and the client speaks first.
+fn is_honest(sample: &Sample) -> bool {
+    let client_first = sample
+        .pieces
+        .first()
+        .is_some_and(|(direction, _)| *direction == Direction::ToServer);
+    sample.violation.is_none()
+        && match sample.transport {
+            Transport::Tcp => true,
+            Transport::Udp => client_first,
+            Transport::Icmp | Transport::Icmpv6 | Transport::Esp => false,
+        }
 }
 
 impl Load for Mixed {

@@ -19,14 +19,14 @@ def setUpModule():
         return
     LAB = support.build_lab("client", "server")
     LAB.write_policy("hosts.yaml", support.hosts_policy(LAB))
-    LAB.write_policy("everybody.yaml", everybody("dhcp"))
+    LAB.write_policy("everybody.yaml", everybody("dhcp, dhcpv6"))
     LAB.start_controller()
     LAB.start_node()
 
 
-def everybody(application):
-    """The group addresses as a workload that may be asked in this application only."""
-    rule = f"from: [{{any: true}}], applications: [{application}]"
+def everybody(applications):
+    """The group addresses as a workload that may be asked in these applications only."""
+    rule = f"from: [{{any: true}}], applications: [{applications}]"
     return support.documents(
         support.workload("everybody", ["255.255.255.255", "ff02::1:2"]),
         support.mode("everybody"),
@@ -42,14 +42,14 @@ class Dhcp(unittest.TestCase):
         process = server.start([*command, f"--dhcp-leasefile={LAB.directory / 'leases'}", *flags], name=f"dhcp{port}", ready=udp(port))
         self.addCleanup(process.stop)
 
-    def check(self, ask, expected):
+    def check(self, ask, expected, application="dhcp"):
         self.assertIn(expected, ask())
         # Another application than the one that is allowed: what is recognised is denied.
         support.put_in_force(LAB, "everybody.yaml", everybody("ntp"))
-        self.addCleanup(support.put_in_force, LAB, "everybody.yaml", everybody("dhcp"))
+        self.addCleanup(support.put_in_force, LAB, "everybody.yaml", everybody("dhcp, dhcpv6"))
         self.assertEqual(ask(), "")
         denials = [event for event in LAB.programs.events() if event["event_type"] == "drop"]
-        self.assertIn("dhcp", {event["app_proto"] for event in denials if event["weir"]["server"] == "test/everybody"})
+        self.assertIn(application, {event["app_proto"] for event in denials if event["weir"]["server"] == "test/everybody"})
 
     def ask(self, *words):
         return says(LAB.hosts["client"], [PYTHON, PROGRAMS / "dhcp.py", *words])
@@ -75,4 +75,4 @@ class Dhcp(unittest.TestCase):
     @with_programs("dnsmasq")
     def test_dhcp_ipv6(self):
         self.serve("--dhcp-range=fd91::1000,fd91::10ff,64,1h", port=547)
-        self.check(lambda: self.ask("6", "eth0", 547, 546), "fd91::10")
+        self.check(lambda: self.ask("6", "eth0", 547, 546), "fd91::10", "dhcpv6")
