@@ -85,7 +85,8 @@ impl Load for SettledTcp {
             let sender = [Sender::Client, Sender::Server][round % 2];
             let frame = match round {
                 0 | 1 => connection.open(sender),
-                _ => connection.send(sender, &[0xa5; 512]),
+                // The same bytes back would be the echo service.
+                _ => connection.send(sender, &[[0xa5, 0x5a][sender as usize]; 512]),
             };
             into.push(arrived(sender, frame));
         }
