@@ -40,6 +40,10 @@ impl Default for Limits {
 pub struct Rules {
     /// Tunnels opened to reach the packet that policy judges.
     pub tunnels_max: u8,
+    /// Look into tunnels that no container network uses. Off where packets are judged: whoever may send to
+    /// such a port could claim any inner address. On for captures: what is found is told besides the
+    /// outer flow.
+    pub foreign_tunnels: bool,
     /// Verify IPv4 header, TCP, UDP and ICMP checksums: an endpoint does not read a packet whose
     /// checksum is wrong, so its bytes must not be taken for content. Off for captures, which
     /// often show packets before the NIC filled the checksum in.
@@ -58,6 +62,7 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             tunnels_max: 2,
+            foreign_tunnels: false,
             verify_checksums: true,
             scan_depth_bytes: 1 << 20,
             tell_requests: false,

@@ -95,6 +95,8 @@ pub struct Path<S: FrameSource> {
     pub(crate) slots: Vec<Slot<S::Frame>>,
     pub(crate) defragmenter: Defragmenter<Arrived<S::Frame>>,
     pub(crate) datagram: Vec<u8>,
+    /// Packets found inside of foreign tunnels, as frames; none are looked for inline.
+    pub(crate) inside: Vec<Vec<u8>>,
     /// A stretch of buffered content while it is read.
     pub(crate) stretch: Vec<u8>,
     /// Frames whose fate was found outside their slot.
@@ -126,6 +128,7 @@ impl<S: FrameSource> Path<S> {
         Self {
             defragmenter: Defragmenter::new(limits.fragments, limits.secret),
             datagram: Vec::with_capacity(usize::from(u16::MAX) + 64),
+            inside: Vec::new(),
             late: Vec::with_capacity(4 * BURST),
             due: Vec::with_capacity(EXPIRE_BUDGET),
             stretch: Vec::with_capacity(usize::from(u16::MAX)),

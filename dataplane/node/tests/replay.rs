@@ -239,6 +239,119 @@ fn other_links_get_an_ethernet_header() {
     }
 }
 
+/// What a capture of one packet gives.
+fn read_one(link: u32, captured: &[u8]) -> Vec<u8> {
+    let order = Order::Little;
+    let mut file = order.pcap(MICROSECONDS, link);
+    file.extend(order.packet(0, captured, captured.len() as u32));
+    let (mut packets, error) = read(&file);
+    assert_eq!(error, None, "{link}");
+    packets.remove(0).frame
+}
+
+/// A wireless frame of these control bytes, its stations named 1 to 4.
+fn wireless(control: [u8; 2], behind: &[&[u8]]) -> Vec<u8> {
+    let stations = [[1; 6], [2; 6], [3; 6]].concat();
+    let header = [&control[..], &[0, 0], &stations, &[0x10, 0]].concat();
+    [&header[..], &behind.concat()].concat()
+}
+
+const LLC: &[u8] = &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0];
+const CLOSED: [u8; 2] = [0, 0];
+
+#[test]
+fn wireless_data_gets_an_ethernet_header() {
+    let quality: &[u8] = &[0, 0];
+    type Case<'a> = ([u8; 2], &'a [&'a [u8]], u8, u8);
+    let cases: [Case<'_>; 9] = [
+        ([0x08, 0], &[LLC], 1, 2),
+        ([0x08, 1], &[LLC], 3, 2),
+        ([0x08, 2], &[LLC], 1, 3),
+        ([0x08, 3], &[&[4; 6], LLC], 3, 4),
+        ([0x88, 1], &[quality, LLC], 3, 2),
+        ([0x88, 1], &[quality, &[0, 0], LLC], 3, 2),
+        ([0x88, 0x82], &[quality, &[0; 4], LLC], 1, 3),
+        ([0x88, 3], &[&[4; 6], quality, LLC], 3, 4),
+        ([0x28, 1], &[&[0xaa, 0xaa, 3, 0, 0, 0xf8, 8, 0]], 3, 2),
+    ];
+    for (control, behind, destination, source) in cases {
+        let frame = wireless(control, &[&behind.concat(), b"\x45rest"]);
+        let expected = [&[destination; 6], &[source; 6], &b"\x08\0\x45rest"[..]].concat();
+        assert_eq!(read_one(105, &frame), expected, "{control:x?}");
+        let radiotap = [&[0, 0, 10, 0, 1, 2, 3, 4, 5, 6][..], &frame].concat();
+        assert_eq!(read_one(127, &radiotap), expected, "{control:x?}");
+    }
+}
+
+#[test]
+fn other_wireless_frames_stay_closed() {
+    let quality: &[u8] = &[0, 0];
+    let mut piece = wireless([0x08, 1], &[LLC, b"rest"]);
+    piece[22] = 1;
+    let plain = wireless([0x08, 1], &[LLC, b"rest"]);
+    for frame in [
+        piece,
+        wireless([0x80, 0], &[LLC]),
+        wireless([0xb4, 0], &[LLC]),
+        wireless([0x09, 0], &[LLC]),
+        wireless([0x48, 1], &[LLC]),
+        wireless([0xc8, 1], &[quality, LLC]),
+        wireless([0x08, 0x41], &[LLC]),
+        wireless([0x08, 5], &[LLC]),
+        wireless([0x88, 1], &[&[0x80, 0], LLC]),
+        wireless([0x08, 1], &[&[0x42, 0x42, 3, 0, 0, 0, 8, 0]]),
+        wireless([0x08, 1], &[&LLC[..7]]),
+        plain[..23].to_vec(),
+    ] {
+        assert_eq!(read_one(105, &frame)[12..14], CLOSED);
+    }
+    for radiotap in [&[1, 0, 4, 0][..], &[0, 0, 200, 0], &[0, 0, 4]] {
+        let frame = [radiotap, &plain].concat();
+        assert_eq!(read_one(127, &frame)[12..14], CLOSED);
+    }
+}
+
+#[test]
+fn netfilter_logs_hold_packets_in_either_byte_order() {
+    for order in [Order::Little, Order::Big] {
+        let attributes = [
+            order.halves(7, 1),
+            b"abc\0".to_vec(),
+            order.halves(9, 9),
+            b"\x45rest\0\0\0".to_vec(),
+            order.halves(8, 5),
+            vec![0; 4],
+        ]
+        .concat();
+        for (family, expected) in [(2, b"\x08\0\x45rest"), (10, b"\x86\xdd\x45rest")] {
+            let log = [&[family, 0, 0, 30][..], &attributes].concat();
+            assert_eq!(read_one(239, &log)[12..], expected[..]);
+        }
+        for head in [[7, 0, 0, 30], [2, 1, 0, 30]] {
+            let log = [&head[..], &attributes].concat();
+            assert_eq!(read_one(239, &log)[12..14], CLOSED);
+        }
+        for length in 0..16 {
+            let log = [&[2, 0, 0, 30][..], &attributes[..length]].concat();
+            assert_eq!(read_one(239, &log)[12..14], CLOSED, "{length}");
+        }
+    }
+    let endless = [2, 0, 0, 30, 0, 0, 1, 0, 0, 0, 0, 0];
+    assert_eq!(read_one(239, &endless)[12..14], CLOSED);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_harm_what_reads_links(
+        head in prop_oneof![Just(vec![]), Just(vec![0x88, 3]), Just(vec![0, 0, 8, 0]), Just(vec![2, 0])],
+        bytes in proptest::collection::vec(any::<u8>(), 0..80),
+        link in prop_oneof![Just(105u32), Just(127), Just(239)],
+    ) {
+        let captured = [&head[..], &bytes].concat();
+        prop_assert!(read_one(link, &captured).len() >= 14);
+    }
+}
+
 /// As senders show them that leave segmentation to their NIC.
 #[test]
 fn packets_of_length_zero_get_the_length_of_their_frame() {
@@ -258,7 +371,7 @@ fn packets_of_length_zero_get_the_length_of_their_frame() {
 #[test]
 fn what_cannot_be_read_is_said() {
     let order = Order::Little;
-    let mut wireless = order.pcap(MICROSECONDS, 105);
+    let mut wireless = order.pcap(MICROSECONDS, 163);
     wireless.extend(order.packet(0, FRAME, 1));
     let mut long = order.pcap(MICROSECONDS, ETHERNET);
     long.extend(order.packet(0, &vec![0; (256 << 10) + 1], 1));
@@ -274,7 +387,7 @@ fn what_cannot_be_read_is_said() {
             &order.pcap(MICROSECONDS, ETHERNET)[..20],
             "too short to be a capture",
         ),
-        (&wireless, "link type 105"),
+        (&wireless, "link type 163"),
         (&long, "more than the 262144"),
         (&longest, "longer than 16 MiB"),
         (&undescribed, "interface 0 is not described"),

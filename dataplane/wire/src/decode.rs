@@ -10,7 +10,9 @@ use crate::trace::{IpLayer, Layer, NoTrace, Trace};
 use crate::transport::Upper;
 use crate::tunnel::Inside;
 use crate::{Kind, Packet, Reason, Segment, TcpFields};
-use crate::{ether_type, ethernet, ipv4, ipv6, neighbour, pppoe, protocol, transport, tunnel};
+use crate::{
+    ether_type, ethernet, foreign, ipv4, ipv6, neighbour, pppoe, protocol, transport, tunnel,
+};
 
 /// How far decode goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,10 @@ pub struct DecodeOptions {
     /// Whether a wrong IPv4 header checksum is a reason to refuse. False where the network card
     /// has checked it.
     pub verify_ipv4_checksum: bool,
+    /// Whether tunnels that no container network uses are opened too: ERSPAN, GTP-U, Teredo, GRE in
+    /// UDP, AYIYA, NSH. False where packets are judged: whoever may send to such a port could claim any
+    /// inner address, so they are judged by their outer header. True for who analyses a capture.
+    pub foreign_tunnels: bool,
 }
 
 impl Default for DecodeOptions {
@@ -28,6 +34,7 @@ impl Default for DecodeOptions {
         Self {
             tunnels_max: 2,
             verify_ipv4_checksum: true,
+            foreign_tunnels: false,
         }
     }
 }
@@ -40,6 +47,7 @@ pub fn decode(frame: &[u8], options: &DecodeOptions) -> Result<Packet, Reason> {
         Inside::Ethernet(0, None),
         Segment::None,
         0,
+        None,
         options,
         &mut NoTrace,
     )
@@ -58,6 +66,7 @@ pub fn decode_datagram(
         datagram_inside(datagram),
         segment,
         tunnels,
+        None,
         options,
         &mut NoTrace,
     )
@@ -77,20 +86,22 @@ pub(crate) fn datagram_inside(datagram: &[u8]) -> Inside {
     )
 }
 
-/// Reads from `inside` on. `segment` and `tunnels` are what is known from before.
+/// Reads from `inside` on. `segment`, `tunnels` and `outermost`, an EtherType, are what is known from
+/// before.
 #[inline(always)]
 pub(crate) fn walk(
     frame: &[u8],
     mut inside: Inside,
     mut segment: Segment,
     mut tunnels: u8,
+    mut outermost: Option<u16>,
     options: &DecodeOptions,
     trace: &mut impl Trace,
 ) -> Result<Packet, Reason> {
     let mut scope = frame;
-    let mut outermost = None;
     // A datagram's header was made up, not received.
-    let mut verify = options.verify_ipv4_checksum && matches!(inside, Inside::Ethernet(..));
+    let is_made_up = outermost.is_none() && matches!(inside, Inside::Packet(..));
+    let mut verify = options.verify_ipv4_checksum && !is_made_up;
     loop {
         // The link: an Ethernet header, or none within a tunnel that carries IP.
         let (carried, start) = link(scope, inside, &mut segment, trace)?;
@@ -100,7 +111,14 @@ pub(crate) fn walk(
         let network = match carried {
             ether_type::IPV4 => ipv4::read(scope, start, verify)?,
             ether_type::IPV6 => ipv6::read(scope, start)?,
-            _ => return Ok(not_ip(scope, start, carried, segment, tunnels)),
+            _ => {
+                let within = options.foreign_tunnels.then(|| {
+                    let opened = foreign::open_link(scope, carried, start)?;
+                    within(scope, opened, segment, tunnels, outer_ether_type, options)
+                });
+                let other = || not_ip(scope, start, carried, segment, tunnels);
+                return Ok(within.flatten().unwrap_or_else(other));
+            }
         };
         verify = options.verify_ipv4_checksum;
         scope = &scope[..network.end];
@@ -127,6 +145,12 @@ pub(crate) fn walk(
             inside = opened;
             continue;
         }
+        if options.foreign_tunnels
+            && let Some(opened) = foreign::open(scope, &network)
+            && let Some(packet) = within(scope, opened, segment, tunnels, outer_ether_type, options)
+        {
+            return Ok(packet);
+        }
         // An outer source route leads to the tunnel's end, an innermost one past the judgement.
         if network.source_routed {
             return Err(Reason::SourceRoute);
@@ -147,6 +171,33 @@ pub(crate) fn walk(
             upper,
         ));
     }
+}
+
+/// Reads what a foreign tunnel carries, to the end of its message. None where that does not read to its
+/// end, and where no more tunnels are opened.
+#[cold]
+#[inline(never)]
+fn within(
+    scope: &[u8],
+    (inside, end): (Inside, usize),
+    segment: Segment,
+    tunnels: u8,
+    outermost: u16,
+    options: &DecodeOptions,
+) -> Option<Packet> {
+    if tunnels >= options.tunnels_max {
+        return None;
+    }
+    walk(
+        scope.get(..end)?,
+        inside,
+        segment,
+        tunnels + 1,
+        Some(outermost),
+        options,
+        &mut NoTrace,
+    )
+    .ok()
 }
 
 /// The EtherType of what follows and where it starts.

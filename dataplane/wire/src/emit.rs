@@ -28,7 +28,7 @@ const HOP_LIMIT: u8 = 64;
 ///
 /// For a packet put together from fragments, `frame` is any of its fragments. `None` if the packet
 /// is not TCP, if it would answer a reset, if an outer header carries extensions that cannot be
-/// turned round, if the tunnel itself was fragmented, or if `out` is too short.
+/// turned round, if the tunnel itself was fragmented or is a foreign one, or if `out` is too short.
 pub fn tcp_reset(frame: &[u8], packet: &Packet, toward: Toward, out: &mut [u8]) -> Option<usize> {
     if packet.protocol != protocol::TCP || packet.fragment.is_some() {
         return None;

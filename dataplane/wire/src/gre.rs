@@ -15,8 +15,35 @@ const KEY: u16 = 0x2000;
 const SEQUENCE: u16 = 0x1000;
 const VERSION: u16 = 0x0007;
 
-/// Reads the header at `start`; `scope` ends with the IP packet.
+/// What a header says.
+pub(crate) struct Header {
+    /// The EtherType of the payload.
+    pub carried: u16,
+    /// Whether it has a sequence number.
+    pub has_sequence: bool,
+    /// Where the payload starts; not checked against the packet's end.
+    pub inner: usize,
+}
+
+/// Looks for what is inside of the header at `start`; `scope` ends with the IP packet.
 pub(crate) fn open(scope: &[u8], start: usize) -> Result<Option<Inside>, Reason> {
+    let Some(Header { carried, inner, .. }) = read(scope, start)? else {
+        return Ok(None);
+    };
+    let inside = match carried {
+        ether_type::BRIDGED => Inside::Ethernet(inner, None),
+        ether_type::IPV4 | ether_type::IPV6 => Inside::Packet(carried, inner, None),
+        _ => return Ok(None),
+    };
+    if inner > scope.len() {
+        return Err(Reason::TunnelMalformed);
+    }
+    Ok(Some(inside))
+}
+
+/// Reads the header at `start`, if it is of this version and without a source route.
+#[inline(always)]
+pub(crate) fn read(scope: &[u8], start: usize) -> Result<Option<Header>, Reason> {
     let header: &[u8; HEADER_LENGTH] = at(scope, start).ok_or(Reason::TunnelMalformed)?;
     let flags = be16(header, 0);
     if flags & (VERSION | ROUTING) != 0 {
@@ -26,16 +53,11 @@ pub(crate) fn open(scope: &[u8], start: usize) -> Result<Option<Inside>, Reason>
         .into_iter()
         .filter(|flag| flags & flag != 0)
         .count();
-    let inner = start + HEADER_LENGTH + options * 4;
-    let inside = match be16(header, 2) {
-        ether_type::BRIDGED => Inside::Ethernet(inner, None),
-        carried @ (ether_type::IPV4 | ether_type::IPV6) => Inside::Packet(carried, inner, None),
-        _ => return Ok(None),
-    };
-    if inner > scope.len() {
-        return Err(Reason::TunnelMalformed);
-    }
-    Ok(Some(inside))
+    Ok(Some(Header {
+        carried: be16(header, 2),
+        has_sequence: flags & SEQUENCE != 0,
+        inner: start + HEADER_LENGTH + options * 4,
+    }))
 }
 
 /// Whether the header at the front says that it carries a checksum.

@@ -3,23 +3,29 @@
 //! Start at [`decode`]: it walks a frame once and answers with a [`Packet`], or with the [`Reason`]
 //! for which the frame is malformed. Nothing here allocates, keeps state or reads a clock.
 
+mod ayiya;
 mod bytes;
 mod decode;
+mod erspan;
 mod ethernet;
+mod foreign;
 mod geneve;
 mod gre;
+mod gtp_u;
 mod icmp;
 mod ipip;
 mod ipv4;
 mod ipv6;
 mod neighbour;
 mod network;
+mod nsh;
 mod numbers;
 mod packet;
 mod pppoe;
 mod reason;
 mod sctp;
 mod tcp;
+mod teredo;
 mod trace;
 mod transport;
 mod tunnel;

@@ -8,6 +8,12 @@ pub mod ether_type {
     pub const ARP: u16 = 0x0806;
     /// A bridged Ethernet frame, in GRE and Geneve.
     pub const BRIDGED: u16 = 0x6558;
+    /// A mirrored frame in GRE, ERSPAN types I and II.
+    pub const ERSPAN: u16 = 0x88be;
+    /// A mirrored frame in GRE, ERSPAN type III.
+    pub const ERSPAN_3: u16 = 0x22eb;
+    /// Network service header.
+    pub const NSH: u16 = 0x894f;
     /// 802.1Q tag.
     pub const VLAN: u16 = 0x8100;
     /// IPv6.
@@ -86,7 +92,7 @@ pub mod tcp_flags {
     pub const CWR: u8 = 128;
 }
 
-/// Destination ports of UDP by which a tunnel is looked for.
+/// Ports of UDP by which a tunnel is looked for.
 pub mod udp_port {
     /// VXLAN (RFC 7348).
     pub const VXLAN: u16 = 4789;
@@ -94,4 +100,12 @@ pub mod udp_port {
     pub const VXLAN_LINUX: u16 = 8472;
     /// Geneve (RFC 8926).
     pub const GENEVE: u16 = 6081;
+    /// GTP-U (3GPP TS 29.281).
+    pub const GTP_U: u16 = 2152;
+    /// Teredo (RFC 4380).
+    pub const TEREDO: u16 = 3544;
+    /// GRE in UDP (RFC 8086).
+    pub const GRE: u16 = 4754;
+    /// AYIYA (draft-massar-v6ops-ayiya).
+    pub const AYIYA: u16 = 5072;
 }

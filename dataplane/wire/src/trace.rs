@@ -64,7 +64,8 @@ pub(crate) struct Layers {
 
 impl Layers {
     /// Walks the frame (or the datagram) that `packet` was decoded from, or a fragment of it. `None`
-    /// if it does not lead to such a packet, or through too many layers.
+    /// if it does not lead to such a packet, or through too many layers. Foreign tunnels are not opened:
+    /// what is inside of them is read, never changed.
     pub(crate) fn of(frame: &[u8], first: Inside, packet: &Packet) -> Option<(Self, Packet)> {
         let mut layers = Self {
             layers: [Layer::Ethernet { start: 0 }; LAYERS_MAX],
@@ -73,8 +74,9 @@ impl Layers {
         let options = DecodeOptions {
             tunnels_max: packet.tunnels,
             verify_ipv4_checksum: false,
+            foreign_tunnels: false,
         };
-        let found = walk(frame, first, Segment::None, 0, &options, &mut layers).ok()?;
+        let found = walk(frame, first, Segment::None, 0, None, &options, &mut layers).ok()?;
         let same = found.source == packet.source && found.destination == packet.destination;
         (same && layers.count <= LAYERS_MAX).then_some((layers, found))
     }

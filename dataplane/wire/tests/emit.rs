@@ -12,6 +12,7 @@ fn options() -> DecodeOptions {
     DecodeOptions {
         tunnels_max: 3,
         verify_ipv4_checksum: true,
+        ..DecodeOptions::default()
     }
 }
 

@@ -2,17 +2,19 @@
 
 mod frames;
 
-use frames::{story, wrap};
+use frames::{ethernet, ipv4, story, udp, wrap};
 use proptest::prelude::*;
 use weir_wire::emit::{Toward, refresh_checksums, tcp_reset};
 use weir_wire::{DecodeOptions, Segment, decode, decode_datagram, transport_checksum_ok};
 
 /// Runs everything over a frame.
 fn exercise(frame: &[u8]) {
-    for tunnels_max in [0, 1, 2, 8] {
+    for (tunnels_max, foreign_tunnels) in [(0, false), (1, false), (2, true), (8, false), (8, true)]
+    {
         let options = DecodeOptions {
             tunnels_max,
             verify_ipv4_checksum: false,
+            foreign_tunnels,
         };
         for (answer, is_frame) in [
             (decode(frame, &options), true),
@@ -86,5 +88,27 @@ proptest! {
             }
             exercise(&bytes);
         }
+    }
+
+    #[test]
+    fn anything_in_a_foreign_tunnel(
+        head in proptest::collection::vec(any::<u8>(), 0..40),
+        inner in story(),
+        port in prop_oneof![Just(2152u16), Just(3544), Just(4754), Just(5072)],
+        gre in prop_oneof![Just(0x88beu16), Just(0x22eb), Just(0x894f)],
+        sequence: bool,
+        first: u8,
+    ) {
+        let inner = inner.frame();
+        let mut udp_head = head.clone();
+        if let Some(byte) = udp_head.first_mut() {
+            *byte = first;
+        }
+        let message = [&udp_head[..], &inner].concat();
+        exercise(&ethernet(&[], 0x0800, &ipv4(17, &udp(9, port, &message))));
+        let flags = [if sequence { 0x10 } else { 0 }, 0];
+        let message = [&flags[..], &gre.to_be_bytes(), &head, &inner].concat();
+        exercise(&ethernet(&[], 0x0800, &ipv4(47, &message)));
+        exercise(&ethernet(&[], gre, &[&head[..], &inner].concat()));
     }
 }

@@ -155,7 +155,7 @@ proptest! {
             let place = place.index(frame.len().min(90));
             frame[place] = value;
         }
-        let options = DecodeOptions { verify_ipv4_checksum: false, tunnels_max: 0 };
+        let options = DecodeOptions { verify_ipv4_checksum: false, tunnels_max: 0, ..DecodeOptions::default() };
         let (Ok(ours), Ok(theirs)) = (decode(&frame, &options), SlicedPacket::from_ethernet(&frame)) else {
             return Ok(());
         };

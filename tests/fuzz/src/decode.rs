@@ -126,10 +126,11 @@ fn check_packet(frame: &[u8], packet: &Packet) {
 }
 
 fn exercise(frame: &[u8]) {
-    for tunnels_max in [0, 2, 5] {
+    for (tunnels_max, foreign_tunnels) in [(0, false), (2, true), (5, false), (5, true)] {
         let options = DecodeOptions {
             tunnels_max,
             verify_ipv4_checksum: false,
+            foreign_tunnels,
         };
         if let Ok(packet) = decode_datagram(frame, Segment::None, 0, &options) {
             check_packet(frame, &packet);

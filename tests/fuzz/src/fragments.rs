@@ -49,6 +49,7 @@ const FRAGMENTS_MAX: usize = 64;
 const OPTIONS: DecodeOptions = DecodeOptions {
     tunnels_max: 0,
     verify_ipv4_checksum: true,
+    foreign_tunnels: false,
 };
 
 impl Sent {

@@ -53,7 +53,9 @@ pub struct CaptureReport {
     pub capture: String,
     /// Packets read.
     pub packets: u64,
-    /// Of them, what the path did.
+    /// Packets found inside of tunnels that no container network uses: what the path did counts them too.
+    pub inside: u64,
+    /// Of them all, what the path did.
     pub forwarded: u64,
     /// Dropped, by reason.
     pub dropped: Vec<(&'static str, u64)>,
@@ -159,13 +161,15 @@ impl Inspector {
             };
             now_us = captured.time_us;
             report.packets += 1;
-            burst.push(Arrived {
-                frame: MemoryFrame(captured.frame),
-                port: 0,
-                received_us: now_us,
-                at_owner: false,
-            });
+            burst.push(arrived(captured.frame, now_us));
             path.run(&mut burst, now_us, &mut out);
+            for inner in path.take_inside() {
+                report.inside += 1;
+                burst.push(arrived(inner, now_us));
+                path.run(&mut burst, now_us, &mut out);
+            }
+            // As deep as the limit allows was looked at once.
+            path.take_inside();
             ticked_us = tick(&mut path, ticked_us, now_us, &mut out);
             self.drain(&events, &gathered, &mut report, each);
             out.transmit.iter_mut().for_each(Vec::clear);
@@ -201,6 +205,7 @@ impl Inspector {
         limits.reassembly.pool_bytes = 32 << 20;
         let rules = Rules {
             verify_checksums: self.verify_checksums,
+            foreign_tunnels: true,
             tell_requests: true,
             ..Rules::default()
         };
@@ -285,6 +290,15 @@ fn most_flows(file: &FilePath) -> usize {
     let bytes = std::fs::metadata(file).map_or(u64::MAX, |file| file.len());
     let packets = usize::try_from(bytes / PACKET_BYTES_MIN).unwrap_or(usize::MAX);
     packets.saturating_mul(2).clamp(FLOWS_MIN, FLOWS_MAX)
+}
+
+fn arrived(frame: Vec<u8>, received_us: u64) -> Arrived<MemoryFrame> {
+    Arrived {
+        frame: MemoryFrame(frame),
+        port: 0,
+        received_us,
+        at_owner: false,
+    }
 }
 
 /// Moves the clock: time-driven work at every tick, but not for hours that a capture skips.

@@ -159,8 +159,12 @@ fn totals(report: &CaptureReport) -> String {
             .map(|(name, count)| format!(" {name}={count}"))
             .collect::<String>()
     };
+    let inside = match report.inside {
+        0 => String::new(),
+        count => format!(" and {count} within tunnels"),
+    };
     let mut lines = format!(
-        "{} packets: {} forwarded, {} dropped{}",
+        "{} packets{inside}: {} forwarded, {} dropped{}",
         report.packets,
         report.forwarded,
         report.dropped.iter().map(|(_, count)| count).sum::<u64>(),

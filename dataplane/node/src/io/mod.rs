@@ -3,8 +3,11 @@
 use weir_wire::Reason;
 
 pub mod dpdk;
+pub(crate) mod link;
 pub mod memory;
+mod nflog;
 pub mod replay;
+mod wireless;
 
 /// Most frames in one burst.
 pub const BURST: usize = 32;

@@ -24,6 +24,9 @@ impl<S: FrameSource> Path<S> {
             }
             match weir_wire::decode(arrived.frame.bytes(), &options) {
                 Ok(packet) => {
+                    if self.rules.foreign_tunnels {
+                        self.open_foreign(arrived.frame.bytes(), &packet);
+                    }
                     slot.fate = match packet.kind {
                         Kind::Ip => Fate::Continue,
                         // Without ARP and neighbour discovery no address can be reached.
@@ -48,6 +51,7 @@ impl<S: FrameSource> Path<S> {
         DecodeOptions {
             tunnels_max: self.rules.tunnels_max,
             verify_ipv4_checksum: self.rules.verify_checksums,
+            foreign_tunnels: false,
         }
     }
 

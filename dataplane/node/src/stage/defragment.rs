@@ -66,6 +66,9 @@ impl<S: FrameSource> Path<S> {
             weir_wire::decode_datagram(&datagram, fragment.segment, fragment.tunnels, &options);
         match decoded.map(|packet| (packet, self.ownership.owner(&packet))) {
             Ok((packet, None)) => {
+                if self.rules.foreign_tunnels {
+                    self.open_foreign_datagram(&datagram, fragment, &packet);
+                }
                 let fate = self.follow_datagram(&datagram, &packet, zone, enforceable, now_us);
                 self.release_fragments(fate);
             }

@@ -4,6 +4,7 @@ mod decide;
 mod decode;
 mod defragment;
 mod hold;
+mod inside;
 mod inspect;
 mod related;
 mod track;
