@@ -7,29 +7,17 @@ mod dispatch;
 
 mod app;
 mod application;
-mod ber;
 mod blocks;
-mod cursor;
 mod document;
 mod engine;
 mod event;
 mod fields;
-mod framing;
-mod head;
-mod line;
-mod lines;
-mod ntlmssp;
 mod pool;
 mod port;
+mod read;
 pub mod registry;
-mod sasl;
-mod sdp;
-mod sides;
 mod sql;
 mod told;
-mod tpkt;
-mod unpack;
-mod weigh;
 
 pub use app::{AppId, AppSet};
 pub use application::{

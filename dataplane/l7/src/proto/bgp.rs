@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
 use crate::fields::Fields;
-use crate::sides::{judge, kind};
+use crate::read::cursor::Cursor;
+use crate::read::sides::{judge, kind};
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
 };

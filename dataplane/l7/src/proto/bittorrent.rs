@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use arrayvec::{ArrayString, ArrayVec};
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

@@ -171,7 +171,7 @@ impl Application for Cassandra {
 }
 
 /// A text behind a length of two bytes.
-fn string<'a>(cursor: &mut crate::cursor::Cursor<'a>) -> Option<&'a [u8]> {
+fn string<'a>(cursor: &mut crate::read::cursor::Cursor<'a>) -> Option<&'a [u8]> {
     let length = cursor.u16()?;
     cursor.take(length.into())
 }

@@ -9,7 +9,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use crate::fields::Fields;
-use crate::sides::{both, judge};
+use crate::read::sides::{both, judge};
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
     Transport,

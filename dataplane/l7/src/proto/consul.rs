@@ -8,7 +8,7 @@
 use weir_wire::Direction;
 
 use super::http::fields;
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
 };

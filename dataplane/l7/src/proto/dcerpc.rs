@@ -10,9 +10,10 @@ use std::fmt::Write as _;
 use arrayvec::{ArrayString, ArrayVec};
 use weir_wire::Direction;
 
+use crate::read::ntlmssp;
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
-    Openings, Probe, ProbeInput, Seen, Step, Transport, ntlmssp,
+    Openings, Probe, ProbeInput, Seen, Step, Transport,
 };
 
 /// Version 5's common header (C706, 12.6.3.1).

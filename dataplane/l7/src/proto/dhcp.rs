@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::sides::kind;
+use crate::read::sides::kind;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec, Openings,
     Probe, ProbeInput, Step, Transport,

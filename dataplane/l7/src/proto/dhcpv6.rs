@@ -12,9 +12,9 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use super::dhcp::{MacText, mac_text};
-use crate::cursor::Cursor;
 use crate::fields::Fields;
-use crate::sides::{judge, kind};
+use crate::read::cursor::Cursor;
+use crate::read::sides::{judge, kind};
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
     Transport,
@@ -379,7 +379,7 @@ fn message_type(number: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sides;
+    use crate::read::sides;
 
     fn probe(message: &[u8], port: u16) -> Probe {
         Dhcpv6::probe(&sides::input(Transport::Udp, port, message, &[]))

@@ -5,9 +5,9 @@
 
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
 use crate::fields::Fields;
-use crate::sides::judge;
+use crate::read::cursor::Cursor;
+use crate::read::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
     Transport,

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use arrayvec::{ArrayString, ArrayVec};
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
-use crate::framing::{Framing, Front, Look, count};
+use crate::read::cursor::Cursor;
+use crate::read::framing::{Framing, Front, Look, count};
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

@@ -14,7 +14,7 @@ use weir_wire::Direction;
 
 use super::{llmnr, mdns};
 
-use crate::sides::judge;
+use crate::read::sides::judge;
 use crate::{Application, Blocks, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
 
 const PORT: u16 = 53;

@@ -13,7 +13,7 @@ use super::tls::fields;
 use super::tls::fingerprint::Carrier;
 use super::tls::pieces::Pieces;
 use super::tls::{self, hello};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, Block, Blocks, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
     Transport,

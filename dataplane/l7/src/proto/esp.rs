@@ -6,7 +6,7 @@
 
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step, Transport,
 };

@@ -12,7 +12,7 @@ mod probe;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::lines::{self, Line, Reply};
+use crate::read::lines::{self, Line, Reply};
 use crate::told::Told;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,

@@ -5,7 +5,7 @@
 
 use weir_wire::Direction;
 
-use crate::lines::{self, Line};
+use crate::read::lines::{self, Line};
 use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
 
 const LINE_MAX: usize = 512;

@@ -7,7 +7,7 @@
 use weir_wire::Direction;
 
 use crate::fields::Fields;
-use crate::sides::judge;
+use crate::read::sides::judge;
 use crate::{Application, EventSink, FieldKind, FieldSpec, Probe, ProbeInput, Step, Transport};
 
 /// Type, code, checksum and four bytes of message.
@@ -109,7 +109,7 @@ pub(super) fn parse(
             .number(ID, u16::from_be_bytes([id_high, id_low]))
             .number(SEQUENCE, u16::from_be_bytes([sequence_high, sequence_low]));
     }
-    fields.tell(crate::sides::kind(direction), sink);
+    fields.tell(crate::read::sides::kind(direction), sink);
     Step::Consumed(input.len())
 }
 
@@ -142,7 +142,7 @@ fn kind(number: u8) -> Option<(&'static str, u8)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sides;
+    use crate::read::sides;
 
     fn probe(to_server: &[u8]) -> Probe {
         Icmp::probe(&sides::input(Transport::Icmp, 0, to_server, &[]))

@@ -6,8 +6,8 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
-use crate::framing::{Framing, Front, Look, Run, count};
+use crate::read::cursor::Cursor;
+use crate::read::framing::{Framing, Front, Look, Run, count};
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

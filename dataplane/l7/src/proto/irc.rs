@@ -9,13 +9,15 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::line::{Line, line};
-use crate::weigh::{self, Sight, Weight, weigh};
+use crate::read::lines::{self, Line, within};
+use crate::read::weigh::{self, Sight, Weight, weigh};
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,
 };
 
+/// What probes are given at most.
+const PROBED_MAX: usize = 2_048;
 /// 512 bytes, with 8,191 of tags before them (IRCv3 message-tags); some clients send more.
 const LINE_MAX: usize = 12 << 10;
 const PARAMETERS: usize = 15;
@@ -101,8 +103,8 @@ impl Application for Irc {
             return Step::StartTls;
         }
         let lost = self.lost.get_mut(direction as usize);
-        match line(input, LINE_MAX) {
-            Line::Whole { text, used } => {
+        match within(input, LINE_MAX) {
+            Line::Whole(text, used) => {
                 // The first line behind a loss may be half a line.
                 if lost.is_some_and(std::mem::take) {
                     return Step::Consumed(used);
@@ -118,8 +120,8 @@ impl Application for Irc {
                 }
                 Step::Consumed(used)
             }
-            Line::Partial => Step::Incomplete,
-            Line::Long => {
+            Line::Part(part) if part.len() < LINE_MAX => Step::Incomplete,
+            Line::Part(_) => {
                 if let Some(lost) = lost {
                     *lost = true;
                 }
@@ -187,7 +189,7 @@ impl<'a> Message<'a> {
     /// A number of three digits; 0 for a word.
     fn code(&self) -> u64 {
         match self.command.len() {
-            3 => crate::line::decimal(self.command).unwrap_or_default(),
+            3 => lines::decimal(self.command).unwrap_or_default(),
             _ => 0,
         }
     }
@@ -309,9 +311,11 @@ fn side(input: &[u8], from_start: bool, look: fn(&Message<'_>) -> Option<u32>) -
     let mut weak = 0;
     weigh(input, |rest| {
         let half = std::mem::take(&mut first);
-        let (text, used) = match line(rest, 2_048) {
-            Line::Whole { text, used } => (text, used),
-            Line::Partial if half || plausible(rest) => return Sight::Partial,
+        let (text, used) = match within(rest, PROBED_MAX) {
+            Line::Whole(text, used) => (text, used),
+            Line::Part(part) if part.len() < PROBED_MAX && (half || plausible(rest)) => {
+                return Sight::Partial;
+            }
             _ => return Sight::Foreign,
         };
         let bits = match text {

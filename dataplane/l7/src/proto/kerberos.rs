@@ -7,10 +7,10 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::ber::{Ber, Head, SEQUENCE};
-use crate::cursor::Cursor;
 use crate::fields::Fields;
-use crate::sides::judge;
+use crate::read::ber::{Ber, Head, SEQUENCE};
+use crate::read::cursor::Cursor;
+use crate::read::sides::judge;
 use crate::{
     Application, Blocks, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput,
     Step, Transport,

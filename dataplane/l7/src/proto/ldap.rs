@@ -7,9 +7,9 @@
 
 use weir_wire::Direction;
 
-use crate::ber::{self, Ber, ENUMERATED, Head, INTEGER, OCTETS, SEQUENCE};
 use crate::fields::Fields;
-use crate::sides::judge;
+use crate::read::ber::{self, Ber, ENUMERATED, Head, INTEGER, OCTETS, SEQUENCE};
+use crate::read::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Seen, Step,
     Transport,

@@ -14,7 +14,7 @@ mod text;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::told::Told;
 use crate::{
     Application, Blocks, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput,

@@ -20,7 +20,7 @@ mod text;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::sql::{Prepared, Scanner};
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,

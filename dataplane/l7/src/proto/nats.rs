@@ -10,8 +10,8 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::line::{Line, decimal, line, words};
-use crate::weigh::{self, Sight, Weight, weigh};
+use crate::read::lines::{Line, decimal, within, words};
+use crate::read::weigh::{self, Sight, Weight, weigh};
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,
@@ -151,10 +151,10 @@ impl Application for Nats {
         if self.greeted && input.first() == Some(&0x16) {
             return Step::StartTls;
         }
-        let (text, used) = match line(input, LINE_MAX) {
-            Line::Whole { text, used } => (text, used),
-            Line::Partial => return Step::Incomplete,
-            Line::Long => return Step::Violation("nats: line too long"),
+        let (text, used) = match within(input, LINE_MAX) {
+            Line::Whole(text, used) => (text, used),
+            Line::Part(part) if part.len() < LINE_MAX => return Step::Incomplete,
+            Line::Part(_) => return Step::Violation("nats: line too long"),
         };
         if text.is_empty() {
             return Step::Consumed(used);
@@ -416,9 +416,9 @@ fn side(input: &[u8]) -> Weight {
 }
 
 fn sight(input: &[u8]) -> Sight {
-    let (text, used) = match line(input, LINE_MAX) {
-        Line::Whole { text, used } => (text, used),
-        Line::Partial | Line::Long => return begun(input),
+    let (text, used) = match within(input, LINE_MAX) {
+        Line::Whole(text, used) => (text, used),
+        Line::Part(_) => return begun(input),
     };
     let Some(parsed) = parse_line(text) else {
         return Sight::Foreign;

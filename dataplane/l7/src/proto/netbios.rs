@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
 use crate::fields::Fields;
-use crate::sides::{judge, kind};
+use crate::read::cursor::Cursor;
+use crate::read::sides::{judge, kind};
 use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
 
 /// An encoded name (RFC 1001, 14.1).

@@ -13,7 +13,7 @@ mod programs;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, Blocks, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step,
     Transport,

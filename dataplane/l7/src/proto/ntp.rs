@@ -7,7 +7,7 @@
 
 use weir_wire::Direction;
 
-use crate::sides::kind;
+use crate::read::sides::kind;
 use crate::{
     Application, ByteSet, Event, EventSink, Field, FieldKind, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

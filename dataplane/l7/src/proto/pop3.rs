@@ -11,8 +11,8 @@ mod probe;
 
 use weir_wire::Direction;
 
-use crate::lines::{self, Line, LoneDot};
-use crate::sasl::{Mechanism, User};
+use crate::read::lines::{self, Line, LoneDot};
+use crate::read::sasl::{Mechanism, User};
 use crate::told::Told;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,

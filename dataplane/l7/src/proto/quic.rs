@@ -18,7 +18,7 @@ use super::tls::fingerprint::Carrier;
 use super::tls::hello::{self, host_name};
 use super::tls::pieces::Pieces;
 use super::tls::{CLIENT_HELLO, SERVER_HELLO};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, Block, Blocks, ByteSet, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use weir_wire::Direction;
 
 use crate::fields::Fields;
-use crate::sides::{both, judge};
+use crate::read::sides::{both, judge};
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
     Transport,
@@ -294,7 +294,7 @@ fn code_name(code: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sides;
+    use crate::read::sides;
 
     fn packet(code: u8, attributes: &[u8]) -> Vec<u8> {
         let mut packet = vec![code, 7, 0, (HEADER + attributes.len()) as u8];

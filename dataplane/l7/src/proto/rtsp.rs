@@ -8,8 +8,8 @@
 
 use weir_wire::Direction;
 
-use crate::head::{Head, Lost, Start, parameter};
-use crate::lines::{self, Line};
+use crate::read::head::{Head, Lost, Start, parameter};
+use crate::read::lines::{self, Line};
 use crate::told::Told;
 use crate::{
     Announcement, Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,

@@ -11,9 +11,9 @@ use std::fmt::Write as _;
 use arrayvec::{ArrayString, ArrayVec};
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
-use crate::framing::{Framing, Front, Look};
-use crate::tpkt::{self, Transport as Packet};
+use crate::read::cursor::Cursor;
+use crate::read::framing::{Framing, Front, Look};
+use crate::read::tpkt::{self, Transport as Packet};
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

@@ -7,12 +7,13 @@
 
 use weir_wire::Direction;
 
-use crate::head::{Head, Lost, Start, parameter};
-use crate::lines::{self, Line};
+use crate::read::head::{Head, Lost, Start, parameter};
+use crate::read::lines::{self, Line};
+use crate::read::sdp;
 use crate::told::Told;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport, sdp,
+    Transport,
 };
 
 const MARK: &[u8] = b"SIP/";

@@ -14,9 +14,10 @@ mod version2;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::read::ntlmssp;
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Seen, Step, Transport, ntlmssp,
+    ProbeInput, Seen, Step, Transport,
 };
 
 /// NetBIOS session header (RFC 1002, 4.3.1; MS-SMB2, 2.1).

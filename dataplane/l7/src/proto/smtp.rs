@@ -13,8 +13,8 @@ mod probe;
 pub(crate) use probe::names_ftp;
 use weir_wire::Direction;
 
-use crate::lines::{self, Line, LoneDot, Reply};
-use crate::sasl::{Mechanism, User};
+use crate::read::lines::{self, Line, LoneDot, Reply};
+use crate::read::sasl::{Mechanism, User};
 use crate::told::Told;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,

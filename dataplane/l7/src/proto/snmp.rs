@@ -11,9 +11,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::ber::{Ber, OCTETS, OID, SEQUENCE};
 use crate::fields::Fields;
-use crate::sides::judge;
+use crate::read::ber::{Ber, OCTETS, OID, SEQUENCE};
+use crate::read::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Seen, Step,
     Transport,

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
-use crate::sides::both;
+use crate::read::cursor::Cursor;
+use crate::read::sides::both;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Seen, Step, Transport,

@@ -9,9 +9,9 @@
 
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
+use crate::read::weigh::{self, ENOUGH, Sight, weigh};
 use crate::told::Told;
-use crate::weigh::{self, ENOUGH, Sight, weigh};
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
     Transport,

@@ -10,8 +10,8 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::line::{Line, decimal, line};
-use crate::weigh::{self, Sight, weigh};
+use crate::read::lines::{Line, decimal, within};
+use crate::read::weigh::{self, Sight, weigh};
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,
@@ -335,9 +335,11 @@ fn headers(block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Reads a head; an empty line ends it.
 fn head(input: &[u8], sender: Sender) -> Read<'_> {
-    let (word, mut at) = match line(input, HEAD_MAX) {
-        Line::Whole { text, used } => (text, used),
-        Line::Partial if known(input, sender, true).is_some() => return Read::Partial,
+    let (word, mut at) = match within(input, HEAD_MAX) {
+        Line::Whole(text, used) => (text, used),
+        Line::Part(part) if part.len() < HEAD_MAX && known(input, sender, true).is_some() => {
+            return Read::Partial;
+        }
         _ => return Read::Bad("stomp: no command"),
     };
     let Some(command) = known(word, sender, false) else {
@@ -345,19 +347,19 @@ fn head(input: &[u8], sender: Sender) -> Read<'_> {
     };
     let start = at;
     for _ in 0..HEADERS_MAX {
-        match line(input.get(at..).unwrap_or_default(), HEAD_MAX) {
-            Line::Whole { text: [], used } => {
+        match within(input.get(at..).unwrap_or_default(), HEAD_MAX) {
+            Line::Whole([], used) => {
                 return Read::Whole(Head {
                     command,
                     headers: input.get(start..at).unwrap_or_default(),
                     used: at + used,
                 });
             }
-            Line::Whole { text, used } => match text.iter().position(|&byte| byte == b':') {
+            Line::Whole(text, used) => match text.iter().position(|&byte| byte == b':') {
                 Some(1..) => at += used,
                 _ => return Read::Bad("stomp: a header without a name"),
             },
-            Line::Partial if input.len() < HEAD_MAX => return Read::Partial,
+            Line::Part(_) if input.len() < HEAD_MAX => return Read::Partial,
             _ => return Read::Bad("stomp: head too long"),
         }
     }

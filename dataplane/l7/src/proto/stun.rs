@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

@@ -6,7 +6,7 @@
 
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::told::Told;
 use crate::{
     Announcement, Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,

@@ -20,7 +20,7 @@ use weir_wire::Direction;
 
 use self::fingerprint::Carrier;
 use self::record::{Buffer, Gathered, Header};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
 };

@@ -8,7 +8,7 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::sql::{Dialect, Kind, Scanner, Statements};
 use crate::told::Told;
 use crate::{

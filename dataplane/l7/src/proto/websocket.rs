@@ -7,7 +7,7 @@
 use weir_wire::Direction;
 
 use super::http::fields::{self, WEBSOCKET_CLOSE_CODE, WEBSOCKET_OPCODE};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

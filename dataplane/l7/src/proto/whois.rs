@@ -7,7 +7,7 @@
 use weir_wire::Direction;
 
 use crate::fields::Fields;
-use crate::sides::judge;
+use crate::read::sides::judge;
 use crate::{
     Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
     Transport,

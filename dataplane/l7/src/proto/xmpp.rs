@@ -8,7 +8,7 @@
 
 use weir_wire::Direction;
 
-use crate::weigh;
+use crate::read::weigh;
 use crate::{
     Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,

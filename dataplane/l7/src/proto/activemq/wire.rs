@@ -1,7 +1,7 @@
 //! OpenWire's encodings: loose, where every truth value is a byte before what it is about, and
 //! tight, where all of them are bits in front of the fields.
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Types of destinations.
 pub(super) const QUEUE: u8 = 100;

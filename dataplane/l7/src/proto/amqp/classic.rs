@@ -7,7 +7,7 @@ use super::{
     PRODUCT, PRODUCT_VERSION, Place, QUEUE, READ_MAX, ROUTING_KEY, Read, USER, VHOST, need,
     plain_user,
 };
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::told::Told;
 use crate::{EventKind, EventSink, Step};
 

@@ -6,7 +6,7 @@ use super::{
     ADDRESS, Amqp, CLIENT, ERROR, EXCHANGE, FRAME_MAX, LOGIN, MECHANISM, METHOD, PRODUCT,
     PRODUCT_VERSION, QUEUE, READ_MAX, ROUTING_KEY, USER, VHOST, plain_user,
 };
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::told::Told;
 use crate::{EventKind, EventSink, Step};
 

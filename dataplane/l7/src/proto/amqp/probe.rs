@@ -5,8 +5,8 @@ use weir_wire::Direction;
 use super::classic::{self, Sender, kind};
 use super::one::{self, Value, performative};
 use super::{Amqp, HEADER, version};
-use crate::cursor::Cursor;
-use crate::weigh::{self, ENOUGH, Sight, weigh};
+use crate::read::cursor::Cursor;
+use crate::read::weigh::{self, ENOUGH, Sight, weigh};
 use crate::{Application, Probe, ProbeInput};
 
 /// Methods that are longer are not looked at as a whole.

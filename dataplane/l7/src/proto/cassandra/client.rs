@@ -5,7 +5,7 @@ use super::{
     CLIENT, COMMAND, COMPRESSION, Cassandra, Compression, KEYSPACE, Message, QUERY, STATEMENT,
     TABLE, USER, opcode, string,
 };
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::sql::{Dialect, Kind, Scanner, Statements, identifier};
 use crate::told::Told;
 use crate::{EventKind, EventSink, Step};

@@ -3,8 +3,9 @@
 use weir_wire::Direction;
 
 use super::{BODY_MAX, Cassandra, Compression, MESSAGE_MAX, Message, opcode};
-use crate::cursor::Cursor;
-use crate::{EventSink, Step, unpack};
+use crate::read::cursor::Cursor;
+use crate::read::unpack;
+use crate::{EventSink, Step};
 
 /// The longest head: version, flags, stream, opcode, length.
 const HEAD_MAX: usize = 9;

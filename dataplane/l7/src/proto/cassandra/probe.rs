@@ -2,7 +2,7 @@
 
 use super::frame::Head;
 use super::{Cassandra, MESSAGE_MAX, opcode, string, thrift};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::sql::Kind;
 use crate::{Application, Probe, ProbeInput};
 

@@ -2,7 +2,7 @@
 
 use super::client::{hash, payload};
 use super::{Cassandra, ERROR, ERROR_CODE, LOGIN, MECHANISM, Message, USER, opcode, string};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::told::Told;
 use crate::{EventKind, EventSink, Step};
 

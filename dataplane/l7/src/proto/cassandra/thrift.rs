@@ -3,7 +3,7 @@
 use weir_wire::Direction;
 
 use super::{COMMAND, Cassandra, KEYSPACE, MESSAGE_MAX, STATEMENT, USER};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::sql::Kind;
 use crate::told::Told;
 use crate::{EventKind, EventSink, Step};

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 
 use super::name::{self, Name};
 use super::{ADDRESS, ANSWER_NAME, CNAME, NAME, OPCODE, RCODE, TARGET, TEXT, TTL, TYPE};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{Event, EventKind, EventSink, Field, Value};
 
 pub(super) const HEADER_BYTES: usize = 12;

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// A name on the wire, with the length bytes and the root (RFC 1035, 2.3.4).
 const WIRE_BYTES_MAX: usize = 255;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use weir_wire::Direction;
 
-use crate::lines::{self, Reply};
+use crate::read::lines::{self, Reply};
 use crate::{Announcement, EventSink, Transport};
 
 /// PORT (RFC 959, 4.1.2) and EPRT (RFC 2428, 2): the client listens.

@@ -1,8 +1,8 @@
 //! Whether this is FTP's control connection: SMTP, POP3, NNTP and IRC have words in common with it.
 
 use super::announce;
-use crate::lines::{self, Line, Reply};
 use crate::proto::smtp::names_ftp;
+use crate::read::lines::{self, Line, Reply};
 use crate::{Probe, ProbeInput};
 
 /// Lines that are looked at.

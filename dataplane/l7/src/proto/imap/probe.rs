@@ -1,6 +1,6 @@
 //! Whether this is IMAP: an untagged greeting, or a tag and a command that only IMAP has.
 
-use crate::lines::{self, Line};
+use crate::read::lines::{self, Line};
 use crate::{Probe, ProbeInput};
 
 const LINE_MAX: usize = 1_024;

@@ -4,7 +4,7 @@ use super::Kafka;
 use super::api::{self, Naming};
 use super::client::{self, Head, SIZE};
 use super::reader::{Fault, Read, Reader};
-use crate::weigh::{self, ENOUGH, Sight, Weight, weigh};
+use crate::read::weigh::{self, ENOUGH, Sight, Weight, weigh};
 use crate::{Application, Probe, ProbeInput};
 
 /// socket.request.max.bytes, as everybody leaves it.

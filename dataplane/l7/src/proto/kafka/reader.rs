@@ -1,6 +1,6 @@
 //! Kafka's primitive types, in their old and their compact form (KIP-482).
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Why something cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The binary protocol's messages, which Couchbase's protocol extends (`protocol_binary.h`).
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Length of a message's head.
 pub(crate) const HEADER: usize = 24;

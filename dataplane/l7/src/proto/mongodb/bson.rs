@@ -1,6 +1,6 @@
 //! BSON (bsonspec.org, version 1.1), as far as the top level of a command needs it.
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Longest name of an element that is read.
 pub(super) const NAME_MAX: usize = 128;

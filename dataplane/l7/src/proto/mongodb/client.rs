@@ -2,8 +2,9 @@
 
 use super::bson::{self, Element, kind};
 use super::{COMPRESSOR, HEADER, Mongodb, Stage, UNPACKED_MAX, command, opcode};
+use crate::read::unpack;
 use crate::told::Told;
-use crate::{EventKind, EventSink, Step, unpack};
+use crate::{EventKind, EventSink, Step};
 
 /// "database.collection" of an old message.
 const NAMESPACE_MAX: usize = 256;

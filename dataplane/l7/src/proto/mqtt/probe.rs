@@ -1,8 +1,8 @@
 //! Knowing MQTT: by its CONNECT, or by packets whose flags and lengths are just so.
 
 use super::{Header, Mqtt, Read, filter, filter_list, header, kind};
-use crate::cursor::Cursor;
-use crate::weigh::{self, ENOUGH, Sight, Weight, weigh};
+use crate::read::cursor::Cursor;
+use crate::read::weigh::{self, ENOUGH, Sight, Weight, weigh};
 use crate::{Application, Probe, ProbeInput};
 
 /// Bits of the packets of two and four bytes.

@@ -3,7 +3,7 @@
 use super::server::answers;
 use super::text::little_u32;
 use super::{HEADER, Mssql, packet};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{Application, ByteSet, Probe, ProbeInput};
 
 /// Versions that a LOGIN7 may ask for.

@@ -6,7 +6,7 @@ use super::client::{headers, kind};
 use super::text::{self, little_u16, little_u32};
 use super::{Header, KEPT, Mssql};
 use crate::EventSink;
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::sql::{Dialect, Kind, Scanner, Statements};
 
 /// Names of procedures.

@@ -7,7 +7,7 @@ use super::text::{self, front, little_u16, little_u32};
 use super::{
     ENCRYPTION, ERROR, ERROR_CODE, HEADER, Header, KEPT, LOGIN, Mssql, SERVER_VERSION, USER, packet,
 };
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::told::Told;
 use crate::{EventKind, EventSink, Step};
 

@@ -4,7 +4,7 @@
 //! walk; what follows it is told as "other", so that no rule takes it for what came before.
 
 use super::message::{file_name, handle, opaque};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Longer tags are nobody's.
 const TAG_MAX: u32 = 1_024;

@@ -2,7 +2,7 @@
 
 use super::programs::{MOUNT, NFS, Program};
 use super::{LAST, RECORD_LENGTH_MAX};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Longest credentials and verifiers (RFC 5531, 8.2).
 const OPAQUE_MAX: u32 = 400;

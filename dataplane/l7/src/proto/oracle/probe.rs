@@ -1,7 +1,7 @@
 //! Recognition: a connect packet, or the server's first answer to one.
 
 use super::{HEADER, packet};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{Probe, ProbeInput};
 
 /// Versions of the protocol.

@@ -1,6 +1,6 @@
 //! Whether this is POP3: Redis answers `+OK` too, FTP and IRC know USER, SMTP AUTH.
 
-use crate::lines::{self, Line};
+use crate::read::lines::{self, Line};
 use crate::{Probe, ProbeInput};
 
 const LINES_MAX: usize = 16;

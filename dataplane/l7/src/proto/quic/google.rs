@@ -1,7 +1,7 @@
 //! The handshake of Google's QUIC before it was TLS: what the client says of itself (QUIC Crypto,
 //! Langley and Chang 2016).
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// A client's hello is cut into its tags; the values that are told.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Packet headers (RFC 8999; RFC 9000, 17; RFC 9369, 3; Google's before them).
 
 use crate::Probe;
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 pub(super) const LONG: u8 = 0x80;
 pub(super) const FIXED: u8 = 0x40;

@@ -1,6 +1,6 @@
 //! Values of AMF 0 ("Action Message Format -- AMF 0", 2.2 to 2.18), read from the front.
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Members of objects that are looked at.
 const MEMBERS_MAX: usize = 128;

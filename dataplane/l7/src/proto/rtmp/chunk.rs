@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 
 use super::{READ_MAX, SET_CHUNK_SIZE};
 use crate::Step;
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Chunk streams of a direction that are known at the same time: clients use about six.
 const CHANNELS_MAX: usize = 8;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sides::input;
+use crate::read::sides::input;
 
 fn opening(field: [u8; 4]) -> Vec<u8> {
     let mut bytes = vec![VERSION, 0, 1, 2, 3];

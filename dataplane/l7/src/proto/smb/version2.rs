@@ -3,7 +3,8 @@
 use weir_wire::Direction;
 
 use super::{MESSAGE_MAX, Path, Request, Smb, names, number16, number32, tell_dialect, tell_error};
-use crate::{EventSink, ntlmssp};
+use crate::EventSink;
+use crate::read::ntlmssp;
 
 const HEADER: usize = 64;
 /// MS-SMB2, 2.2.1.2.

@@ -1,6 +1,6 @@
 //! Whether this is SMTP: what FTP's replies, which look alike, never are.
 
-use crate::lines::{self, Line, Reply};
+use crate::read::lines::{self, Line, Reply};
 use crate::{Probe, ProbeInput};
 
 /// Lines of a reply that are looked at.

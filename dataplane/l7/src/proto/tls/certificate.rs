@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use std::net::IpAddr;
 
 use super::fields;
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{EventKind, EventSink, Field};
 
 const NAME_BYTES_MAX: usize = 256;

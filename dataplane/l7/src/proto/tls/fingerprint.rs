@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
 use super::hello::{self, ClientHello, ServerHello};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 const LIST_MAX: usize = 2_048;
 const EXTENSION_SERVER_NAME: u16 = 0;

@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 
 use super::fields;
 use super::fingerprint::{self, Carrier};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{EventKind, EventSink, Field};
 
 /// Version, random, an empty session, a cipher and a compression: no hello is shorter.

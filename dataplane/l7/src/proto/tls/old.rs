@@ -3,7 +3,7 @@
 
 use super::fields;
 use super::{CLIENT_HELLO, certificate};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{EventKind, EventSink, Field, Probe, Step};
 
 pub(super) const VERSION: u16 = 2;

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use crate::Probe;
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;
 pub(super) const ALERT: u8 = 21;

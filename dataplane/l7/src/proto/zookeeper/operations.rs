@@ -1,7 +1,7 @@
 //! The operations, their paths, and the names of errors and watches (ZooDefs, KeeperException).
 
 use super::string;
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// How many operations of a `multi` are told.
 const MULTI_OPERATIONS: usize = 64;

@@ -1,7 +1,7 @@
 //! Recognition: a session's first message, or a four-letter word and its answer.
 
 use super::{Zookeeper, operations, words};
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 use crate::{Application, Probe, ProbeInput};
 
 /// A session's password.

@@ -1,7 +1,7 @@
 //! ISO transport over TCP: packets with a length (TPKT, RFC 1006) that hold X.224 messages
 //! (ITU-T X.224, RFC 905).
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Version, reserved, length.
 pub(crate) const HEAD: usize = 4;

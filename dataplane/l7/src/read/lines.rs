@@ -21,6 +21,11 @@ pub(crate) fn first(input: &[u8]) -> Line<'_> {
     Line::Whole(line.strip_suffix(b"\r").unwrap_or(line), end + 1)
 }
 
+/// The first line, of which `max` bytes are looked at: a part as long as that is too long.
+pub(crate) fn within(input: &[u8], max: usize) -> Line<'_> {
+    first(input.get(..max).unwrap_or(input))
+}
+
 /// The whole lines of some input, without their ends.
 pub(crate) fn whole(input: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = input;
@@ -99,6 +104,24 @@ pub(crate) fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
     let value = std::str::from_utf8(digits).ok()?.parse().ok()?;
     Some((value, rest))
+}
+
+/// The words of a line, parted by blanks and tabs.
+pub(crate) fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    text.split(|&byte| matches!(byte, b' ' | b'\t'))
+        .filter(|word| !word.is_empty())
+}
+
+/// A decimal number below 10^18.
+pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(
+        digits
+            .iter()
+            .fold(0, |value, digit| value * 10 + u64::from(digit - b'0')),
+    )
 }
 
 /// A line of a reply with a number (RFC 959, 4.2; RFC 5321, 4.2).
@@ -263,6 +286,23 @@ mod tests {
         ] {
             let known = ["vsFTPd", "ProFTPD", "Exim", "Postfix"];
             assert_eq!(super::product(greeting, &known), (product, version));
+        }
+    }
+
+    #[test]
+    fn lines_end_with_a_line_feed() {
+        assert_eq!(within(b"a b\r\nc", 8), Line::Whole(b"a b", 5));
+        assert_eq!(within(b"a\n", 8), Line::Whole(b"a", 2));
+        assert_eq!(within(b"a\r", 8), Line::Part(b"a\r"));
+        assert_eq!(within(b"aaaaaaaa\n", 8), Line::Part(b"aaaaaaaa"));
+        assert_eq!(within(b"aaaaaaa\n", 8), Line::Whole(b"aaaaaaa", 8));
+    }
+
+    #[test]
+    fn numbers_are_bounded() {
+        assert_eq!(decimal(b"0123"), Some(123));
+        for wrong in [&b""[..], b"-1", b"1a", b"1234567890123456789"] {
+            assert_eq!(decimal(wrong), None);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! (RFC 2326, 4) write them. Memory: none.
 
 use crate::Step;
-use crate::lines::{self, Line};
+use crate::read::lines::{self, Line};
 
 /// Header lines that are looked at.
 const LINES_MAX: usize = 128;

@@ -11,7 +11,7 @@ use miniz_oxide::inflate::core::inflate_flags::{
 };
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 /// Output with what was written.
 struct Output<'a> {

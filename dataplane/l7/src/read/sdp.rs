@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use weir_wire::Direction;
 
-use crate::lines;
+use crate::read::lines;
 use crate::{Announcement, EventSink, Transport};
 
 /// Media lines that are looked at.

@@ -2,7 +2,7 @@
 //!
 //! SNMP, LDAP and Kerberos are written in it.
 
-use crate::cursor::Cursor;
+use crate::read::cursor::Cursor;
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const OCTETS: u8 = 0x04;
