@@ -78,7 +78,7 @@ class Corpus(unittest.TestCase):
         dropped = sum(count for _, count in report["dropped"])
         with self.subTest(capture=report["capture"]):
             self.assertEqual(report["unaccounted"], 0)
-            self.assertEqual(report["packets"], report["forwarded"] + dropped)
+            self.assertEqual(report["packets"] + report["inside"], report["forwarded"] + dropped)
 
     def culprits(self, batch):
         single = ((path.name, Inspection([path])) for path in batch)

@@ -282,13 +282,21 @@ pub fn hear(sample: &Sample, pieces: &[(Direction, &[u8])], obey: bool) -> Heard
     }
 }
 
-/// Bytes that nobody sends, cut in two ways: both hear the same until one gives up, and neither takes
-/// them for another application. Where a fault is told, and so how far reading goes, may depend on
-/// how much was kept while the application was not known yet.
+/// Bytes that nobody sends, cut in two ways: what one hears the other hears too, until it gives up, and
+/// neither takes them for another application. How far reading goes before a fault is told, and what
+/// of the two directions is read first, may depend on how much was kept while the application was
+/// not known yet.
 pub fn assert_consistent(one: &Heard, other: &Heard, context: &str) {
-    let events = one.events.iter().zip(&other.events).enumerate();
-    if let Some((index, (one, other))) = events.into_iter().find(|(_, (one, other))| one != other) {
-        panic!("{context}: event {index} is {one} one way, {other} the other");
+    let (fewer, more) = match one.events.len() <= other.events.len() {
+        true => (&one.events, &other.events),
+        false => (&other.events, &one.events),
+    };
+    let mut left: Vec<_> = more.iter().collect();
+    for event in fewer {
+        let Some(found) = left.iter().position(|other| *other == event) else {
+            panic!("{context}: {event} is told one way, not the other");
+        };
+        left.swap_remove(found);
     }
     let name = |heard: &Heard| {
         heard
