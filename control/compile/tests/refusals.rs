@@ -89,7 +89,7 @@ fn applications_and_fields_that_are_not_known() {
         &["did you mean mysql?"],
     );
     refused(
-        &allowlist("applications: [kafka9]"),
+        &allowlist("applications: [something-of-ours]"),
         8,
         "spec.ingress[0].applications[0]",
         &["known are", "http"],
