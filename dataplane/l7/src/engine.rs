@@ -250,8 +250,6 @@ impl Engine {
         registry::prepare();
         let count = u32::try_from(limits.sessions).unwrap_or(u32::MAX);
         let large = limits.pending_bytes.max(limits.probe_bytes);
-        // Made with the first question: now, and not with the first packet.
-        registry::special_cases(AppId::UNKNOWN);
         Self {
             sessions: (0..count).map(|_| Session::empty()).collect(),
             free: (0..count).rev().collect(),

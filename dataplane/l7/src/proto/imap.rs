@@ -157,15 +157,10 @@ impl Application for Imap {
 
 impl Imap {
     fn client(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        let Line::Whole(text, used) = lines::first(input) else {
-            return match input.first() {
-                Some(&byte) if byte != b'\r' && !lines::is_text(&[byte]) => NO_COMMAND,
-                _ => Step::Incomplete,
-            };
+        let (text, used) = match lines::command(input, NO_COMMAND) {
+            Ok(command) => command,
+            Err(step) => return step,
         };
-        if !lines::is_text(text) {
-            return NO_COMMAND;
-        }
         if let Some(first) = self.answers {
             self.answer(text, first, sink);
             return Step::Consumed(used);

@@ -158,15 +158,10 @@ impl Application for Pop3 {
 
 impl Pop3 {
     fn client(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        let Line::Whole(text, used) = lines::first(input) else {
-            return match input.first() {
-                Some(&byte) if byte != b'\r' && !lines::is_text(&[byte]) => NO_COMMAND,
-                _ => Step::Incomplete,
-            };
+        let (text, used) = match lines::command(input, NO_COMMAND) {
+            Ok(command) => command,
+            Err(step) => return step,
         };
-        if !lines::is_text(text) {
-            return NO_COMMAND;
-        }
         if let Client::Login { first } = self.client {
             self.answer(text, first, sink);
         } else if !text.is_empty() {

@@ -199,15 +199,10 @@ impl Smtp {
             self.asked = self.asked.saturating_add(1);
             return Step::Consumed(used);
         }
-        let Line::Whole(text, used) = lines::first(input) else {
-            return match input.first() {
-                Some(&byte) if !lines::is_text(&[byte]) && byte != b'\r' => NO_COMMAND,
-                _ => Step::Incomplete,
-            };
+        let (text, used) = match lines::command(input, NO_COMMAND) {
+            Ok(command) => command,
+            Err(step) => return step,
         };
-        if !lines::is_text(text) {
-            return NO_COMMAND;
-        }
         let bare = used == text.len() + 1;
         let (word, rest) = lines::word(text);
         match self.client {

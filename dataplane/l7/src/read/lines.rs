@@ -3,6 +3,8 @@
 
 use arrayvec::ArrayVec;
 
+use crate::Step;
+
 /// The front of some input, up to its first line feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
@@ -232,6 +234,19 @@ pub(crate) fn product<'a>(greeting: &'a [u8], known: &[&'static str]) -> (&'stat
         .take(3);
     let version = words.find(|word| word.first().is_some_and(u8::is_ascii_digit));
     (name, version.unwrap_or_default())
+}
+
+/// The command line at the front and how much it takes; else what to answer: `refused` where it is
+/// no text, as soon as that is seen.
+pub(crate) fn command(input: &[u8], refused: Step) -> Result<(&[u8], usize), Step> {
+    match first(input) {
+        Line::Whole(text, used) if is_text(text) => Ok((text, used)),
+        Line::Whole(..) => Err(refused),
+        _ => match input.first() {
+            Some(&byte) if byte != b'\r' && !is_text(&[byte]) => Err(refused),
+            _ => Err(Step::Incomplete),
+        },
+    }
 }
 
 #[cfg(test)]
