@@ -2,7 +2,7 @@
 
 use weir_wire::Direction;
 
-use crate::{Blocks, EventSink};
+use crate::{Blocks, Buffer, EventSink};
 
 /// What carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct FieldSpec {
     pub condition: bool,
     /// One sentence: what it is, with its source.
     pub about: &'static str,
+    /// The buffer that each of its values is.
+    pub buffer: Option<Buffer>,
 }
 
 impl FieldSpec {
@@ -122,12 +124,21 @@ impl FieldSpec {
         }
     }
 
+    /// Each of its values is this buffer, whole.
+    pub const fn looked_into_as(self, buffer: Buffer) -> Self {
+        Self {
+            buffer: Some(buffer),
+            ..self
+        }
+    }
+
     const fn plain(name: &'static str, kind: FieldKind, about: &'static str) -> Self {
         Self {
             name,
             kind,
             condition: false,
             about,
+            buffer: None,
         }
     }
 }

@@ -13,9 +13,9 @@ mod tests;
 
 use weir_wire::Direction;
 
-use crate::pool::{Buffer, Pool};
+use crate::pool::{Kept, Pool};
 use crate::registry::{self, Parser};
-use crate::{Announcement, AppId, AppSet, Blocks, Confidence, Event, Transport};
+use crate::{Announcement, AppId, AppSet, Blocks, Buffer, Confidence, Content, Event, Transport};
 
 /// What the engine may use.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +57,22 @@ pub struct Speaker {
     pub app: AppId,
     /// It may still turn out to be any special case of `app`.
     pub refinable: bool,
+    /// The direction of the flow that the words go.
+    pub direction: Direction,
 }
 
 /// Takes the events of every parser.
 pub trait AppEventSink {
     /// Called once per message, in the order of the stream.
     fn event(&mut self, speaker: Speaker, event: &Event<'_>);
+
+    /// Whether somebody looks into this buffer.
+    fn wants(&self, _buffer: Buffer) -> bool {
+        false
+    }
+
+    /// A piece of a buffer, behind the event of the message that it belongs to.
+    fn content(&mut self, _speaker: Speaker, _content: &Content<'_>) {}
 
     /// Another connection between the same two hosts will follow.
     fn announce(&mut self, _announcement: &Announcement) {}
@@ -162,7 +172,7 @@ struct Session {
 #[derive(Default)]
 struct Side {
     /// While probing: the first bytes. Then: a message that is not complete.
-    kept: Buffer,
+    kept: Kept,
     /// Bytes to come that nobody wants.
     skip: u64,
     /// Bytes lost while probing, before the first kept one.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use weir_wire::Direction;
 
-use crate::Transport;
+use crate::{Buffer, Content, Transport};
 
 /// The value of a field, borrowed from the bytes that were parsed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,6 +109,14 @@ pub trait EventSink {
 
     /// Nothing finer than what is known is to be expected.
     fn settle(&mut self) {}
+
+    /// Whether somebody looks into this buffer; what nobody wants need not be told.
+    fn wants(&self, _buffer: Buffer) -> bool {
+        false
+    }
+
+    /// A piece of a buffer, behind the event of the message that it belongs to.
+    fn content(&mut self, _content: &Content<'_>) {}
 
     /// Another connection will follow.
     fn announce(&mut self, _announcement: &Announcement) {}

@@ -8,6 +8,7 @@ mod dispatch;
 mod app;
 mod application;
 mod blocks;
+mod buffer;
 mod document;
 mod engine;
 mod event;
@@ -25,6 +26,7 @@ pub use application::{
     Step, Transport,
 };
 pub use blocks::{BLOCK_BYTES, Block, Blocks};
+pub use buffer::{Buffer, BufferSet, Content, Form};
 pub use engine::{
     AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId, Speaker, TURNED,
 };

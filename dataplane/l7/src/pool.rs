@@ -5,7 +5,7 @@
 
 /// A handle to kept bytes; empty without memory.
 #[derive(Default)]
-pub(crate) struct Buffer {
+pub(crate) struct Kept {
     place: Place,
     length: usize,
 }
@@ -30,7 +30,7 @@ struct Class {
     free: Vec<u32>,
 }
 
-impl Buffer {
+impl Kept {
     pub(crate) fn len(&self) -> usize {
         self.length
     }
@@ -72,7 +72,7 @@ impl Pool {
     }
 
     /// What the buffer holds.
-    pub(crate) fn bytes(&self, buffer: &Buffer) -> &[u8] {
+    pub(crate) fn bytes(&self, buffer: &Kept) -> &[u8] {
         match buffer.place {
             Place::None => &[],
             Place::Small(slot) => &self.small.slot(slot)[..buffer.length],
@@ -82,7 +82,7 @@ impl Pool {
 
     /// Appends as much as fits into the largest size, or into what memory is left; returns how
     /// much that was.
-    pub(crate) fn append(&mut self, buffer: &mut Buffer, bytes: &[u8]) -> usize {
+    pub(crate) fn append(&mut self, buffer: &mut Kept, bytes: &[u8]) -> usize {
         self.reserve(buffer, buffer.length.saturating_add(bytes.len()));
         let room = match buffer.place {
             Place::None => return 0,
@@ -96,7 +96,7 @@ impl Pool {
     }
 
     /// Forgets the first `count` bytes; an empty buffer gives its memory back.
-    pub(crate) fn drop_front(&mut self, buffer: &mut Buffer, count: usize) {
+    pub(crate) fn drop_front(&mut self, buffer: &mut Kept, count: usize) {
         if count >= buffer.length {
             return self.release(buffer);
         }
@@ -110,7 +110,7 @@ impl Pool {
     }
 
     /// Empties the buffer and takes its memory back.
-    pub(crate) fn release(&mut self, buffer: &mut Buffer) {
+    pub(crate) fn release(&mut self, buffer: &mut Kept) {
         match std::mem::take(buffer).place {
             Place::None => {}
             Place::Small(slot) => self.small.free.push(slot),
@@ -124,7 +124,7 @@ impl Pool {
         used(&self.small) + used(&self.large)
     }
 
-    fn reserve(&mut self, buffer: &mut Buffer, wanted: usize) {
+    fn reserve(&mut self, buffer: &mut Kept, wanted: usize) {
         let fits_small = wanted <= self.small.size;
         match buffer.place {
             Place::None if wanted == 0 => {}
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_buffer_grows_once_and_returns_all_memory() {
         let mut pool = Pool::new(4, 16, 64);
-        let mut buffer = Buffer::default();
+        let mut buffer = Kept::default();
         assert_eq!(pool.append(&mut buffer, b"abc"), 3);
         assert_eq!(pool.used_bytes(), 4);
         assert_eq!(pool.append(&mut buffer, b"defgh"), 5);
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn an_empty_pool_takes_nothing() {
         let mut pool = Pool::new(4, 16, 0);
-        let mut buffer = Buffer::default();
+        let mut buffer = Kept::default();
         assert_eq!(pool.append(&mut buffer, b"abc"), 0);
         assert!(pool.bytes(&buffer).is_empty());
     }

@@ -3,9 +3,12 @@
 use weir_wire::Direction;
 
 use super::{AppEventSink, Limits, Outcome, Phase, Session, TURNED};
-use crate::pool::{Buffer, Pool};
+use crate::pool::{Kept, Pool};
 use crate::registry::{self, Parser};
-use crate::{Announcement, AppId, Blocks, Confidence, Event, EventSink, Speaker, Step, Transport};
+use crate::{
+    Announcement, AppId, Blocks, Buffer, Confidence, Content, Event, EventSink, Speaker, Step,
+    Transport,
+};
 
 /// A connection that changes its application more often than this is not read further.
 const CHANGES_MAX: u8 = 4;
@@ -39,6 +42,14 @@ struct Named<'a> {
 impl EventSink for Named<'_> {
     fn event(&mut self, event: &Event<'_>) {
         self.sink.event(self.speaker, event);
+    }
+
+    fn wants(&self, buffer: Buffer) -> bool {
+        self.sink.wants(buffer)
+    }
+
+    fn content(&mut self, content: &Content<'_>) {
+        self.sink.content(self.speaker, content);
     }
 
     fn refine(&mut self, application: &'static str) {
@@ -172,7 +183,7 @@ impl<'a> Turn<'a> {
     fn feed_joined<'b>(
         &mut self,
         direction: Direction,
-        kept: &mut Buffer,
+        kept: &mut Kept,
         mut bytes: &'b [u8],
     ) -> &'b [u8] {
         let changes = self.reader.session.changes;
@@ -257,6 +268,10 @@ impl Reader<'_> {
             parser: session.reader,
             app: session.app.unwrap_or(AppId::UNKNOWN),
             refinable: session.refinable,
+            direction: match session.reversed {
+                true => direction.reverse(),
+                false => direction,
+            },
         };
         let mut sink = Named {
             speaker: before,

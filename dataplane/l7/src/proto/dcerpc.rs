@@ -81,6 +81,7 @@ impl Application for Dcerpc {
             name: "operation",
             kind: FieldKind::Number,
             condition: true,
+            buffer: None,
             about: "Number of the operation called (C706, 12.6.4.9)",
         },
         FieldSpec::text("call", "request, bind, alter, fault … (C706, 12.6.4)"),

@@ -48,12 +48,14 @@ impl Application for Dhcp {
             name: "message_type",
             kind: FieldKind::Text,
             condition: true,
+            buffer: None,
             about: "Message type: discover, request, ack, … (RFC 2132, 9.6); bootp without any",
         },
         FieldSpec {
             name: "client_mac",
             kind: FieldKind::Text,
             condition: true,
+            buffer: None,
             about: "Client's hardware address, as 02:00:5e:10:00:01 (RFC 2131 chaddr)",
         },
         field(
@@ -245,6 +247,7 @@ const fn field(name: &'static str, kind: FieldKind, about: &'static str) -> Fiel
         name,
         kind,
         condition: false,
+        buffer: None,
         about,
     }
 }

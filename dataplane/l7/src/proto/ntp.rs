@@ -52,6 +52,7 @@ impl Application for Ntp {
             name: "mode",
             kind: FieldKind::Text,
             condition: true,
+            buffer: None,
             about: "Mode: client, server, symmetric-active, symmetric-passive, broadcast, control, private (RFC 5905, 7.3)",
         },
         FieldSpec::number("stratum", "Stratum (RFC 5905, 7.3)"),

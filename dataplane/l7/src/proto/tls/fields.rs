@@ -35,6 +35,7 @@ pub(crate) const CIPHER_SPEC: FieldSpec = FieldSpec {
     name: "cipher",
     kind: crate::FieldKind::Number,
     condition: false,
+    buffer: None,
     about: "Cipher suite chosen (IANA TLS Cipher Suites).",
 };
 pub(crate) const JA3_SPEC: FieldSpec = FieldSpec::text(
@@ -100,6 +101,7 @@ pub(crate) const TLS: &[FieldSpec] = &[
         name: "san_address",
         kind: crate::FieldKind::Address,
         condition: false,
+        buffer: None,
         about: "Address among the certificate's alternative names (RFC 5280, 4.2.1.6).",
     },
 ];
