@@ -7,10 +7,11 @@
 //!
 //! Streams are scanned as streams: a pattern that is split over segments matches.
 
-mod rule;
+mod pattern_rule;
+pub mod rule;
 mod ruleset;
 mod scanner;
 
-pub use rule::{Action, Refusal, Rule, parse_rules};
+pub use pattern_rule::{Action, Refusal, Rule, parse_rules};
 pub use ruleset::{LoadError, Loaded, RuleSet, load_paths};
 pub use scanner::{Scanner, ScannerError, StreamId};

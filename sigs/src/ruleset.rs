@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use hyperscan::{BlockDatabase, Builder, Pattern, PatternFlags, Patterns, StreamingDatabase};
 use weir_wire::Direction;
 
-use crate::rule::{Action, Refusal, Rule, parse_rules};
+use crate::pattern_rule::{Action, Refusal, Rule, parse_rules};
 
 /// Compiled rules. Immutable; shared by the workers.
 pub struct RuleSet {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyperscan::{Matching, Scratch, Stream};
 use weir_wire::Direction;
 
-use crate::rule::Action;
+use crate::pattern_rule::Action;
 use crate::ruleset::RuleSet;
 
 /// A stream that is being scanned.
@@ -144,7 +144,7 @@ fn scratch_for(rules: &RuleSet) -> hyperscan::Result<Scratch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::parse_rules;
+    use crate::pattern_rule::parse_rules;
 
     fn scanner(text: &str) -> Scanner {
         let (rules, refused) = parse_rules("test", text);
