@@ -1,0 +1,159 @@
+//! Attacks that show in packets, connections and messages, found without patterns.
+//!
+//! Trusts: that the stages before decoded, tracked and parsed what they hand over. Distrusts: every
+//! value in it. Pure: time is an argument. Memory: allocated by [`Threats::new`], bounded; a table
+//! that is full forgets by its own stated rule and never grows.
+//!
+//! Add a threat: one row in [`catalogue`], one file for its family.
+
+pub mod catalogue;
+mod config;
+mod finding;
+pub mod network;
+pub mod protocols;
+mod watch;
+
+use std::sync::Arc;
+
+use weir_l7::{AppId, Content, Event, Speaker};
+use weir_wire::{Direction, Packet, Reason};
+
+pub use catalogue::{Action, Threat};
+pub use config::{Config, Settings, UnknownThreat};
+pub use finding::{COUNTERS_MAX, EXCERPT_BYTES, Evidence, FINDINGS_MAX, Finding, Found};
+pub use watch::{Connection, Ending, Watch};
+
+/// The detectors of one worker.
+pub struct Threats {
+    config: Arc<Config>,
+    network: network::Network,
+    protocols: protocols::Protocols,
+}
+
+impl Threats {
+    /// Allocates every table. `shared` is the same for all workers of a node; `secret` keys the hashes.
+    pub fn new(config: Arc<Config>, shared: Arc<network::Shared>, secret: [u64; 2]) -> Self {
+        Self {
+            network: network::Network::new(shared, secret),
+            protocols: protocols::Protocols::new(secret),
+            config,
+        }
+    }
+
+    /// Looks by this configuration from now on.
+    pub fn configure(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
+    /// A packet that would begin a connection, before there is memory for one: what drops it here
+    /// costs no flow. `frame` is what `packet` describes.
+    pub fn arriving(&mut self, packet: &Packet, frame: &[u8], now_us: u64, found: &mut Found) {
+        self.network
+            .arriving(&self.config, packet, frame, now_us, found);
+    }
+
+    /// A packet of a connection: every one that is inspected, and every [`network::SAMPLE`]th of one
+    /// that is settled.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what is known of a packet; a struct would be made for this call alone"
+    )]
+    pub fn packet(
+        &mut self,
+        watch: &mut Watch,
+        connection: &Connection,
+        direction: Direction,
+        packet: &Packet,
+        frame: &[u8],
+        now_us: u64,
+        found: &mut Found,
+    ) {
+        self.network.packet(
+            &self.config,
+            watch,
+            connection,
+            direction,
+            packet,
+            frame,
+            now_us,
+            found,
+        );
+        self.protocols
+            .packet(&self.config, watch, connection, direction, now_us, found);
+    }
+
+    /// A stage objected to a packet.
+    pub fn objection(&mut self, reason: Reason, packet: &Packet, now_us: u64, found: &mut Found) {
+        self.network
+            .objection(&self.config, reason, packet, now_us, found);
+    }
+
+    /// A message was parsed.
+    pub fn message(
+        &mut self,
+        watch: &mut Watch,
+        connection: &Connection,
+        speaker: Speaker,
+        message: &Event<'_>,
+        now_us: u64,
+        found: &mut Found,
+    ) {
+        self.protocols.message(
+            &self.config,
+            watch,
+            connection,
+            speaker,
+            message,
+            now_us,
+            found,
+        );
+    }
+
+    /// A piece of a buffer.
+    pub fn content(
+        &mut self,
+        watch: &mut Watch,
+        connection: &Connection,
+        speaker: Speaker,
+        content: &Content<'_>,
+        now_us: u64,
+        found: &mut Found,
+    ) {
+        self.protocols.content(
+            &self.config,
+            watch,
+            connection,
+            speaker,
+            content,
+            now_us,
+            found,
+        );
+    }
+
+    /// Bytes contradicted their application.
+    pub fn violation(
+        &mut self,
+        connection: &Connection,
+        application: AppId,
+        what: &'static str,
+        found: &mut Found,
+    ) {
+        self.protocols
+            .violation(&self.config, connection, application, what, found);
+    }
+
+    /// A connection is over.
+    pub fn closed(
+        &mut self,
+        watch: &mut Watch,
+        connection: &Connection,
+        ending: &Ending,
+        now_us: u64,
+        found: &mut Found,
+    ) {
+        self.network
+            .closed(&self.config, watch, connection, ending, now_us, found);
+        self.protocols
+            .closed(&self.config, watch, connection, ending, now_us, found);
+    }
+}

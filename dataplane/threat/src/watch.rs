@@ -1,0 +1,50 @@
+//! What the detectors are told of a connection, and what they remember of it.
+
+use weir_l7::AppId;
+
+use crate::{network, protocols};
+
+/// A connection, client first.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// Unique on this node since it started.
+    pub number: u64,
+    /// Keeps equal addresses of different networks apart.
+    pub zone: u32,
+    /// Addresses, IPv4 mapped into IPv6.
+    pub client: u128,
+    /// See `client`.
+    pub server: u128,
+    /// Ports; see [`weir_wire::Packet`] for ICMP.
+    pub client_port: u16,
+    /// See `client_port`.
+    pub server_port: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// What it speaks; None while undecided.
+    pub application: Option<AppId>,
+    /// Whether its first packet was seen.
+    pub from_start: bool,
+    /// When that was, microseconds.
+    pub first_seen_us: u64,
+    /// Packets by direction so far.
+    pub packets: [u64; 2],
+}
+
+/// What detectors remember of one connection. Plain data; nothing to give back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watch {
+    /// Of its packets.
+    pub network: network::Watch,
+    /// Of its messages.
+    pub protocols: protocols::Watch,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// TCP: both sides had answered. Otherwise: the server had answered.
+    pub was_established: bool,
+    /// Bytes of frames by direction.
+    pub bytes: [u64; 2],
+}
