@@ -19,6 +19,7 @@ mod read;
 pub mod registry;
 mod sql;
 mod told;
+pub mod violation;
 
 pub use app::{AppId, AppSet};
 pub use application::{

@@ -7,6 +7,7 @@
 //! Memory: nothing is kept but, of a stream, a message of up to what the engine keeps; of a larger
 //! one the front is told.
 
+mod fault;
 mod message;
 mod name;
 

@@ -7,7 +7,7 @@
 
 pub(crate) mod emit;
 pub(crate) mod fields;
-mod head;
+pub(crate) mod head;
 mod path;
 mod probe;
 pub(crate) mod product;
@@ -18,11 +18,13 @@ use self::head::{Coding, Headers};
 use super::{elasticsearch, etcd};
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
-    registry,
+    registry, violation,
 };
 
 /// Requests whose responses are awaited.
 const AWAITED_MAX: u32 = 64;
+/// Answers that nobody asked for until it is no accident.
+const UNASKED_MAX: u8 = 2;
 /// Longest line that gives a chunk's size.
 const CHUNK_LINE_BYTES_MAX: usize = 4_096;
 
@@ -82,6 +84,8 @@ struct Awaited {
     count: u32,
     /// More were sent than fit: responses can no longer be told apart.
     lost: bool,
+    /// Answers that came without a request.
+    unasked: u8,
 }
 
 impl Awaited {
@@ -141,7 +145,7 @@ impl Application for Http {
                 [b'\n', ..] => self.go(direction, Phase::ChunkSize, Step::Consumed(1)),
                 [b'\r', b'\n', ..] => self.go(direction, Phase::ChunkSize, Step::Consumed(2)),
                 [b'\r'] => Step::Incomplete,
-                _ => Step::Violation("a chunk that does not end where its size says"),
+                _ => Step::Violation(violation::HTTP_CHUNK_END),
             },
             Phase::Trailer => match head::line(input) {
                 None => Step::Incomplete,
@@ -267,7 +271,7 @@ impl Http {
         let line = head::request_line(first).ok_or(NOT_A_REQUEST)?;
         let headers = head::headers(lines, true)?;
         if line.minor == 0 && headers.coding != Coding::None {
-            return Err(head::AMBIGUOUS_LENGTH);
+            return Err(violation::HTTP_CODING_TOO_OLD);
         }
         let request = emit::of_line(&line, &headers)?;
         if let Some(application) = headers.client {
@@ -334,7 +338,7 @@ impl Http {
                 return Err("a switch of protocols that nobody asked for");
             }
             (100 | 102..=199, _) => return Ok(Step::Consumed(length)),
-            _ => self.awaited.pop(),
+            _ => self.answered(line.status)?,
         }
         let turns = matches!((line.status, asked), (101, _) | (200..=299, Asked::Connect));
         if !turns && self.client.phase == Phase::Ahead && !self.awaited.may_turn() {
@@ -360,6 +364,20 @@ impl Http {
                 headers.length.unwrap_or(0),
             )),
         }
+    }
+
+    /// Takes the oldest request off. One answer too many may be a request that was not seen in
+    /// time; two are a desynchronised connection.
+    fn answered(&mut self, status: u16) -> Result<(), &'static str> {
+        let readable = self.asked && !self.midway && self.client.phase != Phase::Over;
+        if self.awaited.count == 0 && readable && (200..400).contains(&status) {
+            self.awaited.unasked = self.awaited.unasked.saturating_add(1);
+            if self.awaited.unasked >= UNASKED_MAX {
+                return Err(violation::HTTP_UNASKED);
+            }
+        }
+        self.awaited.pop();
+        Ok(())
     }
 
     fn body(
@@ -389,7 +407,7 @@ impl Http {
         // However the bytes come, a line is too long at the same place.
         let before_end = memchr::memchr(b'\n', input).unwrap_or(input.len());
         if before_end > CHUNK_LINE_BYTES_MAX {
-            return Step::Violation("a chunk size without end");
+            return Step::Violation(violation::HTTP_CHUNK_LINE);
         }
         let Some((line, rest)) = head::line(input) else {
             return Step::Incomplete;
@@ -400,14 +418,14 @@ impl Http {
             .unwrap_or(line.len());
         let digits = line[..end].trim_ascii();
         if digits.is_empty() || digits.len() > 16 {
-            return Step::Violation("a malformed chunk size");
+            return Step::Violation(violation::HTTP_CHUNK_SIZE);
         }
         let size = digits.iter().try_fold(0_u64, |size, &byte| {
             Some(size << 4 | u64::from(path::hex(byte)?))
         });
         let used = input.len() - rest.len();
         match size {
-            None => Step::Violation("a malformed chunk size"),
+            None => Step::Violation(violation::HTTP_CHUNK_SIZE),
             Some(0) => self.go(direction, Phase::Trailer, Step::Consumed(used)),
             Some(size) => {
                 let skip = size.saturating_add(used as u64);

@@ -8,6 +8,7 @@
 //! block for both dynamic tables; without one, requests that refer to them cannot be read, and their
 //! direction is given up. Streams need no table: a response tells its stream's number.
 
+mod bodies;
 mod frames;
 mod headers;
 mod hpack;
@@ -18,11 +19,12 @@ mod table;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use self::bodies::Bodies;
 use self::frames::{HEAD_BYTES, Head};
 use self::headers::{Fields, Kept};
 use self::table::Table;
 use super::etcd;
-use super::http::{emit, fields};
+use super::http::{emit, fields, head};
 use crate::{
     Application, BLOCK_BYTES, Block, Blocks, ByteSet, EventSink, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport,
@@ -42,6 +44,7 @@ pub struct Http2 {
     server: Side,
     /// Both dynamic tables.
     block: Option<Box<Block>>,
+    bodies: Bodies,
     /// The newest stream that the client began.
     newest: u32,
     asked: bool,
@@ -124,6 +127,8 @@ impl Application for Http2 {
     fn gap(&mut self, direction: Direction, length: u64) -> bool {
         let side = self.side(direction);
         side.table.forget();
+        self.bodies.lose(direction);
+        let side = self.side(direction);
         // Where the next frame begins is known at most where the stream is picked up.
         side.phase = match side.phase {
             Phase::Beginning | Phase::Midway => Phase::Midway,
@@ -209,6 +214,11 @@ impl Http2 {
             (frames::PUSH_PROMISE, Direction::ToClient) => {}
             (frames::PUSH_PROMISE, Direction::ToServer) => return Err("a promise of a client"),
             (frames::CONTINUATION, _) => return Err("a continuation of nothing"),
+            (frames::DATA, _) => return self.data(direction, head, input),
+            (frames::RST_STREAM, _) => {
+                self.bodies.reset(head.stream);
+                return Ok(Step::Skip(whole as u64));
+            }
             _ => return Ok(Step::Skip(whole as u64)),
         }
         if direction == Direction::ToServer && head.stream.is_multiple_of(2) {
@@ -217,7 +227,7 @@ impl Http2 {
         let Some(payload) = input.get(HEAD_BYTES..whole) else {
             return Ok(Step::Incomplete);
         };
-        let fragment = head.fragment(payload).ok_or("padding beyond the frame")?;
+        let fragment = head.fragment(payload).ok_or(frames::PADDING)?;
         if head.flags & frames::END_HEADERS != 0 {
             return self.block(direction, head, fragment, whole, sink);
         }
@@ -226,6 +236,17 @@ impl Http2 {
             return Ok(Step::Incomplete);
         };
         self.block(direction, head, &parts, whole + used, sink)
+    }
+
+    /// A piece of a body: measured, then passed over.
+    fn data(&mut self, direction: Direction, head: Head, input: &[u8]) -> Outcome {
+        let Some(length) = head.data_length(input.get(HEAD_BYTES)) else {
+            return Ok(Step::Incomplete);
+        };
+        let length = length?;
+        self.bodies
+            .take(direction, head.stream, length, head.ends_stream())?;
+        Ok(Step::Skip((HEAD_BYTES + head.length) as u64))
     }
 
     /// A whole header block; the frames that it was in are this long.
@@ -253,7 +274,7 @@ impl Http2 {
         match direction {
             _ if head.kind == frames::PUSH_PROMISE => {}
             Direction::ToServer => {
-                let readable = self.request(head.stream, &kept, picked_up, sink)?;
+                let readable = self.request(head, &kept, picked_up, sink)?;
                 if !readable {
                     return Ok(self.give_up(direction));
                 }
@@ -266,11 +287,12 @@ impl Http2 {
     /// Returns whether it could be read: what policy asks for must not refer to what was not seen.
     fn request(
         &mut self,
-        stream: u32,
+        head: Head,
         kept: &Fields,
         picked_up: bool,
         sink: &mut dyn EventSink,
     ) -> Result<bool, &'static str> {
+        let stream = head.stream;
         let new = stream > self.newest;
         self.newest = self.newest.max(stream);
         let method = kept.get(Kept::Method);
@@ -286,6 +308,8 @@ impl Http2 {
         }
         let Some(method) = method else {
             // The fields behind a body.
+            self.bodies
+                .take(Direction::ToServer, stream, 0, head.ends_stream())?;
             return match new {
                 true if !picked_up => Err("a request without a method"),
                 _ => Ok(true),
@@ -318,6 +342,10 @@ impl Http2 {
             stream: Some(stream),
         };
         emit::request(&request, sink)?;
+        let length = kept.get(Kept::Length).map(head::length).transpose()?;
+        self.bodies.begin(Direction::ToServer, stream, length);
+        self.bodies
+            .take(Direction::ToServer, stream, 0, head.ends_stream())?;
         if std::mem::replace(&mut self.asked, true) {
             sink.settle();
         }

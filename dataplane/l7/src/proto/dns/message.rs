@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrayvec::ArrayVec;
 
+use super::fault;
 use super::name::{self, Name};
 use super::{ADDRESS, ANSWER_NAME, CNAME, NAME, OPCODE, RCODE, TARGET, TEXT, TTL, TYPE};
 use crate::read::cursor::Cursor;
-use crate::{Event, EventKind, EventSink, Field, Value};
+use crate::{Event, EventKind, EventSink, Field, Value, violation};
 
 pub(super) const HEADER_BYTES: usize = 12;
 /// No resolver asks more at once; multicast queries come near it.
@@ -33,7 +34,7 @@ const CLASS_IN: u16 = 1;
 /// Multicast DNS uses the class's highest bit for itself (RFC 6762, 5.4 and 10.2).
 const CLASS_MASK: u16 = 0x7fff;
 
-const MALFORMED: &str = "a malformed DNS message";
+const MALFORMED: &str = violation::DNS_MALFORMED;
 
 /// The fixed part.
 #[derive(Clone, Copy)]
@@ -46,24 +47,26 @@ pub(super) struct Header {
     additionals: u16,
 }
 
-struct Question {
+pub(super) struct Question {
     name_at: usize,
     kind: u16,
 }
 
-struct Record<'a> {
+pub(super) struct Record<'a> {
     name_at: usize,
-    kind: u16,
+    pub(super) kind: u16,
     class: u16,
     ttl_s: u32,
-    data_at: usize,
+    pub(super) data_at: usize,
     data: &'a [u8],
 }
 
 /// Walks a message; positions count from its start.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     message: &'a [u8],
     cursor: Cursor<'a>,
+    /// The last record's data go beyond the message.
+    in_data: bool,
 }
 
 impl Header {
@@ -77,6 +80,17 @@ impl Header {
             authorities: cursor.u16()?,
             additionals: cursor.u16()?,
         })
+    }
+
+    /// Questions, and records of all sections.
+    pub(super) fn counts(self) -> (u32, u32) {
+        let records = [self.answers, self.authorities, self.additionals].map(u32::from);
+        (self.questions.into(), records.iter().sum())
+    }
+
+    /// Whether the sender cut it to fit.
+    fn is_cut(self) -> bool {
+        self.flags & 0x0200 != 0
     }
 
     fn is_response(self) -> bool {
@@ -118,17 +132,22 @@ impl Header {
 }
 
 impl<'a> Walk<'a> {
-    fn new(message: &'a [u8]) -> Option<(Header, Self)> {
+    pub(super) fn new(message: &'a [u8]) -> Option<(Header, Self)> {
         let header = Header::read(message)?;
         let cursor = Cursor::new(message.get(HEADER_BYTES..)?);
-        Some((header, Self { message, cursor }))
+        let walk = Self {
+            message,
+            cursor,
+            in_data: false,
+        };
+        Some((header, walk))
     }
 
-    fn position(&self) -> usize {
+    pub(super) fn position(&self) -> usize {
         self.message.len() - self.cursor.rest().len()
     }
 
-    fn question(&mut self) -> Option<(Question, u16)> {
+    pub(super) fn question(&mut self) -> Option<(Question, u16)> {
         let name_at = self.position();
         name::skip(&mut self.cursor)?;
         let kind = self.cursor.u16()?;
@@ -136,13 +155,22 @@ impl<'a> Walk<'a> {
         Some((Question { name_at, kind }, class))
     }
 
-    fn record(&mut self) -> Option<Record<'a>> {
+    /// Whether the record at which reading stopped goes beyond the message: its length was read.
+    pub(super) fn is_cut_in_data(&self) -> bool {
+        self.in_data
+    }
+
+    pub(super) fn record(&mut self) -> Option<Record<'a>> {
         let name_at = self.position();
         name::skip(&mut self.cursor)?;
         let kind = self.cursor.u16()?;
         let class = self.cursor.u16()?;
         let ttl_s = self.cursor.u32()?;
-        let data = self.cursor.vector16()?.rest();
+        let length = self.cursor.u16()?;
+        let Some(data) = self.cursor.take(length.into()) else {
+            self.in_data = true;
+            return None;
+        };
         let data_at = self.position() - data.len();
         Some(Record {
             name_at,
@@ -228,7 +256,20 @@ pub(super) fn tell(
         true => tell_response(header, walk, sink),
         false => tell_requests(header, walk, sink)?,
     };
-    told.or((!whole).then_some(())).ok_or(MALFORMED)
+    if !whole {
+        return Ok(());
+    }
+    match (told, fault::find(message)) {
+        (None, fault) => Err(fault.err().unwrap_or(MALFORMED)),
+        // What nobody here reads may still be meant to harm who does.
+        (Some(()), Err(fault)) if !header.is_cut() && fault != MALFORMED => Err(fault),
+        (Some(()), _) => Ok(()),
+    }
+}
+
+/// Whether the data of such a record begin with a name.
+pub(super) fn has_name(kind: u16) -> bool {
+    matches!(kind, TYPE_NS | TYPE_CNAME | TYPE_PTR | TYPE_DNAME)
 }
 
 /// One event for each question, since a policy judges each.
@@ -388,10 +429,7 @@ fn tell_answers(about: &[Field<'_>; 3], answers: &[Answer<'_>], sink: &mut dyn E
 /// The response code, with the upper bits that EDNS adds (RFC 6891, 6.1.3).
 fn rcode(header: Header, walk: &Walk<'_>) -> ArrayVec<u8, 12> {
     let mut number = header.flags & 0xf;
-    let mut ahead = Walk {
-        message: walk.message,
-        cursor: walk.cursor,
-    };
+    let mut ahead = Walk { ..*walk };
     let records = [header.answers, header.authorities, header.additionals].map(u32::from);
     for _ in 0..records.iter().sum() {
         let Some(record) = ahead.record() else { break };

@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 
 use crate::read::cursor::Cursor;
+use crate::violation;
 
 /// A name on the wire, with the length bytes and the root (RFC 1035, 2.3.4).
 const WIRE_BYTES_MAX: usize = 255;
@@ -36,35 +37,51 @@ pub(super) fn skip(cursor: &mut Cursor<'_>) -> Option<()> {
 /// pass for several. Compression pointers only lead backwards, so that no name is a loop.
 pub(super) fn read(message: &[u8], at: usize, text: &mut Name) -> Option<()> {
     text.clear();
-    let mut cursor = Cursor::new(message.get(at..)?);
-    let mut start = at;
-    let mut length = 0;
-    loop {
-        match cursor.u8()? {
-            0 => break,
-            label @ 1..=63 => {
-                length += usize::from(label) + 1;
-                if length >= WIRE_BYTES_MAX {
-                    return None;
-                }
-                let label = cursor.take(label.into())?;
-                push(label, text)?;
-            }
-            high @ 0xc0.. => {
-                let target = usize::from(u16::from_be_bytes([high & 0x3f, cursor.u8()?]));
-                if target >= start {
-                    return None;
-                }
-                start = target;
-                cursor = Cursor::new(message.get(target..)?);
-            }
-            _ => return None,
-        }
-    }
+    labels(message, at, |label| push(label, text)).ok()?;
     if text.is_empty() {
         text.try_push(b'.').ok()?;
     }
     Some(())
+}
+
+/// What is wrong with the name at `at`.
+pub(super) fn judge(message: &[u8], at: usize) -> Result<(), &'static str> {
+    labels(message, at, |_| Some(()))
+}
+
+/// Hands over each label of the name at `at`.
+fn labels(
+    message: &[u8],
+    at: usize,
+    mut take: impl FnMut(&[u8]) -> Option<()>,
+) -> Result<(), &'static str> {
+    const MALFORMED: &str = violation::DNS_MALFORMED;
+    let mut cursor = Cursor::new(message.get(at..).ok_or(MALFORMED)?);
+    let mut start = at;
+    let mut length = 0;
+    loop {
+        match cursor.u8().ok_or(MALFORMED)? {
+            0 => return Ok(()),
+            label @ 1..=63 => {
+                length += usize::from(label) + 1;
+                if length >= WIRE_BYTES_MAX {
+                    return Err(violation::DNS_LONG_NAME);
+                }
+                let label = cursor.take(label.into()).ok_or(MALFORMED)?;
+                take(label).ok_or(MALFORMED)?;
+            }
+            high @ 0xc0.. => {
+                let low = cursor.u8().ok_or(MALFORMED)?;
+                let target = usize::from(u16::from_be_bytes([high & 0x3f, low]));
+                if target >= start {
+                    return Err(violation::DNS_LOOP);
+                }
+                start = target;
+                cursor = Cursor::new(message.get(target..).ok_or(MALFORMED)?);
+            }
+            _ => return Err(MALFORMED),
+        }
+    }
 }
 
 fn push(label: &[u8], text: &mut Name) -> Option<()> {

@@ -4,6 +4,7 @@
 //! could read the same head in two ways.
 
 use super::product::{Evidence, contains};
+use crate::violation;
 
 /// What the headers say, as far as anybody asks.
 #[derive(Default)]
@@ -42,8 +43,6 @@ pub(super) struct RequestLine<'a> {
 pub(super) struct StatusLine {
     pub(super) status: u16,
 }
-
-pub(super) const AMBIGUOUS_LENGTH: &str = "ambiguous length";
 
 /// The length of the head with its empty line, when it is all there. `scanned` remembers how far
 /// an earlier call looked, so that a head in many pieces is read once.
@@ -125,21 +124,22 @@ pub(super) fn headers(mut lines: &[u8], strict: bool) -> Result<Headers<'_>, &'s
         lines = rest;
         match line {
             [] => break,
-            [b' ' | b'\t', ..] if framing && strict => return Err("a header folded over lines"),
+            [b' ' | b'\t', ..] if framing && strict => return Err(violation::HTTP_FOLDED),
             [b' ' | b'\t', ..] => continue,
             _ => {}
         }
         if strict && line.iter().any(|byte| matches!(byte, 0 | b'\r')) {
-            return Err("a control character in a header");
+            return Err(violation::HTTP_CONTROL);
         }
         framing = match memchr::memchr(b':', line) {
             Some(colon) => take(&mut headers, &line[..colon], &line[colon + 1..], strict)?,
-            None if strict => return Err("a header without a colon"),
+            None if strict => return Err(violation::HTTP_NO_COLON),
             None => false,
         };
     }
     match (headers.length, headers.coding) {
-        (Some(_), Coding::Chunked) | (_, Coding::Other) if strict => Err(AMBIGUOUS_LENGTH),
+        (_, Coding::Other) if strict => Err(violation::HTTP_AMBIGUOUS_CODING),
+        (Some(_), Coding::Chunked) if strict => Err(violation::HTTP_LENGTH_AND_CODING),
         _ => Ok(headers),
     }
 }
@@ -152,7 +152,7 @@ fn take<'a>(
     strict: bool,
 ) -> Result<bool, &'static str> {
     if strict && (name.is_empty() || !name.iter().all(|&byte| is_token(byte))) {
-        return Err("a malformed header name");
+        return Err(violation::HTTP_HEADER_NAME);
     }
     let name = name.trim_ascii_end();
     let value = value.trim_ascii();
@@ -178,16 +178,16 @@ fn take<'a>(
         21 if is(b"x-elastic-client-meta") => headers.client = Some("elasticsearch"),
         12 if is(b"content-type") => headers.content_type = Some(value),
         14 if is(b"content-length") => {
-            let length = length(value).ok_or(AMBIGUOUS_LENGTH)?;
+            let length = length(value)?;
             if headers.length.is_some_and(|other| other != length) {
-                return Err(AMBIGUOUS_LENGTH);
+                return Err(violation::HTTP_TWO_LENGTHS);
             }
             headers.length = Some(length);
             return Ok(true);
         }
         17 if is(b"transfer-encoding") => {
             if strict && headers.coding != Coding::None {
-                return Err(AMBIGUOUS_LENGTH);
+                return Err(violation::HTTP_AMBIGUOUS_CODING);
             }
             headers.coding = coding(value, strict);
             return Ok(true);
@@ -197,13 +197,24 @@ fn take<'a>(
     Ok(false)
 }
 
-/// Digits, or the same digits several times in a list (RFC 9110, 8.6).
-fn length(value: &[u8]) -> Option<u64> {
-    let mut lengths = value
-        .split(|&byte| byte == b',')
-        .map(|part| decimal(part.trim_ascii()));
-    let first = lengths.next()??;
-    lengths.all(|other| other == Some(first)).then_some(first)
+/// The value of Content-Length: digits, or the same digits several times in a list (RFC 9110, 8.6).
+pub(crate) fn length(value: &[u8]) -> Result<u64, &'static str> {
+    let mut first = None;
+    for part in value.split(|&byte| byte == b',') {
+        let part = part.trim_ascii();
+        let length = match (decimal(part), part.split_first()) {
+            (Some(length), _) => length,
+            (None, Some((b'-', digits))) if decimal(digits).is_some() => {
+                return Err(violation::HTTP_NEGATIVE_LENGTH);
+            }
+            _ => return Err(violation::HTTP_MALFORMED_LENGTH),
+        };
+        if first.is_some_and(|first| first != length) {
+            return Err(violation::HTTP_TWO_LENGTHS);
+        }
+        first = Some(length);
+    }
+    first.ok_or(violation::HTTP_MALFORMED_LENGTH)
 }
 
 fn decimal(digits: &[u8]) -> Option<u64> {

@@ -20,10 +20,14 @@ const ORIGIN: u8 = 12;
 /// RFC 9218.
 const PRIORITY_UPDATE: u8 = 16;
 
+const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const PRIORITISED: u8 = 0x20;
 const ACK: u8 = 1;
+
+/// A frame says that it holds more padding than it holds.
+pub(super) const PADDING: &str = "padding beyond the frame";
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +75,24 @@ impl Head {
             _ => true,
         };
         (!measured).then_some("a frame of the wrong length")
+    }
+
+    /// Whether it is the stream's last of its direction.
+    pub(super) fn ends_stream(&self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
+    }
+
+    /// How many bytes of a DATA frame are the body's, by the byte behind the head: None where that
+    /// must be known and is not.
+    pub(super) fn data_length(&self, next: Option<&u8>) -> Option<Result<usize, &'static str>> {
+        if self.flags & PADDED == 0 {
+            return Some(Ok(self.length));
+        }
+        if self.length == 0 {
+            return Some(Err(PADDING));
+        }
+        let padding = 1 + usize::from(*next?);
+        Some(self.length.checked_sub(padding).ok_or(PADDING))
     }
 
     /// The part of a HEADERS, PUSH_PROMISE or CONTINUATION frame that is the header block.

@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 
 use super::hpack::Text;
 use crate::proto::http::product::{Evidence, contains};
+use crate::violation;
 
 /// All values that are kept of one block.
 const KEPT_BYTES: usize = 8_192;
@@ -26,9 +27,10 @@ pub(super) enum Kept {
     ContentType,
     UserAgent,
     GrpcStatus,
+    Length,
 }
 
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 /// Headers that may tell of a product.
 const HINTS_MAX: usize = 12;
 
@@ -103,6 +105,7 @@ impl Fields {
             b"content-type" => Kept::ContentType,
             b"user-agent" => Kept::UserAgent,
             b"grpc-status" => Kept::GrpcStatus,
+            b"content-length" => Kept::Length,
             _ => {
                 self.hint(name, value);
                 return Ok(());
@@ -171,22 +174,24 @@ impl Fields {
     fn check(&self, name: &[u8], value: Text<'_>) -> Result<(), &'static str> {
         let allowed = |byte: &u8| matches!(byte, 0x21..=0x7e) && !byte.is_ascii_uppercase();
         if name.is_empty() || !name.iter().all(allowed) {
-            return Err("a malformed header name");
+            return Err(violation::HTTP_HEADER_NAME);
         }
         if let Text::Bytes(value) = value
             && value.iter().any(|byte| matches!(byte, 0 | b'\r' | b'\n'))
         {
-            return Err("a control character in a header");
+            return Err(violation::HTTP2_CONTROL);
         }
         match name {
-            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding"
-            | b"upgrade" => Err("a header of HTTP/1 in HTTP/2"),
+            b"transfer-encoding" => Err(violation::HTTP2_CODING),
+            b"connection" | b"keep-alive" | b"proxy-connection" | b"upgrade" => {
+                Err(violation::HTTP2_CONNECTION)
+            }
             b":method" | b":authority" | b":path" | b":scheme" | b":protocol" if self.regular => {
                 Err("a pseudo-header behind a header")
             }
             b":method" | b":authority" | b":path" | b":scheme" | b":protocol" => Ok(()),
             [b':', ..] => Err("a pseudo-header that does not exist"),
-            _ if name.contains(&b':') => Err("a malformed header name"),
+            _ if name.contains(&b':') => Err(violation::HTTP_HEADER_NAME),
             _ => Ok(()),
         }
     }

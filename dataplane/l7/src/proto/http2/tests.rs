@@ -1,7 +1,7 @@
 use weir_wire::Direction::{ToClient, ToServer};
 
 use super::*;
-use crate::{Event, Value};
+use crate::{Event, Value, violation};
 
 #[derive(Default)]
 struct Heard {
@@ -59,6 +59,42 @@ fn opened() -> (Http2, Heard) {
 }
 
 const GET: &[u8] = &[0x82, 0x86, 0x84, 0x41, 1, b'a'];
+
+#[test]
+fn a_body_is_as_long_as_its_head_says() {
+    let post = |flags, length: &[u8]| {
+        let length = literal(b"content-length", length);
+        frame(frames::HEADERS, flags, 1, &[GET, &length].concat())
+    };
+    let data = |flags, payload: &[u8]| frame(frames::DATA, flags, 1, payload);
+    let wrong = Step::Violation(violation::HTTP2_LENGTH);
+    let fine = Step::Consumed(0);
+    for (bytes, expected) in [
+        (
+            [post(4, b"3"), data(0, b"ab"), data(1, b"c")].concat(),
+            fine,
+        ),
+        // Padding does not count.
+        ([post(4, b"1"), data(9, b"\x02c\0\0")].concat(), fine),
+        ([post(4, b"3"), data(1, b"ab")].concat(), wrong),
+        ([post(4, b"3"), data(0, b"abcd")].concat(), wrong),
+        (post(5, b"3"), wrong),
+        (post(5, b"0"), fine),
+        (
+            [post(4, b"9"), frame(frames::RST_STREAM, 0, 1, &[0; 4])].concat(),
+            fine,
+        ),
+        (
+            post(4, b"-3"),
+            Step::Violation(violation::HTTP_NEGATIVE_LENGTH),
+        ),
+        (data(8, b""), Step::Violation(frames::PADDING)),
+    ] {
+        let (mut parser, mut heard) = opened();
+        let step = read(&mut parser, ToServer, &bytes, &mut heard);
+        assert_eq!(step, expected, "{}", bytes.escape_ascii());
+    }
+}
 
 #[test]
 fn what_contradicts_the_protocol_is_a_violation() {
@@ -127,7 +163,7 @@ fn what_contradicts_the_protocol_is_a_violation() {
             frame(frames::HEADERS, 5, 1, &[GET, &[0x84]].concat()),
         ),
         (
-            "a control character in a header",
+            violation::HTTP2_CONTROL,
             frame(
                 frames::HEADERS,
                 5,
@@ -136,7 +172,7 @@ fn what_contradicts_the_protocol_is_a_violation() {
             ),
         ),
         (
-            "a malformed header name",
+            violation::HTTP_HEADER_NAME,
             frame(frames::HEADERS, 5, 1, &[GET, &literal(b"X", b"a")].concat()),
         ),
         (

@@ -6,7 +6,7 @@ use arrayvec::ArrayVec;
 use super::fields;
 use super::fingerprint::{self, Carrier};
 use crate::read::cursor::Cursor;
-use crate::{EventKind, EventSink, Field};
+use crate::{EventKind, EventSink, Field, violation};
 
 /// Version, random, an empty session, a cipher and a compression: no hello is shorter.
 pub(crate) const HELLO_BYTES_MIN: usize = 38;
@@ -75,11 +75,28 @@ struct Extensions<'a> {
     encrypted: bool,
 }
 
+/// What is wrong with a ClientHello that could not be cut.
+fn fault(body: &[u8], carrier: Carrier) -> &'static str {
+    let ciphers = |mut cursor: Cursor<'_>| {
+        cursor.take(2 + 32)?;
+        cursor.vector8()?;
+        if carrier == Carrier::Datagrams {
+            cursor.vector8()?;
+        }
+        let length = usize::from(cursor.u16()?);
+        Some(length > cursor.rest().len() || length % 2 == 1)
+    };
+    match ciphers(Cursor::new(body)) {
+        Some(true) => violation::TLS_CIPHERS,
+        _ => MALFORMED_CLIENT,
+    }
+}
+
 impl<'a> ClientHello<'a> {
     /// Cuts a message; of datagrams with a cookie behind the session.
     pub(crate) fn read(body: &'a [u8], carrier: Carrier) -> Result<Self, &'static str> {
         Self::front(body, carrier)
-            .ok_or(MALFORMED_CLIENT)
+            .ok_or_else(|| fault(body, carrier))
             .and_then(|mut hello| {
                 hello.found = read_extensions(hello.extensions, MALFORMED_CLIENT)?;
                 Ok(hello)
