@@ -26,6 +26,8 @@ pub struct Config {
     pub limits: LimitSettings,
     /// How strictly to look.
     pub inspection: InspectionSettings,
+    /// Threats: what each does, and from where on.
+    pub threats: weir_threat::Settings,
     /// Events for other programs.
     pub events: EventSettings,
 }
@@ -319,6 +321,9 @@ impl Config {
                 "set workers.cores, or give --cores",
             );
         }
+        if let Err(unknown) = weir_threat::Config::new(&self.threats) {
+            return contradiction(unknown.to_string(), "mend the name");
+        }
         let mut names: Vec<_> = self.port_names().collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -339,7 +344,7 @@ impl Config {
     }
 
     /// The sections that differ in `next` and that a running node cannot change: all but
-    /// `[inspection]` and `events.requests`.
+    /// `[inspection]`, `[threats]` and `events.requests`.
     pub fn restart_needed(&self, next: &Self) -> Vec<&'static str> {
         let signatures = self.inspection.signatures != next.inspection.signatures;
         let differs = [

@@ -88,6 +88,10 @@ pub struct Connection {
     pub granted_by: Option<u32>,
     /// The denial was already answered by resets to both ends.
     pub reset_sent: bool,
+    /// What threat detectors remember of it.
+    pub watch: weir_threat::Watch,
+    /// Findings and alerts that were told.
+    pub alarms: u16,
     /// By direction.
     pub packets: [u64; 2],
     /// By direction, bytes of frames.
@@ -156,6 +160,24 @@ impl Connection {
             server_port: part.control.server_port,
             application: Application::Known(part.control.application),
             ..plain
+        }
+    }
+
+    /// What threat detectors are told of it.
+    pub fn watched(&self, hot: &Hot) -> weir_threat::Connection {
+        let (client, client_port, server, server_port) = hot.key.endpoints(hot.initiator_is_low);
+        weir_threat::Connection {
+            number: self.number,
+            zone: hot.key.zone(),
+            client,
+            server,
+            client_port,
+            server_port,
+            protocol: hot.key.protocol(),
+            application: self.application,
+            from_start: self.from_start,
+            first_seen_us: self.first_seen_us,
+            packets: self.packets,
         }
     }
 

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use weir_api::{Endpoint, TlsFiles};
 use weir_dpdk::{Eal, EalOptions, Pool};
 use weir_sigs::RuleSet;
+use weir_threat::Threats;
 
 use crate::agent::{Agent, ControllerAddress, LastGood, last_good_path};
 use crate::config::{Config, HugePages};
@@ -109,15 +110,23 @@ impl Crew<'_> {
     fn start(self, queues: Vec<SharedQueues<DpdkQueue>>) -> Result<Vec<JoinHandle<()>>> {
         let roles = ports::roles(self.config);
         let ownerships = Ownership::shared(&self.shared.alive, &self.spread);
+        let counted = Arc::new(weir_threat::network::Shared::default());
         let mut threads = Vec::new();
         for (index, (ownership, ring)) in ownerships.into_iter().zip(self.rings).enumerate() {
+            let (limits, rules) = (limits(self.config), rules(self.config));
+            let mut inspection = Inspection::new(limits.sessions, self.ruleset.clone())?;
+            inspection.threats = Some(Threats::new(
+                Arc::clone(&rules.threats),
+                Arc::clone(&counted),
+                limits.secret,
+            ));
             let path = Path::new(
-                &limits(self.config),
-                rules(self.config),
+                &limits,
+                rules,
                 roles.clone(),
                 PoolFrames(self.pool.clone()),
                 ownership,
-                Inspection::new(self.config.limits.sessions, self.ruleset.clone())?,
+                inspection,
                 Box::new(ring),
             );
             let worker = Worker::new(
@@ -291,6 +300,8 @@ fn rules(config: &Config) -> Rules {
         verify_checksums: config.inspection.verify_checksums,
         scan_depth_bytes: config.inspection.scan_depth_kb << 10,
         tell_requests: config.events.requests,
+        // The names were checked with the rest of the configuration.
+        threats: Arc::new(weir_threat::Config::new(&config.threats).unwrap_or_default()),
         ..Rules::default()
     }
 }

@@ -13,10 +13,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use weir_api::v1;
 use weir_l7::{AppId, PortUse};
+use weir_threat::{Action, Finding};
 
 use crate::agent::Described;
 use crate::event::EventKind;
 
+/// Tells threats from signatures, whose generator is 1.
+const THREAT_GENERATOR: u32 = 900;
 /// The end of the year 9999.
 const TIMESTAMP_MAX_US: u64 = 253_402_300_799_999_999;
 
@@ -86,6 +89,10 @@ pub fn eve(described: &Described) -> Value {
         });
         put(&record.application, Value::Object(fields.collect()));
     }
+    if let Some(finding) = &described.finding {
+        put("alert", alert(finding, &record.reason));
+        put("threat", threat(finding));
+    }
     put("weir", weir(described));
     Value::Object(object)
 }
@@ -147,12 +154,55 @@ fn flow(described: &Described) -> Value {
     })
 }
 
+/// A finding in the words of Suricata's alerts.
+fn alert(finding: &Finding, reason: &str) -> Value {
+    json!({
+        "action": if reason.is_empty() { "allowed" } else { "blocked" },
+        "gid": THREAT_GENERATOR,
+        "signature_id": finding.threat.id(),
+        "rev": 1,
+        "signature": finding.threat.about(),
+        "category": finding.threat.name(),
+        "severity": match finding.action {
+            Action::Drop => 1,
+            Action::Alert | Action::Off => 2,
+        },
+    })
+}
+
+fn threat(finding: &Finding) -> Value {
+    let mut threat = evidence(finding);
+    threat["name"] = json!(finding.threat.name());
+    threat["technique"] = json!(finding.threat.technique());
+    threat
+}
+
+/// What shows a finding: its sign, counters, and the bytes as text.
+pub fn evidence(finding: &Finding) -> Value {
+    let evidence = &finding.evidence;
+    let counters = evidence
+        .counters
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), json!(value)));
+    let printable: String = evidence
+        .excerpt
+        .iter()
+        .flat_map(|&byte| std::ascii::escape_default(byte))
+        .map(char::from)
+        .collect();
+    json!({
+        "sign": evidence.sign,
+        "counters": Value::Object(counters.collect()),
+        "excerpt": printable,
+    })
+}
+
 fn event_type(described: &Described) -> &str {
     match described.kind {
         EventKind::Identified => "app",
         EventKind::Verdict => "drop",
         EventKind::Request | EventKind::Response => &described.record.application,
-        EventKind::Alert => "alert",
+        EventKind::Alert | EventKind::Threat => "alert",
         EventKind::End => "flow",
     }
 }

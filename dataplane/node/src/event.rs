@@ -7,6 +7,7 @@ use arrayvec::{ArrayString, ArrayVec};
 use crossbeam::queue::ArrayQueue;
 use weir_l7::{AppId, Confidence, Event as Message, Value};
 use weir_policy::Decision;
+use weir_threat::Finding;
 use weir_wire::Reason;
 
 /// Bytes kept of a request's fields in an event.
@@ -25,6 +26,8 @@ pub enum EventKind {
     Response,
     /// A signature matched; its number is in `Event::signature`.
     Alert,
+    /// A threat showed; it is in `Event::finding`.
+    Threat,
     /// The flow is over.
     End,
 }
@@ -89,6 +92,8 @@ pub struct Event {
     pub signature: u32,
     /// The request's fields.
     pub detail: Detail,
+    /// The threat and its evidence.
+    pub finding: Option<Finding>,
 }
 
 /// The fields of a message as `name=value` lines, cut to [`DETAIL_BYTES`]; bytes that are not

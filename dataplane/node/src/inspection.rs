@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use weir_flow::Reassembler;
 use weir_l7::{
-    Announcement, AppEventSink, AppId, Engine, Event as Message, EventKind as MessageKind, Field,
-    SessionId, Speaker, Transport, registry,
+    Announcement, AppEventSink, AppId, Buffer, Content, Engine, Event as Message,
+    EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
 use weir_sigs::{RuleSet, Scanner, ScannerError, StreamId};
+use weir_threat::{Found, Threats};
 use weir_wire::{Direction, Packet};
 
 use crate::connection::Connection;
@@ -35,6 +36,8 @@ pub struct Inspection {
     pub l7: Engine,
     /// Looks for signatures; None where none are loaded.
     pub scanner: Option<Scanner>,
+    /// Looks for threats; None where none is looked for.
+    pub threats: Option<Threats>,
     /// Who wants messages whole; nobody on a node.
     pub listener: Option<Box<dyn Listener>>,
 }
@@ -59,6 +62,7 @@ impl Inspection {
         Ok(Self {
             l7: Engine::new(limits),
             scanner,
+            threats: None,
             listener: None,
         })
     }
@@ -125,6 +129,7 @@ pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
         reason: None,
         signature: 0,
         detail: Detail::default(),
+        finding: None,
     }
 }
 
@@ -246,14 +251,30 @@ impl AppEventSink for Findings<'_> {
     }
 }
 
-/// Findings, and a listener that hears what they are made from.
+/// Findings, and those who look into what they are made from.
 pub struct Heard<'a, 'f> {
     /// The findings.
     pub findings: &'a mut Findings<'f>,
     /// Who listens.
     pub listener: Option<&'a mut Box<dyn Listener>>,
+    /// Who looks for threats.
+    pub watcher: Option<Watcher<'a>>,
     /// The number of the flow.
     pub flow: u64,
+}
+
+/// The threat detectors at one flow.
+pub struct Watcher<'a> {
+    /// The detectors.
+    pub threats: &'a mut Threats,
+    /// What they remember of the flow.
+    pub watch: &'a mut weir_threat::Watch,
+    /// The flow.
+    pub connection: weir_threat::Connection,
+    /// What they find.
+    pub found: &'a mut Found,
+    /// Microseconds.
+    pub now_us: u64,
 }
 
 impl AppEventSink for Heard<'_, '_> {
@@ -261,11 +282,49 @@ impl AppEventSink for Heard<'_, '_> {
         if let Some(listener) = &mut self.listener {
             listener.message(self.flow, speaker.parser, message);
         }
+        if let Some(watcher) = &mut self.watcher {
+            watcher.message(speaker, message);
+        }
         self.findings.event(speaker, message);
+    }
+
+    fn wants(&self, _buffer: Buffer) -> bool {
+        self.watcher.is_some()
+    }
+
+    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.content(speaker, content);
+        }
     }
 
     fn announce(&mut self, announcement: &Announcement) {
         self.findings.announce(announcement);
+    }
+}
+
+impl Watcher<'_> {
+    fn message(&mut self, speaker: Speaker, message: &Message<'_>) {
+        self.connection.application = Some(speaker.app);
+        self.threats.message(
+            self.watch,
+            &self.connection,
+            speaker,
+            message,
+            self.now_us,
+            self.found,
+        );
+    }
+
+    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
+        self.threats.content(
+            self.watch,
+            &self.connection,
+            speaker,
+            content,
+            self.now_us,
+            self.found,
+        );
     }
 }
 

@@ -1,7 +1,8 @@
 //! The node: ports, workers, the packet's way. Start at [`path`].
 
 pub mod agent;
-pub mod announced;
+pub mod alarm;
+mod announced;
 pub mod community_id;
 pub mod config;
 pub mod connection;

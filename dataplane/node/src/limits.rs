@@ -1,5 +1,7 @@
 //! What a worker may use, and how strictly it looks: everything that bounds memory in one place.
 
+use std::sync::Arc;
+
 use weir_flow::{FragmentLimits, ReassemblyLimits, TcpLimits, Timeouts};
 
 /// Memory of one worker, allocated at start.
@@ -13,6 +15,8 @@ pub struct Limits {
     pub held_packets: usize,
     /// Addresses learned from DNS answers.
     pub learned_names: usize,
+    /// Alerts and findings told in a second.
+    pub alarms_per_second: u64,
     /// Defragmentation.
     pub fragments: FragmentLimits,
     /// Reassembly.
@@ -28,6 +32,7 @@ impl Default for Limits {
             sessions: 1 << 14,
             held_packets: 1024,
             learned_names: 4096,
+            alarms_per_second: 1000,
             fragments: FragmentLimits::default(),
             reassembly: ReassemblyLimits::default(),
             secret: random_secret(),
@@ -52,6 +57,8 @@ pub struct Rules {
     pub scan_depth_bytes: u64,
     /// Tell every request, not only those that policy denies.
     pub tell_requests: bool,
+    /// Which threats are looked for, and what they do.
+    pub threats: Arc<weir_threat::Config>,
     /// TCP.
     pub tcp: TcpLimits,
     /// How long a silent flow is kept.
@@ -66,6 +73,7 @@ impl Default for Rules {
             verify_checksums: true,
             scan_depth_bytes: 1 << 20,
             tell_requests: false,
+            threats: Arc::default(),
             tcp: TcpLimits::default(),
             timeouts: Timeouts::default(),
         }

@@ -20,6 +20,7 @@ use weir_flow::{Defragmenter, FlowId, Oriented, Reassembler};
 use weir_policy::Snapshot;
 use weir_wire::{Direction, Packet, Reason};
 
+use crate::alarm::AlarmBudget;
 use crate::counters::{Stage, Stages};
 use crate::event::Events;
 use crate::flows::Flows;
@@ -108,6 +109,7 @@ pub struct Path<S: FrameSource> {
     pub(crate) inspection: Inspection,
     pub(crate) policy: Policy,
     pub(crate) hold: Hold<S::Frame>,
+    pub(crate) alarms: AlarmBudget,
     pub(crate) events: Box<dyn Events>,
     pub(crate) resets: ArrayVec<(PortIndex, S::Frame), { 2 * BURST }>,
     pub(crate) counts: FrameCounts,
@@ -136,6 +138,7 @@ impl<S: FrameSource> Path<S> {
             reassembler: Reassembler::new(limits.reassembly),
             hold: Hold::new(limits.held_packets),
             policy: Policy::new(limits.learned_names),
+            alarms: AlarmBudget::new(limits.alarms_per_second),
             slots: Vec::with_capacity(BURST),
             resets: ArrayVec::new(),
             counts: FrameCounts::default(),
@@ -200,6 +203,9 @@ impl<S: FrameSource> Path<S> {
 
     /// Looks at packets by these rules from now on. Call it between bursts.
     pub fn look_by(&mut self, rules: Rules) {
+        if let Some(threats) = &mut self.inspection.threats {
+            threats.configure(Arc::clone(&rules.threats));
+        }
         self.rules = rules;
     }
 
@@ -232,7 +238,7 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Sizes for people and metrics: name, value.
-    pub fn gauges(&self) -> [(&'static str, u64); 6] {
+    pub fn gauges(&self) -> [(&'static str, u64); 7] {
         [
             ("flows", self.flows.table.len() as u64),
             ("flow_capacity", self.flows.table.capacity() as u64),
@@ -240,6 +246,7 @@ impl<S: FrameSource> Path<S> {
             ("held_packets", self.hold.len() as u64),
             ("held_fragments", self.defragmenter.held() as u64),
             ("reassembly_bytes", self.reassembler.used_bytes() as u64),
+            ("alarms_suppressed", self.alarms.suppressed()),
         ]
     }
 

@@ -63,6 +63,7 @@ reasons! {
     LinkDenied, "link_denied", "The frame is not IP and its EtherType is not allowed.";
     ApplicationChanged, "application_changed", "The connection began as one application and turned to another.";
     Signature, "signature", "A signature whose action is drop matched.";
+    Threat, "threat", "A threat detector whose action is drop found an attack.";
     NoPolicy, "no_policy", "No policy has been received yet and the fail mode is closed.";
     // tx
     FailClosed, "fail_closed", "The worker is gone and the pair's fail mode is closed.";

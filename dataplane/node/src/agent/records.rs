@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use weir_api::v1::{self, FlowRecord};
 use weir_l7::{Confidence, Field, PortUse, Transport, Value, registry};
 use weir_policy::{Application, Question, Snapshot, WireAction};
+use weir_threat::Finding;
 use weir_wire::to_ip_address;
 
 use crate::community_id::community_id;
@@ -65,6 +66,8 @@ pub struct Described {
     pub addresses: (IpAddr, IpAddr),
     /// The number of the signature's rule, for an alert.
     pub signature: u32,
+    /// The threat and its evidence.
+    pub finding: Option<Finding>,
 }
 
 /// Puts an event into words. `snapshot` should be the one that decided; a later one is close.
@@ -150,6 +153,7 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
         from_start: flow.from_start,
         addresses,
         signature: event.signature,
+        finding: event.finding.clone(),
     }
 }
 
@@ -214,7 +218,9 @@ fn flow_event(kind: EventKind) -> v1::FlowEvent {
     match kind {
         EventKind::Identified => v1::FlowEvent::New,
         EventKind::Verdict => v1::FlowEvent::Verdict,
-        EventKind::Request | EventKind::Response | EventKind::Alert => v1::FlowEvent::Update,
+        EventKind::Request | EventKind::Response | EventKind::Alert | EventKind::Threat => {
+            v1::FlowEvent::Update
+        }
         EventKind::End => v1::FlowEvent::End,
     }
 }

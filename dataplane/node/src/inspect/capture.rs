@@ -8,9 +8,11 @@ use weir_flow::FragmentLimits;
 use weir_l7::{AppId, PortUse};
 use weir_policy::Snapshot;
 use weir_sigs::RuleSet;
+use weir_threat::Threats;
 use weir_wire::Reason;
 
 use super::fields::{FlowFields, Gathered};
+use super::threat_line::ThreatLine;
 use crate::agent::{Clock, Described, describe};
 use crate::event::{Event, EventKind, Events, LearnedName};
 use crate::handover::Ownership;
@@ -40,6 +42,8 @@ pub struct Inspector {
     pub snapshot: Arc<Snapshot>,
     /// The signatures.
     pub ruleset: Option<Arc<RuleSet>>,
+    /// Which threats are looked for.
+    pub threats: Arc<weir_threat::Config>,
     /// Whether packets with a wrong checksum are left unread.
     pub verify_checksums: bool,
     /// Whether the fields of each flow's messages are gathered, and what has no flow.
@@ -71,6 +75,8 @@ pub struct CaptureReport {
     pub flows: Vec<FlowReport>,
     /// Signatures that matched: sid and message.
     pub alerts: Vec<String>,
+    /// Threats found.
+    pub threats: Vec<ThreatLine>,
 }
 
 /// One flow of a capture.
@@ -207,6 +213,7 @@ impl Inspector {
             verify_checksums: self.verify_checksums,
             foreign_tunnels: true,
             tell_requests: true,
+            threats: Arc::clone(&self.threats),
             ..Rules::default()
         };
         let roles = vec![
@@ -222,6 +229,9 @@ impl Inspector {
             },
         ];
         let mut inspection = Inspection::new(sessions, self.ruleset.clone())?;
+        let shared = Arc::new(weir_threat::network::Shared::default());
+        let threats = Threats::new(Arc::clone(&self.threats), shared, limits.secret);
+        inspection.threats = Some(threats);
         if self.gather_fields {
             inspection.listener = Some(Box::new(gathered.clone()));
         }
@@ -256,6 +266,10 @@ impl Inspector {
                         .as_ref()
                         .map(|rules| rules.describe(event.signature)),
                 ),
+                EventKind::Threat => {
+                    let line = ThreatLine::of(&report.capture, &described);
+                    report.threats.extend(line);
+                }
                 _ => {}
             }
             each(&described);

@@ -5,6 +5,7 @@ mod capture;
 mod fields;
 mod flow_line;
 mod render;
+mod threat_line;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 pub use capture::{CaptureReport, FlowReport, Inspector};
 pub use render::Format;
+pub use threat_line::ThreatLine;
 use weir_policy::Snapshot;
 
 use self::render::Form;
@@ -35,6 +37,9 @@ pub struct InspectArguments {
     /// One JSON line per flow: its ends, its application, the fields of its messages.
     #[arg(long)]
     pub flows: bool,
+    /// One JSON line per threat found, also of those that are not told by default.
+    #[arg(long, conflicts_with = "flows")]
+    pub threats: bool,
     /// Verify checksums: captures taken on the sending host often show them not yet filled in.
     #[arg(long)]
     pub verify_checksums: bool,
@@ -46,7 +51,12 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     let files = list_captures(&arguments.captures)?;
     let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
     let ruleset = signatures::load(&arguments.signatures)?;
+    let threats = match form {
+        Form::Threats => weir_threat::Config::default().telling_everything(),
+        Form::Of(_) | Form::Flows => weir_threat::Config::default(),
+    };
     let inspector = Inspector {
+        threats: Arc::new(threats),
         snapshot,
         ruleset,
         verify_checksums: arguments.verify_checksums,
@@ -63,14 +73,19 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     Ok(all_whole)
 }
 
-/// What is printed: `--flows` has a form of its own.
+/// What is printed: `--flows` and `--threats` have forms of their own.
 fn form(arguments: &InspectArguments) -> Result<Form> {
-    match (arguments.flows, arguments.output) {
-        (true, None | Some(Format::Json)) => Ok(Form::Flows),
-        (true, Some(Format::Table | Format::Eve)) => bail!(
-            "--flows prints JSON, one line per flow; leave out --output, or leave out --flows for a table or events"
+    let lines = match arguments {
+        InspectArguments { flows: true, .. } => Some((Form::Flows, "--flows")),
+        InspectArguments { threats: true, .. } => Some((Form::Threats, "--threats")),
+        _ => None,
+    };
+    match (lines, arguments.output) {
+        (Some((form, _)), None | Some(Format::Json)) => Ok(form),
+        (Some((_, flag)), Some(Format::Table | Format::Eve)) => bail!(
+            "{flag} prints JSON, one object a line; leave out --output, or leave out {flag} for a table or events"
         ),
-        (false, output) => Ok(Form::Of(output.unwrap_or(Format::Table))),
+        (None, output) => Ok(Form::Of(output.unwrap_or(Format::Table))),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Form {
     Of(Format),
     /// One JSON line per flow.
     Flows,
+    /// One JSON line per threat found.
+    Threats,
 }
 
 /// Prints to standard output.
@@ -75,6 +77,11 @@ impl Printer {
                 for flow in &report.flows {
                     let line = FlowLine::of(&report.capture, flow);
                     writeln!(self.out, "{}", serde_json::to_string(&line)?)?;
+                }
+            }
+            Form::Threats => {
+                for line in &report.threats {
+                    writeln!(self.out, "{}", serde_json::to_string(line)?)?;
                 }
             }
             Form::Of(Format::Eve) => {}
@@ -174,6 +181,12 @@ fn totals(report: &CaptureReport) -> String {
         lines += &format!(
             "\nwould have been dropped in protect:{}",
             by_reason(&report.spared)
+        );
+    }
+    for line in &report.threats {
+        lines += &format!(
+            "\nthreat: {} {}:{} -> {}:{}",
+            line.threat, line.src_ip, line.src_port, line.dst_ip, line.dst_port
         );
     }
     for alert in &report.alerts {

@@ -178,6 +178,7 @@ impl<S: FrameSource> Path<S> {
         zone: u32,
         now_us: u64,
     ) -> Fate {
+        self.detect_objection(reason, packet, zone, now_us);
         let question = Question {
             client: self.policy.identity_of(zone, packet.source, now_us),
             server: self.policy.identity_of(zone, packet.destination, now_us),

@@ -11,13 +11,14 @@ use weir_l7::{
 };
 use weir_policy::{Application, Question, WireAction, spec::Action};
 use weir_sigs::Action as SignatureAction;
+use weir_threat::Found;
 use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
 
 use crate::announced::{Control, Expected};
 use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
-use crate::inspection::{Findings, Heard, Inspection, close, learned_name};
+use crate::inspection::{Findings, Heard, Inspection, Watcher, close, learned_name, plain_event};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
 
@@ -124,7 +125,10 @@ impl<S: FrameSource> Path<S> {
             SegmentOutcome::Buffered | SegmentOutcome::Repeated | SegmentOutcome::Untracked => {
                 self.fate_of(id)
             }
-            SegmentOutcome::Drop(reason) => self.object(id, reason),
+            SegmentOutcome::Drop(reason) => {
+                self.detect_objection_in(id, reason, packet, now_us);
+                self.object(id, reason)
+            }
         }
     }
 
@@ -192,9 +196,18 @@ impl<S: FrameSource> Path<S> {
         let tell = self.rules.tell_requests;
         let is_part = cold.part_of.is_some();
         let mut findings = Findings::new(&snapshot, question, is_part, direction, tell);
+        let mut found = Found::new();
+        let connection = cold.watched(hot);
         let mut heard = Heard {
             findings: &mut findings,
             listener: self.inspection.listener.as_mut(),
+            watcher: self.inspection.threats.as_mut().map(|threats| Watcher {
+                threats,
+                watch: &mut cold.watch,
+                connection,
+                found: &mut found,
+                now_us,
+            }),
             flow: cold.number,
         };
         let outcome = self
@@ -202,7 +215,16 @@ impl<S: FrameSource> Path<S> {
             .l7
             .data(session, direction, content, &mut heard);
         self.stages.lap(stage, 1);
+        if let (Some(what), Some(threats)) = (outcome.violation, &mut self.inspection.threats) {
+            let known = self.inspection.l7.identification(session);
+            let application = known.app.unwrap_or(AppId::UNKNOWN);
+            threats.violation(&connection, application, what, &mut found);
+        }
+        let attacked = self.heed_found(id, &mut found, now_us);
         self.heed(id, session);
+        if let Some(fate) = attacked {
+            return fate;
+        }
         if outcome.violation.is_some() && transport != Transport::Tcp {
             self.note_identification(id, now_us);
             return self.judge_strange_datagram(id, now_us);
@@ -407,12 +429,8 @@ impl<S: FrameSource> Path<S> {
                 EventKind::Response
             };
             self.events.emit(Event {
-                kind,
-                time_us: now_us,
-                flow,
-                reason: None,
-                signature: 0,
                 detail,
+                ..plain_event(kind, now_us, flow)
             });
         }
         let granted_by = findings.granted_by;

@@ -3,6 +3,7 @@
 mod decide;
 mod decode;
 mod defragment;
+mod detect;
 mod hold;
 mod inside;
 mod inspect;

@@ -8,6 +8,7 @@ use weir_flow::{
     FlowId, FlowKey, Life, Oriented, TcpConnection, TcpLimits, TcpVerdict, sender_is_client,
 };
 use weir_policy::spec::UNKNOWN_IDENTITY;
+use weir_threat::network::SAMPLE;
 use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
 use crate::connection::{Connection, Standing};
@@ -187,7 +188,7 @@ impl<S: FrameSource> Path<S> {
                 let (reason, zone) = (Reason::TransportChecksum, oriented.key.zone());
                 return Err(self.object_between(reason, packet, zone, now_us));
             }
-            None => self.open(packet, oriented, hash, enforceable, now_us)?,
+            None => self.open(packet, bytes, oriented, hash, enforceable, now_us)?,
         };
         let mut direction = self.flows.table.hot(id).direction(oriented.from_low);
         let fate = match self.pass(id, direction, packet, bytes, now_us) {
@@ -195,7 +196,7 @@ impl<S: FrameSource> Path<S> {
             None => {
                 // A SYN that begins a new connection between the same ports.
                 self.end_flow(id, now_us);
-                id = self.open(packet, oriented, hash, enforceable, now_us)?;
+                id = self.open(packet, bytes, oriented, hash, enforceable, now_us)?;
                 direction = self.flows.table.hot(id).direction(oriented.from_low);
                 self.pass(id, direction, packet, bytes, now_us)
                     .unwrap_or(Fate::Drop(Reason::TcpState))
@@ -220,6 +221,7 @@ impl<S: FrameSource> Path<S> {
     fn open(
         &mut self,
         packet: &Packet,
+        bytes: &[u8],
         oriented: &Oriented,
         hash: u64,
         enforceable: bool,
@@ -230,6 +232,9 @@ impl<S: FrameSource> Path<S> {
             && let Some(reason) = weir_flow::check_flags(packet.tcp.flags)
         {
             return Err(self.object_between(reason, packet, zone, now_us));
+        }
+        if let Some(fate) = self.detect_arrival(packet, bytes, zone, enforceable, now_us) {
+            return Err(fate);
         }
         let source_is_client = sender_is_client(packet);
         let initiator_is_low = oriented.from_low == source_is_client;
@@ -322,6 +327,13 @@ impl<S: FrameSource> Path<S> {
             hot.life = Life::Established;
         }
         cold.count(direction, bytes.len());
+        let sampled = cold.packets[direction as usize].is_multiple_of(SAMPLE);
+        if (standing == Standing::Inspect || sampled && standing == Standing::Forward)
+            && let Some(fate) = self.detect_packet(id, direction, packet, bytes, now_us)
+        {
+            return Some(fate);
+        }
+        let cold = self.flows.table.cold(id);
         Some(match standing {
             Standing::Inspect => Fate::Continue,
             Standing::Forward => Fate::Forward,
@@ -373,7 +385,10 @@ impl<S: FrameSource> Path<S> {
         if let TcpVerdict::Drop(reason) = verdict {
             let fate = match standing {
                 Standing::Drop => Fate::Drop(Reason::Terminated),
-                Standing::Inspect | Standing::Forward => self.object(id, reason),
+                Standing::Inspect | Standing::Forward => {
+                    self.detect_objection_in(id, reason, packet, now_us);
+                    self.object(id, reason)
+                }
             };
             if let Fate::Drop(_) = fate {
                 return Some(fate);
@@ -423,6 +438,7 @@ impl<S: FrameSource> Path<S> {
     }
 
     fn end_flow(&mut self, id: FlowId, now_us: u64) {
+        self.detect_ending(id, now_us);
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         conclude(&mut self.inspection, cold);
         close(&mut self.reassembler, &mut self.inspection, cold);

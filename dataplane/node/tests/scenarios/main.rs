@@ -95,6 +95,7 @@ fn run(folder: &Path) -> Result<()> {
     };
     let policy = policy_of(folder, directory.path())?;
     let inspector = Inspector {
+        threats: Default::default(),
         snapshot: load_policy(Some(&policy))?.into(),
         ruleset: None,
         verify_checksums: true,

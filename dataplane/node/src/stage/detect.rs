@@ -1,0 +1,237 @@
+//! Threats on the way: the detectors are told what each stage saw, and what they find is told and
+//! heeded.
+//!
+//! Trusts: [`weir_threat`] decides what a threat is and what it does. Distrusts: how often one shows.
+//! Gives: `threat`. Memory: none of its own.
+
+use weir_flow::{FlowId, Life};
+use weir_policy::spec::Mode;
+use weir_policy::{Application, Question};
+use weir_threat::{Action, Ending, Evidence, Finding, Found, Threat};
+use weir_wire::{Direction, Packet, Reason};
+
+use crate::alarm::Telling;
+use crate::connection::Standing;
+use crate::event::{Event, EventKind, FlowFacts};
+use crate::inspection::plain_event;
+use crate::io::FrameSource;
+use crate::path::{Fate, Path};
+
+impl<S: FrameSource> Path<S> {
+    /// A packet that would begin a flow. Some: it ends here, and no flow is made.
+    pub(crate) fn detect_arrival(
+        &mut self,
+        packet: &Packet,
+        frame: &[u8],
+        zone: u32,
+        enforceable: bool,
+        now_us: u64,
+    ) -> Option<Fate> {
+        let threats = self.inspection.threats.as_mut()?;
+        let mut found = Found::new();
+        threats.arriving(packet, frame, now_us, &mut found);
+        if found.is_empty() {
+            return None;
+        }
+        self.tell_apart(&mut found, packet, zone, enforceable, now_us)
+    }
+
+    /// A stage objected to a packet that has no flow.
+    pub(crate) fn detect_objection(
+        &mut self,
+        reason: Reason,
+        packet: &Packet,
+        zone: u32,
+        now_us: u64,
+    ) {
+        let Some(threats) = &mut self.inspection.threats else {
+            return;
+        };
+        let mut found = Found::new();
+        threats.objection(reason, packet, now_us, &mut found);
+        if !found.is_empty() {
+            self.tell_apart(&mut found, packet, zone, false, now_us);
+        }
+    }
+
+    /// A stage objected to a packet of a flow.
+    pub(crate) fn detect_objection_in(
+        &mut self,
+        id: FlowId,
+        reason: Reason,
+        packet: &Packet,
+        now_us: u64,
+    ) {
+        let Some(threats) = &mut self.inspection.threats else {
+            return;
+        };
+        let mut found = Found::new();
+        threats.objection(reason, packet, now_us, &mut found);
+        self.heed_found(id, &mut found, now_us);
+    }
+
+    /// A packet of a flow. Some: it is dropped.
+    pub(crate) fn detect_packet(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+        frame: &[u8],
+        now_us: u64,
+    ) -> Option<Fate> {
+        let threats = self.inspection.threats.as_mut()?;
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let connection = cold.watched(hot);
+        let mut found = Found::new();
+        threats.packet(
+            &mut cold.watch,
+            &connection,
+            direction,
+            packet,
+            frame,
+            now_us,
+            &mut found,
+        );
+        self.heed_found(id, &mut found, now_us)
+    }
+
+    /// A flow is over.
+    pub(crate) fn detect_ending(&mut self, id: FlowId, now_us: u64) {
+        let Some(threats) = &mut self.inspection.threats else {
+            return;
+        };
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let connection = cold.watched(hot);
+        let ending = Ending {
+            was_established: cold.tcp.is_established() || hot.life == Life::Established,
+            bytes: cold.bytes,
+        };
+        let mut found = Found::new();
+        threats.closed(&mut cold.watch, &connection, &ending, now_us, &mut found);
+        self.heed_found(id, &mut found, now_us);
+    }
+
+    /// Tells what was found in a flow. Some: what drops it applies.
+    pub(crate) fn heed_found(
+        &mut self,
+        id: FlowId,
+        found: &mut Found,
+        now_us: u64,
+    ) -> Option<Fate> {
+        if found.is_empty() {
+            return None;
+        }
+        let drops = found.drops();
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let blocks = drops
+            && cold.enforceable
+            && cold
+                .decision
+                .is_some_and(|decision| decision.mode == Mode::Protect);
+        if let Some(flow) = cold.facts(hot) {
+            for finding in found.drain() {
+                let telling = self.alarms.take(&mut cold.alarms, now_us);
+                let finding = match telling {
+                    Telling::Tell => finding,
+                    Telling::LastOfFlow => flood_of(finding.threat),
+                    Telling::Count => continue,
+                };
+                let dropped = blocks && finding.action == Action::Drop;
+                self.events
+                    .emit(threat_event(finding, flow, dropped, now_us));
+            }
+        }
+        if !drops {
+            return None;
+        }
+        let fate = self.object(id, Reason::Threat);
+        if let Fate::Drop(_) = fate {
+            self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
+            return Some(fate);
+        }
+        None
+    }
+
+    /// Tells what was found at a packet without a flow. Some: what drops it applies.
+    fn tell_apart(
+        &mut self,
+        found: &mut Found,
+        packet: &Packet,
+        zone: u32,
+        enforceable: bool,
+        now_us: u64,
+    ) -> Option<Fate> {
+        let drops = found.drops() && enforceable;
+        let flow = self.facts_apart(packet, zone, now_us);
+        let dropped = drops && flow.decision.mode == Mode::Protect;
+        // Each is the first of a flow that is never made: the worker's own budget bounds them.
+        for finding in found.drain() {
+            if self.alarms.take(&mut 0, now_us) == Telling::Tell {
+                let dropped = dropped && finding.action == Action::Drop;
+                self.events
+                    .emit(threat_event(finding, flow, dropped, now_us));
+            }
+        }
+        match (drops, flow.decision.mode) {
+            (true, Mode::Protect) => Some(Fate::Drop(Reason::Threat)),
+            (true, Mode::Discover | Mode::Monitor) => {
+                self.spare(Reason::Threat);
+                None
+            }
+            (false, _) => None,
+        }
+    }
+
+    /// The facts of a packet as if it were a flow.
+    fn facts_apart(&self, packet: &Packet, zone: u32, now_us: u64) -> FlowFacts {
+        let client = self.policy.identity_of(zone, packet.source, now_us);
+        let server = self.policy.identity_of(zone, packet.destination, now_us);
+        let snapshot = self.policy.snapshot();
+        FlowFacts {
+            number: 0,
+            zone,
+            client_address: packet.source,
+            server_address: packet.destination,
+            client_port: packet.source_port,
+            server_port: packet.destination_port,
+            protocol: packet.protocol,
+            client,
+            server,
+            application: None,
+            carried: None,
+            confidence: weir_l7::Confidence::None,
+            evidence: "",
+            from_start: false,
+            decision: snapshot.decide(&Question {
+                client,
+                server,
+                protocol: packet.protocol,
+                server_port: 0,
+                application: Application::Candidates(weir_l7::AppSet::ALL),
+                request: None,
+            }),
+            policy_version: snapshot.version(),
+            packets: [1, 0],
+            bytes: [u64::from(packet.payload_end), 0],
+            first_seen_us: now_us,
+            last_seen_us: now_us,
+        }
+    }
+}
+
+fn threat_event(finding: Finding, flow: FlowFacts, dropped: bool, now_us: u64) -> Event {
+    Event {
+        reason: dropped.then_some(Reason::Threat),
+        finding: Some(finding),
+        ..plain_event(EventKind::Threat, now_us, flow)
+    }
+}
+
+/// Stands for all further findings of a flow.
+fn flood_of(threat: Threat) -> Finding {
+    Finding {
+        threat: Threat::AlertFlood,
+        action: Action::Alert,
+        evidence: Evidence::sign(threat.name()),
+    }
+}
