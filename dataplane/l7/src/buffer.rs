@@ -182,6 +182,11 @@ impl BufferSet {
         Self(self.0 | other.0)
     }
 
+    /// The members of both.
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether `buffer` is a member.
     pub const fn contains(self, buffer: Buffer) -> bool {
         self.0 & (1 << buffer as u8) != 0

@@ -15,7 +15,9 @@ use weir_wire::Direction;
 
 use crate::pool::{Kept, Pool};
 use crate::registry::{self, Parser};
-use crate::{Announcement, AppId, AppSet, Blocks, Buffer, Confidence, Content, Event, Transport};
+use crate::{
+    Announcement, AppId, AppSet, Blocks, Buffer, BufferSet, Confidence, Content, Event, Transport,
+};
 
 /// What the engine may use.
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +71,11 @@ pub trait AppEventSink {
     /// Whether somebody looks into this buffer.
     fn wants(&self, _buffer: Buffer) -> bool {
         false
+    }
+
+    /// All that somebody looks into: the same answer as [`Self::wants`], asked once a message.
+    fn wanted(&self) -> BufferSet {
+        crate::event::wanted(|buffer| self.wants(buffer))
     }
 
     /// A piece of a buffer, behind the event of the message that it belongs to.

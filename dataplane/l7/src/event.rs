@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use weir_wire::Direction;
 
-use crate::{Buffer, Content, Transport};
+use crate::{Buffer, BufferSet, Content, Transport};
 
 /// The value of a field, borrowed from the bytes that were parsed.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,6 +98,15 @@ pub struct Announcement {
     pub address: Option<IpAddr>,
 }
 
+/// The buffers that are wanted, asked for one by one.
+pub(crate) fn wanted(wants: impl Fn(Buffer) -> bool) -> BufferSet {
+    Buffer::ALL
+        .iter()
+        .copied()
+        .filter(|&buffer| wants(buffer))
+        .collect()
+}
+
 /// Takes the events of a parser.
 pub trait EventSink {
     /// Called once per message, in the order of the stream.
@@ -113,6 +122,11 @@ pub trait EventSink {
     /// Whether somebody looks into this buffer; what nobody wants need not be told.
     fn wants(&self, _buffer: Buffer) -> bool {
         false
+    }
+
+    /// All that somebody looks into: for parsers that have many buffers to tell.
+    fn wanted(&self) -> BufferSet {
+        wanted(|buffer| self.wants(buffer))
     }
 
     /// A piece of a buffer, behind the event of the message that it belongs to.

@@ -1,11 +1,15 @@
 //! Nothing is allocated per packet: everything an engine uses, it has from the start.
 
-use weir_l7::{AppEventSink, Engine, Event, Speaker};
+use weir_l7::{AppEventSink, Buffer, Engine, Event, Speaker};
 
 struct Silence;
 
 impl AppEventSink for Silence {
     fn event(&mut self, _speaker: Speaker, _event: &Event<'_>) {}
+
+    fn wants(&self, _buffer: Buffer) -> bool {
+        true
+    }
 }
 
 #[test]

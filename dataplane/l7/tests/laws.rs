@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use weir_l7::{AppId, AppSet, Confidence, Engine, Probe, ProbeInput, Transport, registry};
-use weir_samples::{Heard, Listener, Sample};
+use weir_samples::{Heard, Listener, Sample, Whole};
 use weir_wire::Direction;
 
 type Pieces<'a> = Vec<(Direction, &'a [u8])>;
@@ -73,6 +73,10 @@ fn every_sample_gives_its_events() {
         let begun = began_as.is_some_and(|began_as| registry::refines(sample.app, began_as));
         assert!(begun, "{name} began as {began_as:?}");
         assert_eq!(heard.events, sample.events, "{name}");
+        if let Some(contents) = &sample.contents {
+            let told: Vec<_> = heard.contents.iter().map(Whole::to_string).collect();
+            assert_eq!(&told, contents, "{name}");
+        }
         assert_eq!(heard.violation, sample.violation, "{name}");
     }
 }
@@ -94,6 +98,10 @@ fn assert_same(sample: &Sample, pieces: &Pieces<'_>, expected: &Heard) {
     let name = sample.path.display();
     assert_eq!(
         heard.events, expected.events,
+        "{name} in pieces of {lengths:?}"
+    );
+    assert_eq!(
+        heard.contents, expected.contents,
         "{name} in pieces of {lengths:?}"
     );
     assert_eq!(
@@ -391,8 +399,8 @@ fn a_gap_hides_but_never_lies() {
             .run(&gaps, |(at, lost, size)| {
                 let heard = hear_with_gap(&sample, at, lost, size);
                 let mut left = whole.events.clone();
-                for event in heard {
-                    let Some(found) = left.iter().position(|other| *other == event) else {
+                for event in &heard.events {
+                    let Some(found) = left.iter().position(|other| other == event) else {
                         panic!(
                             "{}: a gap of {lost} at {at}: {event}",
                             sample.path.display()
@@ -400,18 +408,34 @@ fn a_gap_hides_but_never_lies() {
                     };
                     left.swap_remove(found);
                 }
+                for content in heard.contents() {
+                    assert!(
+                        whole.contents.iter().any(|other| is_part(content, other)),
+                        "{}: a gap of {lost} at {at}: {content}",
+                        sample.path.display()
+                    );
+                }
                 Ok(())
             })
             .expect("no lie");
     }
 }
 
-fn hear_with_gap(sample: &Sample, at: usize, lost: usize, size: usize) -> Vec<String> {
+/// The beginning of what is told without the loss; how many events went before may have changed.
+fn is_part(content: &Whole, other: &Whole) -> bool {
+    let content = Whole {
+        event: other.event,
+        ..content.clone()
+    };
+    content.begins(other)
+}
+
+fn hear_with_gap(sample: &Sample, at: usize, lost: usize, size: usize) -> Listener {
     let mut engine = Engine::new(weir_samples::limits());
     let id = engine
         .open(sample.transport, [1, sample.probed_port()], true)
         .expect("a session");
-    let mut listener = Listener::default();
+    let mut listener = Listener::looking();
     let mut start = 0;
     for (direction, piece) in &sample.pieces {
         let from = at.saturating_sub(start).min(piece.len());
@@ -427,7 +451,7 @@ fn hear_with_gap(sample: &Sample, at: usize, lost: usize, size: usize) -> Vec<St
         }
         start += piece.len();
     }
-    listener.events
+    listener
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! Samples: conversations of every application with the events that they must give, for the laws of
 //! parsers, for fuzzing and as a load. The files and their form are in `dataplane/l7/tests/samples`.
 
+mod content;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use weir_l7::{
-    AppEventSink, AppId, Engine, Event, EventKind, Identification, Interest, Limits, Speaker,
-    Transport, Value, registry,
+    AppEventSink, AppId, Buffer, Content, Engine, Event, EventKind, Identification, Interest,
+    Limits, Speaker, Transport, Value, registry,
 };
 use weir_wire::Direction;
+
+use content::Contents;
+pub use content::Whole;
 
 /// A conversation.
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ pub struct Sample {
     pub pieces: Vec<(Direction, Vec<u8>)>,
     /// What the parser must tell.
     pub events: Vec<String>,
+    /// The contents that it must tell, where the sample says.
+    pub contents: Option<Vec<String>>,
     /// What it must object to.
     pub violation: Option<String>,
     /// What it ends as.
@@ -45,6 +52,8 @@ impl Sample {
 pub struct Heard {
     /// What the parser told.
     pub events: Vec<String>,
+    /// The contents, where somebody looked.
+    pub contents: Vec<Whole>,
     /// What it objected to.
     pub violation: Option<String>,
     /// What the connection was known as in the end.
@@ -56,6 +65,24 @@ pub struct Heard {
 pub struct Listener {
     /// One line each.
     pub events: Vec<String>,
+    /// Whether everything is looked into.
+    pub looks: bool,
+    contents: Contents,
+}
+
+impl Listener {
+    /// Looks into everything.
+    pub fn looking() -> Self {
+        Self {
+            looks: true,
+            ..Self::default()
+        }
+    }
+
+    /// What was looked into.
+    pub fn contents(&self) -> &[Whole] {
+        &self.contents.whole
+    }
 }
 
 /// Every sample of every application.
@@ -108,6 +135,7 @@ fn read(path: &Path, app: AppId) -> Sample {
         port_tells,
         pieces: Vec::new(),
         events: Vec::new(),
+        contents: None,
         violation: None,
         ends_as: app,
     };
@@ -117,6 +145,10 @@ fn read(path: &Path, app: AppId) -> Sample {
             ">" => sample.pieces.push((Direction::ToServer, piece(rest, path))),
             "<" => sample.pieces.push((Direction::ToClient, piece(rest, path))),
             "=" => sample.events.push(rest.trim().to_owned()),
+            "+" => sample
+                .contents
+                .get_or_insert_default()
+                .push(rest.trim().to_owned()),
             "!" => sample.violation = Some(rest.trim().to_owned()),
             "~" => sample.ends_as = registry::by_name(rest.trim()).expect("an application"),
             _ if mark.trim().is_empty() => {
@@ -184,6 +216,7 @@ fn string<'a>(text: &'a str, bytes: &mut Vec<u8>) -> &'a str {
 impl AppEventSink for Listener {
     fn event(&mut self, speaker: Speaker, event: &Event<'_>) {
         let app = speaker.parser;
+        self.contents.event(speaker.direction);
         let row = registry::info(app).expect("events come from applications");
         let kind = match event.kind {
             EventKind::Request => "request",
@@ -225,6 +258,15 @@ impl AppEventSink for Listener {
         }
         self.events.push(line);
     }
+
+    fn wants(&self, _buffer: Buffer) -> bool {
+        self.looks
+    }
+
+    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
+        assert!(self.looks, "{} that nobody wants", content.buffer);
+        self.contents.take(speaker, content);
+    }
 }
 
 fn fits(kind: weir_l7::FieldKind, value: &Value<'_>) -> bool {
@@ -248,13 +290,17 @@ pub fn limits() -> Limits {
     }
 }
 
-/// Feeds pieces to a fresh engine; `obey` leaves out what it says need not be fed.
+/// Feeds pieces to a fresh engine, and looks into everything; `obey` looks into nothing, and leaves
+/// out what the engine says need not be fed.
 pub fn hear(sample: &Sample, pieces: &[(Direction, &[u8])], obey: bool) -> Heard {
     let mut engine = Engine::new(limits());
     let id = engine
         .open(sample.transport, [1, sample.probed_port()], true)
         .expect("a session");
-    let mut listener = Listener::default();
+    let mut listener = match obey {
+        true => Listener::default(),
+        false => Listener::looking(),
+    };
     let mut violation = None;
     for &(direction, piece) in pieces {
         let mut piece = piece;
@@ -277,6 +323,7 @@ pub fn hear(sample: &Sample, pieces: &[(Direction, &[u8])], obey: bool) -> Heard
     );
     Heard {
         events: listener.events,
+        contents: listener.contents.whole,
         violation: violation.map(str::to_owned),
         identification,
     }
@@ -285,7 +332,7 @@ pub fn hear(sample: &Sample, pieces: &[(Direction, &[u8])], obey: bool) -> Heard
 /// Bytes that nobody sends, cut in two ways: what one hears the other hears too, until it gives up, and
 /// neither takes them for another application. How far reading goes before a fault is told, and what
 /// of the two directions is read first, may depend on how much was kept while the application was
-/// not known yet.
+/// not known yet. Of a content one may have heard more than the other.
 pub fn assert_consistent(one: &Heard, other: &Heard, context: &str) {
     let (fewer, more) = match one.events.len() <= other.events.len() {
         true => (&one.events, &other.events),
@@ -297,6 +344,16 @@ pub fn assert_consistent(one: &Heard, other: &Heard, context: &str) {
             panic!("{context}: {event} is told one way, not the other");
         };
         left.swap_remove(found);
+    }
+    for content in &one.contents {
+        let same = |found: &&Whole| found.key() == content.key();
+        let mut alike = other.contents.iter().filter(same).peekable();
+        let consistent = alike.peek().is_none()
+            || alike.any(|found| found.begins(content) || content.begins(found));
+        assert!(
+            consistent,
+            "{context}: {content} is told one way, not the other"
+        );
     }
     let name = |heard: &Heard| {
         heard
@@ -324,11 +381,16 @@ pub fn update(sample: &Sample, heard: &Heard) {
     let text = std::fs::read_to_string(&sample.path).expect("a readable sample");
     let mut kept: String = text
         .lines()
-        .filter(|line| !line.starts_with(['=', '!', '~']))
+        .filter(|line| !line.starts_with(['=', '+', '!', '~']))
         .map(|line| format!("{line}\n"))
         .collect();
     for event in &heard.events {
         let _ = writeln!(kept, "= {event}");
+    }
+    if sample.contents.is_some() {
+        for content in &heard.contents {
+            let _ = writeln!(kept, "+ {content}");
+        }
     }
     if let Some(violation) = &heard.violation {
         let _ = writeln!(kept, "! {violation}");

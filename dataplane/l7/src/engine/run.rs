@@ -6,8 +6,8 @@ use super::{AppEventSink, Limits, Outcome, Phase, Session, TURNED};
 use crate::pool::{Kept, Pool};
 use crate::registry::{self, Parser};
 use crate::{
-    Announcement, AppId, Blocks, Buffer, Confidence, Content, Event, EventSink, Speaker, Step,
-    Transport,
+    Announcement, AppId, Blocks, Buffer, BufferSet, Confidence, Content, Event, EventSink, Speaker,
+    Step, Transport,
 };
 
 /// A connection that changes its application more often than this is not read further.
@@ -46,6 +46,10 @@ impl EventSink for Named<'_> {
 
     fn wants(&self, buffer: Buffer) -> bool {
         self.sink.wants(buffer)
+    }
+
+    fn wanted(&self) -> BufferSet {
+        self.sink.wanted()
     }
 
     fn content(&mut self, content: &Content<'_>) {

@@ -1,10 +1,12 @@
 //! HTTP/1.0 and 1.1 (RFC 9112): every request of a kept-alive or pipelined connection.
 //!
 //! Trusts: nothing. Distrusts: lengths, paths, hosts: a request that two servers could read in two
-//! ways is a violation. Bodies are passed over, never read. Where responses can no longer be told
+//! ways is a violation. Bodies are passed over unless somebody looks into them. Where responses can no longer be told
 //! apart they are given up, and requests are still read. Memory: the state below; a head of up to
 //! what the engine keeps for one direction.
 
+mod body;
+pub(crate) mod content;
 pub(crate) mod emit;
 pub(crate) mod fields;
 pub(crate) mod head;
@@ -14,7 +16,7 @@ pub(crate) mod product;
 
 use weir_wire::Direction;
 
-use self::head::{Coding, Headers};
+use self::head::Coding;
 use super::{elasticsearch, etcd};
 use crate::{
     Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
@@ -25,8 +27,6 @@ use crate::{
 const AWAITED_MAX: u32 = 64;
 /// Answers that nobody asked for until it is no accident.
 const UNASKED_MAX: u8 = 2;
-/// Longest line that gives a chunk's size.
-const CHUNK_LINE_BYTES_MAX: usize = 4_096;
 
 /// The parser of one connection.
 #[derive(Default)]
@@ -47,6 +47,8 @@ struct Side {
     phase: Phase,
     /// How far the head at the front of the input was searched for its end.
     scanned: usize,
+    /// Somebody looks into the body that is under way.
+    looked: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -55,6 +57,10 @@ enum Phase {
     Head,
     /// Bytes were lost: looks for a first line. True where one may begin.
     Resync(bool),
+    /// So much of a body, or of one of its chunks, is to come. True: of a chunk.
+    Body(u64, bool),
+    /// The body ends with the connection.
+    Rest,
     ChunkSize,
     ChunkEnd,
     Trailer,
@@ -140,24 +146,11 @@ impl Application for Http {
         match phase {
             Phase::Head => self.head(direction, input, sink),
             Phase::Resync(at_line_start) => self.resync(direction, input, at_line_start, sink),
-            Phase::ChunkSize => self.chunk_size(direction, input),
-            Phase::ChunkEnd => match input {
-                [b'\n', ..] => self.go(direction, Phase::ChunkSize, Step::Consumed(1)),
-                [b'\r', b'\n', ..] => self.go(direction, Phase::ChunkSize, Step::Consumed(2)),
-                [b'\r'] => Step::Incomplete,
-                _ => Step::Violation(violation::HTTP_CHUNK_END),
-            },
-            Phase::Trailer => match head::line(input) {
-                None => Step::Incomplete,
-                Some((line, rest)) => {
-                    let next = if line.is_empty() {
-                        Phase::Head
-                    } else {
-                        Phase::Trailer
-                    };
-                    self.go(direction, next, Step::Consumed(input.len() - rest.len()))
-                }
-            },
+            Phase::Body(left, chunk) => self.body_piece(direction, input, left, chunk, sink),
+            Phase::Rest => self.rest(direction, input, sink),
+            Phase::ChunkSize => self.chunk_size(direction, input, sink),
+            Phase::ChunkEnd => self.chunk_end(direction, input),
+            Phase::Trailer => self.trailer(direction, input, sink),
             Phase::Ahead => Step::Incomplete,
             Phase::Tunnel => Step::Tunnel,
             Phase::Becomes(name) => Step::Becomes(name),
@@ -174,6 +167,9 @@ impl Application for Http {
     }
 
     fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        if length > 0 && self.within_body(direction, length) {
+            return true;
+        }
         self.midway = true;
         if length > 0 {
             // Which response belongs to which request is not known any more.
@@ -183,7 +179,7 @@ impl Application for Http {
             // A line begins where a stream is picked up, hardly where bytes were lost.
             *self.side(direction) = Side {
                 phase: Phase::Resync(length == 0),
-                scanned: 0,
+                ..Side::default()
             };
         }
         true
@@ -199,7 +195,9 @@ impl Http {
     }
 
     fn go(&mut self, direction: Direction, phase: Phase, step: Step) -> Step {
-        *self.side(direction) = Side { phase, scanned: 0 };
+        let side = self.side(direction);
+        side.phase = phase;
+        side.scanned = 0;
         step
     }
 
@@ -232,9 +230,16 @@ impl Http {
         let Some((first, lines)) = head::line(&input[..length]) else {
             return Step::Violation("a message without a first line");
         };
+        let told = content::Told {
+            is_request: to_server,
+            first,
+            lines,
+            start: &input[..length],
+            ..content::Told::default()
+        };
         let read = match to_server {
-            true => self.request(first, lines, length, sink),
-            false => self.response(first, lines, length, sink),
+            true => self.request(&told, sink),
+            false => self.response(&told, sink),
         };
         read.unwrap_or_else(Step::Violation)
     }
@@ -256,6 +261,12 @@ impl Http {
         if let Err(what) = emit::request(&request, sink) {
             return Step::Violation(what);
         }
+        content::Told {
+            is_request: true,
+            first: line,
+            ..content::Told::default()
+        }
+        .tell(content::wanted(sink), sink);
         sink.settle();
         self.server.phase = Phase::Over;
         self.go(Direction::ToServer, Phase::Over, Step::Done)
@@ -263,13 +274,11 @@ impl Http {
 
     fn request(
         &mut self,
-        first: &[u8],
-        lines: &[u8],
-        length: usize,
+        told: &content::Told<'_>,
         sink: &mut dyn EventSink,
     ) -> Result<Step, &'static str> {
-        let line = head::request_line(first).ok_or(NOT_A_REQUEST)?;
-        let headers = head::headers(lines, true)?;
+        let line = head::request_line(told.first).ok_or(NOT_A_REQUEST)?;
+        let headers = head::headers(told.lines, true)?;
         if line.minor == 0 && headers.coding != Coding::None {
             return Err(violation::HTTP_CODING_TOO_OLD);
         }
@@ -278,6 +287,7 @@ impl Http {
             sink.refine(application);
         }
         emit::request(&request, sink)?;
+        told.tell(content::wanted(sink), sink);
         if std::mem::replace(&mut self.asked, true) {
             sink.settle();
         }
@@ -292,26 +302,20 @@ impl Http {
             _ if headers.upgrade.is_some() => Asked::Upgrade,
             _ => Asked::Other,
         });
-        Ok(self.body(
-            Direction::ToServer,
-            &headers,
-            length,
-            headers.length.unwrap_or(0),
-        ))
+        Ok(self.body(Direction::ToServer, &headers, told.start.len(), sink))
     }
 
     fn response(
         &mut self,
-        first: &[u8],
-        lines: &[u8],
-        length: usize,
+        told: &content::Told<'_>,
         sink: &mut dyn EventSink,
     ) -> Result<Step, &'static str> {
+        let length = told.start.len();
         if self.awaited.lost {
             return Ok(Step::Done);
         }
-        let line = head::status_line(first).ok_or(NOT_A_RESPONSE)?;
-        let headers = head::headers(lines, false)?;
+        let line = head::status_line(told.first).ok_or(NOT_A_RESPONSE)?;
+        let headers = head::headers(told.lines, false)?;
         if line.status >= 200 || line.status == 101 {
             let evidence = &headers.evidence;
             let application = evidence.application_asked(self.hint, headers.content_type);
@@ -321,16 +325,18 @@ impl Http {
         }
         let response = emit::Response {
             status: Some(line.status),
-            version: emit::version(first.starts_with(b"HTTP/1.0")),
+            version: emit::version(told.first.starts_with(b"HTTP/1.0")),
             content_type: headers.content_type,
             evidence: headers.evidence,
             ..emit::Response::default()
         };
         emit::response(&response, sink);
+        told.tell(content::wanted(sink), sink);
         if line.status >= 200 {
             sink.settle();
         }
         let asked = self.awaited.front();
+        let asked_seen = self.awaited.count > 0 || !self.midway;
         match (line.status, asked) {
             // Of a stream picked up in the middle the request may have gone before.
             (101, _) if self.awaited.count == 0 && self.midway => {}
@@ -354,15 +360,15 @@ impl Http {
             _ if headers.coding == Coding::Other
                 || (headers.length.is_none() && headers.coding == Coding::None) =>
             {
-                // The body ends with the connection.
-                Ok(self.go(Direction::ToClient, Phase::Over, Step::Consumed(length)))
+                // The body ends with the connection; but for an unseen CONNECT there is none.
+                let body = asked_seen || headers.content_type.is_some();
+                let next = match body && self.look(Direction::ToClient, &headers, sink) {
+                    true => Phase::Rest,
+                    false => Phase::Over,
+                };
+                Ok(self.go(Direction::ToClient, next, Step::Consumed(length)))
             }
-            _ => Ok(self.body(
-                Direction::ToClient,
-                &headers,
-                length,
-                headers.length.unwrap_or(0),
-            )),
+            _ => Ok(self.body(Direction::ToClient, &headers, length, sink)),
         }
     }
 
@@ -380,20 +386,6 @@ impl Http {
         Ok(())
     }
 
-    fn body(
-        &mut self,
-        direction: Direction,
-        headers: &Headers<'_>,
-        head_bytes: usize,
-        body_bytes: u64,
-    ) -> Step {
-        match headers.coding {
-            Coding::Chunked => self.go(direction, Phase::ChunkSize, Step::Consumed(head_bytes)),
-            _ if body_bytes == 0 => Step::Consumed(head_bytes),
-            _ => Step::Skip(body_bytes.saturating_add(head_bytes as u64)),
-        }
-    }
-
     /// The server agreed to speak something else from here on.
     fn switch(&mut self, upgrade: Option<&[u8]>, length: usize) -> Step {
         let next = upgrade
@@ -401,37 +393,6 @@ impl Http {
             .map_or(Phase::Tunnel, Phase::Becomes);
         self.client.phase = next;
         self.go(Direction::ToClient, next, Step::Consumed(length))
-    }
-
-    fn chunk_size(&mut self, direction: Direction, input: &[u8]) -> Step {
-        // However the bytes come, a line is too long at the same place.
-        let before_end = memchr::memchr(b'\n', input).unwrap_or(input.len());
-        if before_end > CHUNK_LINE_BYTES_MAX {
-            return Step::Violation(violation::HTTP_CHUNK_LINE);
-        }
-        let Some((line, rest)) = head::line(input) else {
-            return Step::Incomplete;
-        };
-        let end = line
-            .iter()
-            .position(|&byte| byte == b';')
-            .unwrap_or(line.len());
-        let digits = line[..end].trim_ascii();
-        if digits.is_empty() || digits.len() > 16 {
-            return Step::Violation(violation::HTTP_CHUNK_SIZE);
-        }
-        let size = digits.iter().try_fold(0_u64, |size, &byte| {
-            Some(size << 4 | u64::from(path::hex(byte)?))
-        });
-        let used = input.len() - rest.len();
-        match size {
-            None => Step::Violation(violation::HTTP_CHUNK_SIZE),
-            Some(0) => self.go(direction, Phase::Trailer, Step::Consumed(used)),
-            Some(size) => {
-                let skip = size.saturating_add(used as u64);
-                self.go(direction, Phase::ChunkEnd, Step::Skip(skip))
-            }
-        }
     }
 
     /// Looks for a first line: at the front, or behind any line end. Within a body that holds a

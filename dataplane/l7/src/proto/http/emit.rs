@@ -46,7 +46,7 @@ pub(super) fn of_line<'a>(
     line: &RequestLine<'a>,
     headers: &Headers<'a>,
 ) -> Result<Request<'a>, &'static str> {
-    let (authority, path) = split_target(line)?;
+    let (authority, path) = split_target(line.method, line.target)?;
     Ok(Request {
         method: line.method,
         authority,
@@ -167,9 +167,11 @@ pub(crate) fn called(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The authority, where the target has one, and what follows it (RFC 9112, 3.2).
-fn split_target<'a>(line: &RequestLine<'a>) -> Result<(Option<&'a [u8]>, &'a [u8]), &'static str> {
-    let target = line.target;
-    if line.method == b"CONNECT" {
+pub(super) fn split_target<'a>(
+    method: &[u8],
+    target: &'a [u8],
+) -> Result<(Option<&'a [u8]>, &'a [u8]), &'static str> {
+    if method == b"CONNECT" {
         return Ok((Some(target), b""));
     }
     if target.starts_with(b"/") || target == b"*" {

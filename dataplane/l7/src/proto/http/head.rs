@@ -12,6 +12,9 @@ pub(super) struct Headers<'a> {
     pub(super) host: Option<&'a [u8]>,
     pub(super) upgrade: Option<&'a [u8]>,
     pub(super) content_type: Option<&'a [u8]>,
+    /// What the body is written in: Content-Encoding, else what Transfer-Encoding names before the
+    /// chunks.
+    pub(super) content_coding: Option<&'a [u8]>,
     pub(super) user_agent: Option<&'a [u8]>,
     /// Of a response: what software it is from.
     pub(super) evidence: Evidence<'a>,
@@ -185,11 +188,15 @@ fn take<'a>(
             headers.length = Some(length);
             return Ok(true);
         }
+        16 if is(b"content-encoding") => headers.content_coding = Some(value),
         17 if is(b"transfer-encoding") => {
             if strict && headers.coding != Coding::None {
                 return Err(violation::HTTP_AMBIGUOUS_CODING);
             }
             headers.coding = coding(value, strict);
+            if let Some(comma) = memchr::memrchr(b',', value) {
+                headers.content_coding = headers.content_coding.or(Some(&value[..comma]));
+            }
             return Ok(true);
         }
         _ => {}

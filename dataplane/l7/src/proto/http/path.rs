@@ -37,7 +37,8 @@ fn is_plain(path: &[u8]) -> bool {
     !path.contains(&b'%') && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.")
 }
 
-fn decode(path: &[u8], buffer: &mut PathBuffer) {
+/// Percent-decodes once, as far as there is room.
+pub(super) fn decode<const ROOM: usize>(path: &[u8], buffer: &mut ArrayVec<u8, ROOM>) {
     let mut rest = path;
     while let Some((&byte, tail)) = rest.split_first() {
         let (decoded, tail) = match (byte, tail) {
@@ -47,8 +48,9 @@ fn decode(path: &[u8], buffer: &mut PathBuffer) {
             },
             _ => (byte, tail),
         };
-        // Decoding never lengthens, and the length was checked.
-        let _ = buffer.try_push(decoded);
+        if buffer.try_push(decoded).is_err() {
+            return;
+        }
         rest = tail;
     }
 }
