@@ -1,12 +1,14 @@
 //! One buffer in, one buffer out: what rules, detectors and sensors look at instead of the original.
 //!
 //! Every function writes into the caller's buffer and tells in [`Written`] how much, and whether
-//! something did not fit. None allocates, and none takes longer than its input is long. Nothing but
-//! [`dot_prefix`], [`hex_encode`] and the digests needs more room than the input.
+//! something did not fit. None allocates; each takes as long as its input, or the room for its output, is
+//! long. Nothing but [`dot_prefix`], [`hex_encode`], [`utf16_decode`], the digests and what unpacks needs
+//! more room than the input.
 
 mod digest;
 mod sql;
 mod text;
+mod unpack;
 
 pub use digest::{md5, sha1, sha256};
 pub use sql::{SqlRules, sql_without_comments};
@@ -14,6 +16,7 @@ pub use text::{
     compress_whitespace, dot_prefix, hex_decode, hex_encode, lowercase, strip_nul,
     strip_whitespace, uppercase, xor,
 };
+pub use unpack::{gunzip, zlib_decompress};
 
 use crate::piecewise::base64_value;
 use crate::piecewise::{

@@ -1,0 +1,89 @@
+//! One message: its codings undone, then its parts.
+
+use std::ops::ControlFlow;
+
+use crate::coding::Chain;
+use crate::{Limits, Outcome, Part, PartKind, Sink};
+
+/// Where a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// No message.
+    #[default]
+    Closed,
+    /// Nothing was given yet.
+    Begun,
+    /// The body has begun.
+    Body,
+    /// Ended, or given up.
+    Over,
+}
+
+#[derive(Default)]
+pub(crate) struct Message {
+    state: State,
+    chain: Chain,
+}
+
+impl Message {
+    pub(crate) fn begin(&mut self, chain: Chain, _media_type: &[u8]) {
+        self.state = State::Begun;
+        self.chain = chain;
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.state != State::Closed
+    }
+
+    /// Ends the message; returns its codings.
+    pub(crate) fn close(&mut self) -> Chain {
+        self.state = State::Closed;
+        std::mem::take(&mut self.chain)
+    }
+
+    pub(crate) fn piece(
+        &mut self,
+        bytes: &[u8],
+        ends: bool,
+        limits: &Limits,
+        sink: &mut impl Sink,
+    ) -> Outcome {
+        if self.state == State::Over {
+            return Outcome::Over;
+        }
+        let Self { state, chain } = self;
+        let mut done = chain.piece(bytes, limits, &mut |piece| {
+            body(state, piece, false, sink);
+            ControlFlow::Continue(())
+        });
+        if done.is_continue() && ends {
+            done = chain.end();
+        }
+        let over = ends || done.is_break();
+        if over {
+            body(state, &[], true, sink);
+            self.state = State::Over;
+        }
+        match done {
+            ControlFlow::Break(outcome) => outcome,
+            ControlFlow::Continue(()) if over => Outcome::Whole,
+            ControlFlow::Continue(()) => Outcome::More,
+        }
+    }
+}
+
+/// Gives a piece of the body.
+fn body(state: &mut State, bytes: &[u8], ends: bool, sink: &mut impl Sink) {
+    if bytes.is_empty() && !ends {
+        return;
+    }
+    let begins = *state == State::Begun;
+    *state = State::Body;
+    sink.part(&Part {
+        kind: PartKind::Body,
+        name: &[],
+        bytes,
+        begins,
+        ends,
+    });
+}
