@@ -229,6 +229,8 @@ pub struct InspectionSettings {
     pub tunnels: u8,
     /// Verify checksums of packets whose content is read.
     pub verify_checksums: bool,
+    /// What becomes of content that cannot be looked into.
+    pub strictness: Strictness,
     /// Rule files or directories of signatures.
     pub signatures: Vec<PathBuf>,
     /// KiB per direction that signatures look at.
@@ -240,10 +242,23 @@ impl Default for InspectionSettings {
         Self {
             tunnels: 2,
             verify_checksums: true,
+            strictness: Strictness::Strict,
             signatures: Vec::new(),
             scan_depth_kb: 1024,
         }
     }
+}
+
+/// What becomes of content that cannot be looked into: urgent data, a coding that is unknown, broken or
+/// a bomb.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strictness {
+    /// It is dropped where the mode is protect.
+    #[default]
+    Strict,
+    /// It passes and is counted.
+    Lenient,
 }
 
 /// `[events]`

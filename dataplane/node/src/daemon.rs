@@ -14,7 +14,7 @@ use weir_sigs::RuleSet;
 use weir_threat::Threats;
 
 use crate::agent::{Agent, ControllerAddress, LastGood, last_good_path};
-use crate::config::{Config, HugePages};
+use crate::config::{Config, HugePages, Strictness};
 use crate::eve::EveFile;
 use crate::event::EventRing;
 use crate::handover::Ownership;
@@ -298,6 +298,7 @@ fn rules(config: &Config) -> Rules {
     Rules {
         tunnels_max: config.inspection.tunnels,
         verify_checksums: config.inspection.verify_checksums,
+        lenient: config.inspection.strictness == Strictness::Lenient,
         scan_depth_bytes: config.inspection.scan_depth_kb << 10,
         tell_requests: config.events.requests,
         // The names were checked with the rest of the configuration.

@@ -53,6 +53,8 @@ pub struct Rules {
     /// checksum is wrong, so its bytes must not be taken for content. Off for captures, which
     /// often show packets before the NIC filled the checksum in.
     pub verify_checksums: bool,
+    /// What cannot be looked into passes and is counted, where otherwise it is dropped in protect.
+    pub lenient: bool,
     /// Bytes per direction that signatures look at.
     pub scan_depth_bytes: u64,
     /// Tell every request, not only those that policy denies.
@@ -71,6 +73,7 @@ impl Default for Rules {
             tunnels_max: 2,
             foreign_tunnels: false,
             verify_checksums: true,
+            lenient: false,
             scan_depth_bytes: 1 << 20,
             tell_requests: false,
             threats: Arc::default(),

@@ -75,6 +75,7 @@ threats! {
     SmallMss 1023 "tcp-small-mss" Drop "T1499.004" "A maximum segment size so small that it splinters memory (CVE-2019-11477, SACK panic).",
     BadFlags 1024 "tcp-flags" Drop "T1046" "A combination of TCP flags that no honest sender uses.",
     Overlap 1025 "tcp-overlap" Drop "T1027" "Segments overlap with different bytes: two readers would see two streams.",
+    UrgentData 1026 "tcp-urgent-data" Alert "T1027" "Urgent data where the application knows none: what the endpoint reads differs from what is in the stream (RFC 6093).",
     Teardrop 1030 "ip-teardrop" Drop "T1499.004" "Fragments of one datagram overlap.",
     TinyFragment 1031 "ip-tiny-fragment" Drop "T1027" "A first fragment so small that it hides the upper header.",
     FragmentExhaustion 1032 "ip-fragment-exhaustion" Drop "T1499.001" "More incomplete datagrams than the memory for fragments holds.",

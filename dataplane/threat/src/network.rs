@@ -87,6 +87,7 @@ impl Network {
             Reason::FragmentTooBig => Threat::PingOfDeath,
             Reason::TcpFlags => Threat::BadFlags,
             Reason::StreamMismatch => Threat::Overlap,
+            Reason::UrgentData => Threat::UrgentData,
             _ => return,
         };
         found.note(config, threat, || Evidence::sign(reason.name()));

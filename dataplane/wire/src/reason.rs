@@ -55,6 +55,8 @@ reasons! {
     // reassemble
     StreamMismatch, "stream_mismatch", "Retransmitted bytes differ from those that were inspected.";
     StreamLimit, "stream_limit", "The memory limit for out-of-order data is reached; the sender will send again.";
+    UrgentData, "urgent_data", "Urgent data, which the endpoint may read out of its order or not at all: what it will see cannot be told.";
+    NotInspectable, "not_inspectable", "Content that cannot be looked into: a coding that is unknown, broken or a bomb, or no memory for it.";
     // decide
     PolicyDenied, "policy_denied", "A rule denies it.";
     PolicyDefault, "policy_default", "No rule allows it and the target is in protect mode.";

@@ -169,6 +169,15 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
+    /// What a packet of a flow carries cannot be looked into: by the node's strictness it is objected
+    /// to, or counted.
+    pub(crate) fn object_unreadable(&mut self, id: FlowId, reason: Reason) -> Fate {
+        match self.rules.lenient {
+            true => self.spare(reason),
+            false => self.object(id, reason),
+        }
+    }
+
     /// A stage objects to a packet that has no flow: the mode between its addresses says whether it
     /// is dropped.
     pub(crate) fn object_between(

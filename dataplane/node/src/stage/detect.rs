@@ -67,7 +67,8 @@ impl<S: FrameSource> Path<S> {
         };
         let mut found = Found::new();
         threats.objection(reason, packet, now_us, &mut found);
-        self.heed_found(id, &mut found, now_us);
+        // Only this packet is at fault, and anybody may have sent it: the flow goes on.
+        self.tell_found(id, &mut found, false, now_us);
     }
 
     /// A packet of a flow. Some: it is dropped.
@@ -122,12 +123,26 @@ impl<S: FrameSource> Path<S> {
             return None;
         }
         let drops = found.drops();
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let blocks = drops
-            && cold.enforceable
+        let cold = self.flows.table.cold(id);
+        let blocks = cold.enforceable
             && cold
                 .decision
                 .is_some_and(|decision| decision.mode == Mode::Protect);
+        self.tell_found(id, found, blocks, now_us);
+        if !drops {
+            return None;
+        }
+        let fate = self.object(id, Reason::Threat);
+        if let Fate::Drop(_) = fate {
+            self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
+            return Some(fate);
+        }
+        None
+    }
+
+    /// Tells what was found in a flow; `blocks`: what drops it applies.
+    fn tell_found(&mut self, id: FlowId, found: &mut Found, blocks: bool, now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         if let Some(flow) = cold.facts(hot) {
             for finding in found.drain() {
                 let telling = self.alarms.take(&mut cold.alarms, now_us);
@@ -141,15 +156,6 @@ impl<S: FrameSource> Path<S> {
                     .emit(threat_event(finding, flow, dropped, now_us));
             }
         }
-        if !drops {
-            return None;
-        }
-        let fate = self.object(id, Reason::Threat);
-        if let Fate::Drop(_) = fate {
-            self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
-            return Some(fate);
-        }
-        None
     }
 
     /// Tells what was found at a packet without a flow. Some: what drops it applies.

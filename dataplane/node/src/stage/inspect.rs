@@ -1,7 +1,7 @@
 //! reassemble → identify → parse → scan → decide: what a packet's content says, and what follows.
 //!
 //! Trusts: track found the right flow. Distrusts: sequence numbers, every byte of content. Gives:
-//! `stream_mismatch`, `stream_limit`, `application_changed`, `signature`, and the denials of policy.
+//! `stream_mismatch`, `stream_limit`, `urgent_data`, `application_changed`, `signature`, and the denials of policy.
 //! Memory: the reassembler's pool, the engine's sessions, the scanner's streams; a flow that cannot
 //! have one is judged as speaking an unknown application.
 
@@ -99,6 +99,16 @@ impl<S: FrameSource> Path<S> {
             self.jump_gap(id, other, now_us);
         }
         let sequence = payload_sequence(&packet.tcp);
+        let cold = self.flows.table.cold_mut(id);
+        if packet.tcp.flags & tcp_flags::URG != 0
+            && !payload.is_empty()
+            && !cold.application.is_some_and(has_urgent_data)
+        {
+            self.detect_objection_in(id, Reason::UrgentData, packet, now_us);
+            if let fate @ Fate::Drop(_) = self.object_unreadable(id, Reason::UrgentData) {
+                return fate;
+            }
+        }
         let cold = self.flows.table.cold_mut(id);
         let stream = &mut cold.streams[direction as usize];
         if !std::mem::replace(&mut cold.streams_open[direction as usize], true) {
@@ -496,6 +506,12 @@ impl Inspection {
             scanner.scan_block(direction, content, &mut on_match);
         }
     }
+}
+
+/// Whether the application itself marks bytes as urgent: Telnet's Synch (RFC 854), which FTP shares
+/// (RFC 959, 4.1.3). A server of any other may or may not see such a byte in its stream (RFC 6093).
+fn has_urgent_data(application: AppId) -> bool {
+    matches!(application.name(), "telnet" | "ftp")
 }
 
 fn denial_reason(cold: &Connection) -> Reason {

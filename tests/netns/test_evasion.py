@@ -1,0 +1,133 @@
+"""Evasions through the inline node, from a raw client to a real server's stack.
+
+Each is played three times: as an attack in monitor (whatever arrives is told), as an attack in protect (it does
+not arrive), and with harmless content of the same shape in protect (it arrives unharmed).
+"""
+
+import json
+import unittest
+
+from lab import tcp
+
+from . import support
+from .evasions import FRAGMENTS, TABLE
+from .raw import Connection
+from .support import FAMILIES, PROGRAMS, PYTHON
+
+LAB = None
+PORT = 8090
+RAW = {4: "10.91.0.77", 6: "fd91::77"}
+ATTACK = b"GET /?file=../../../../../etc/shadow HTTP/1.1\r\nHost: shop\r\n\r\n"
+HARMLESS = b"GET /?file=photos/of/the/long/summer HTTP/1.1\r\nHost: shop\r\n\r\n"
+RULE = 'drop tcp any any -> any any (msg:"the file of passwords"; content:"/etc/shadow"; sid:1000001;)\n'
+assert len(ATTACK) == len(HARMLESS)
+
+
+def setUpModule():
+    global LAB
+    if support.UNAVAILABLE:
+        return
+    # DPDK's pcap driver: af_packet has the kernel put fragments together.
+    LAB = support.build_lab("client", "server", driver="pcap")
+    LAB.write_policy("hosts.yaml", support.hosts_policy(LAB, client=RAW.values()))
+    LAB.write_policy("server.yaml", support.allowlist("server", ingress=["from: [{workload: client}], applications: [http]"]))
+    rules = LAB.directory / "evasion.rules"
+    rules.write_text(RULE)
+    LAB.start_controller()
+    LAB.start_node(inspection={"signatures": [str(rules)]})
+    client, server = LAB.hosts["client"], LAB.hosts["server"]
+    server.start([PYTHON, PROGRAMS / "recorder.py", PORT, LAB.directory / "received"], name="recorder", ready=tcp(PORT))
+    for family in FAMILIES:
+        server.run(["ip", "neighbour", "replace", RAW[family], "lladdr", client.mac, "dev", "eth0", "nud", "permanent"])
+
+
+def received(ports):
+    """What the server's application read from this port of the client so far."""
+    path = LAB.directory / "received"
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    of_port = [bytes.fromhex(line["received"]) for line in lines if line["peer"][1] == ports[0]]
+    return of_port[-1] if of_port else b""
+
+
+def play(evasion, family, variant, data, decoy):
+    """Plays it; what the server's application read, and the client's port."""
+    server, client = LAB.hosts["server"], LAB.hosts["client"]
+
+    def inside():
+        connection = Connection(RAW[family], server.address(family), server.mac, client.mac, PORT, evasion.wrap)
+        try:
+            if connection.open(evasion.timestamps):
+                evasion.play(connection, data, decoy, variant)
+                connection.wait(lambda: connection.received or connection.was_reset, 0.4)
+            return connection.ports
+        finally:
+            connection.close()
+
+    ports = client.call(inside)
+    return received(ports), ports[0]
+
+
+@support.here_only
+class Evasions(unittest.TestCase):
+    """One row of the table printed at the end for each evasion and family."""
+
+    rows = {}
+
+    @classmethod
+    def setUpClass(cls):
+        # What works where nothing is blocked: the first of its variants.
+        support.put_in_force(LAB, "hosts.yaml", support.hosts_policy(LAB, "monitor", client=RAW.values()))
+        for evasion, family in table():
+            arrived, port = play(evasion, family, evasion.variants[0], ATTACK, HARMLESS)
+            row = cls.rows[evasion.name, family] = Row(port)
+            row.works = ATTACK in arrived
+        told = {event["src_port"] for event in LAB.programs.events() if event["event_type"] == "alert"}
+        for row in cls.rows.values():
+            row.told = row.port in told
+        support.put_in_force(LAB, "hosts.yaml", support.hosts_policy(LAB, client=RAW.values()))
+
+    @classmethod
+    def tearDownClass(cls):
+        print(f"\n{'evasion':<56} {'monitor':<24} {'protect: attack':<18} harmless", flush=True)
+        for (name, family), row in cls.rows.items():
+            print(f"{name:<50} IPv{family}  {row}", flush=True)
+
+    def check(self, evasion, family):
+        row = self.rows[evasion.name, family]
+        self.assertTrue(row.told or not row.works, "the attack arrives in monitor and is not told")
+        for variant in evasion.variants:
+            with self.subTest(evasion=evasion.name, family=family, variant=variant):
+                attack, _ = play(evasion, family, variant, ATTACK, HARMLESS)
+                row.stopped += ATTACK not in attack
+                harmless, _ = play(evasion, family, variant, HARMLESS, HARMLESS)
+                row.unharmed += HARMLESS in harmless
+                self.assertNotIn(ATTACK, attack, "the attack arrives")
+                if evasion.is_harmless:
+                    self.assertIn(HARMLESS, harmless, "harmless content of this shape is harmed")
+        row.variants = len(evasion.variants)
+
+
+class Row:
+    """What became of an evasion."""
+
+    def __init__(self, port):
+        self.port = port
+        self.works = self.told = False
+        self.variants = self.stopped = self.unharmed = 0
+
+    def __str__(self):
+        monitor = ("arrives" if self.works else "not taken") + (", told" if self.told else "")
+        return f"{monitor:<24} {f'stopped {self.stopped}/{self.variants}':<18} passes {self.unharmed}/{self.variants}"
+
+
+def table():
+    return [(evasion, family) for evasion in TABLE + FRAGMENTS for family in evasion.families]
+
+
+def enter(evasion, family):
+    name = "".join(letter if letter.isalnum() else "_" for letter in evasion.name)
+    setattr(Evasions, f"test_{name}_v{family}", lambda self: self.check(evasion, family))
+
+
+for entry in table():
+    enter(*entry)
