@@ -213,6 +213,14 @@ pub struct Form<'a> {
     pub media_type: &'a [u8],
 }
 
+impl Form<'_> {
+    /// Of a content that begins and ends without its bytes: there were more at once than are told.
+    pub const UNREAD: Self = Self {
+        coding: b"unread",
+        media_type: &[],
+    };
+}
+
 /// A piece of a buffer. It belongs to the last event of its direction, in HTTP/2 of its stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {

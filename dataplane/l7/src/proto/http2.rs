@@ -3,16 +3,18 @@
 //! Begins with the client's preface (prior knowledge, ALPN in the clear, or an Upgrade from HTTP/1).
 //! Trusts: nothing. Distrusts: frames on the wrong stream or of the wrong length, header blocks that
 //! no decoder could read, headers that could be read in two ways behind a gateway. Bodies are passed
-//! over. A header block must fit into what the engine keeps for one direction, with all its
+//! over unless somebody looks into them. A header block must fit into what the engine keeps for one direction, with all its
 //! CONTINUATION frames, of which there may be [`CONTINUATIONS_MAX`]. Memory: the state below, and a
 //! block for both dynamic tables; without one, requests that refer to them cannot be read, and their
 //! direction is given up. Streams need no table: a response tells its stream's number.
 
 mod bodies;
+mod data;
 mod frames;
 mod headers;
 mod hpack;
 mod huffman;
+mod lines;
 mod probe;
 mod table;
 
@@ -20,8 +22,10 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use self::bodies::Bodies;
+use self::data::Data;
 use self::frames::{HEAD_BYTES, Head};
 use self::headers::{Fields, Kept};
+use self::lines::Lines;
 use self::table::Table;
 use super::etcd;
 use super::http::{emit, fields, head};
@@ -55,6 +59,8 @@ pub struct Http2 {
 struct Side {
     phase: Phase,
     table: Table,
+    /// The frame of a body at hand, into which somebody looks.
+    data: Option<Data>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -103,6 +109,9 @@ impl Application for Http2 {
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if let Some(data) = self.side(direction).data.take() {
+            return self.body(direction, data, input, sink);
+        }
         match (self.side(direction).phase, direction) {
             (Phase::Over, _) => Step::Done,
             (Phase::Beginning, Direction::ToServer) => self.preface(input),
@@ -125,10 +134,13 @@ impl Application for Http2 {
     }
 
     fn gap(&mut self, direction: Direction, length: u64) -> bool {
-        let side = self.side(direction);
-        side.table.forget();
+        if length > 0 && self.within_body(direction, length) {
+            return true;
+        }
         self.bodies.lose(direction);
         let side = self.side(direction);
+        side.data = None;
+        side.table.forget();
         // Where the next frame begins is known at most where the stream is picked up.
         side.phase = match side.phase {
             Phase::Beginning | Phase::Midway => Phase::Midway,
@@ -214,9 +226,9 @@ impl Http2 {
             (frames::PUSH_PROMISE, Direction::ToClient) => {}
             (frames::PUSH_PROMISE, Direction::ToServer) => return Err("a promise of a client"),
             (frames::CONTINUATION, _) => return Err("a continuation of nothing"),
-            (frames::DATA, _) => return self.data(direction, head, input),
+            (frames::DATA, _) => return self.data(direction, head, input, sink),
             (frames::RST_STREAM, _) => {
-                self.bodies.reset(head.stream);
+                self.reset(direction, head.stream, sink);
                 return Ok(Step::Skip(whole as u64));
             }
             _ => return Ok(Step::Skip(whole as u64)),
@@ -238,17 +250,6 @@ impl Http2 {
         self.block(direction, head, &parts, whole + used, sink)
     }
 
-    /// A piece of a body: measured, then passed over.
-    fn data(&mut self, direction: Direction, head: Head, input: &[u8]) -> Outcome {
-        let Some(length) = head.data_length(input.get(HEAD_BYTES)) else {
-            return Ok(Step::Incomplete);
-        };
-        let length = length?;
-        self.bodies
-            .take(direction, head.stream, length, head.ends_stream())?;
-        Ok(Step::Skip((HEAD_BYTES + head.length) as u64))
-    }
-
     /// A whole header block; the frames that it was in are this long.
     fn block(
         &mut self,
@@ -259,6 +260,7 @@ impl Http2 {
         sink: &mut dyn EventSink,
     ) -> Outcome {
         let mut kept = Fields::new(direction == Direction::ToServer);
+        let mut lines = Lines::new(sink);
         let (clients, servers) = match &mut self.block {
             Some(block) => block.split_at_mut(BLOCK_BYTES / 2),
             None => (&mut [][..], &mut [][..]),
@@ -269,17 +271,18 @@ impl Http2 {
         };
         let picked_up = side.phase == Phase::MidwayFrames;
         hpack::decode(block, &mut side.table, memory, &mut |name, value| {
+            lines.take(name, value);
             kept.take(name, value)
         })?;
         match direction {
             _ if head.kind == frames::PUSH_PROMISE => {}
             Direction::ToServer => {
-                let readable = self.request(head, &kept, picked_up, sink)?;
+                let readable = self.request(head, &kept, &lines, picked_up, sink)?;
                 if !readable {
                     return Ok(self.give_up(direction));
                 }
             }
-            Direction::ToClient => self.response(head.stream, &kept, sink),
+            Direction::ToClient => self.response(head, &kept, &lines, sink)?,
         }
         Ok(Step::Consumed(length))
     }
@@ -289,6 +292,7 @@ impl Http2 {
         &mut self,
         head: Head,
         kept: &Fields,
+        lines: &Lines,
         picked_up: bool,
         sink: &mut dyn EventSink,
     ) -> Result<bool, &'static str> {
@@ -308,8 +312,7 @@ impl Http2 {
         }
         let Some(method) = method else {
             // The fields behind a body.
-            self.bodies
-                .take(Direction::ToServer, stream, 0, head.ends_stream())?;
+            self.end(Direction::ToServer, head, Some(lines), sink)?;
             return match new {
                 true if !picked_up => Err("a request without a method"),
                 _ => Ok(true),
@@ -342,10 +345,15 @@ impl Http2 {
             stream: Some(stream),
         };
         emit::request(&request, sink)?;
+        let told = lines::Told {
+            is_request: true,
+            parts: [method, request.target, VERSION.as_bytes()],
+            authority: authority.unwrap_or_default(),
+        };
+        lines.tell(told, stream, sink);
         let length = kept.get(Kept::Length).map(head::length).transpose()?;
-        self.bodies.begin(Direction::ToServer, stream, length);
-        self.bodies
-            .take(Direction::ToServer, stream, 0, head.ends_stream())?;
+        let looked = method != b"CONNECT";
+        self.begin(Direction::ToServer, head, length, kept, looked, sink)?;
         if std::mem::replace(&mut self.asked, true) {
             sink.settle();
         }
@@ -363,7 +371,13 @@ impl Http2 {
         self.grpc = true;
     }
 
-    fn response(&mut self, stream: u32, kept: &Fields, sink: &mut dyn EventSink) {
+    fn response(
+        &mut self,
+        head: Head,
+        kept: &Fields,
+        lines: &Lines,
+        sink: &mut dyn EventSink,
+    ) -> Result<(), &'static str> {
         let content_type = kept.get(Kept::ContentType);
         if !self.grpc && content_type.is_some_and(emit::is_grpc) {
             self.grpc = true;
@@ -372,7 +386,7 @@ impl Http2 {
         let status = kept.get(Kept::Status).and_then(decimal);
         let grpc_status = kept.get(Kept::GrpcStatus).and_then(decimal);
         if kept.lost || status.is_none() && grpc_status.is_none() {
-            return;
+            return self.end(Direction::ToClient, head, Some(lines), sink);
         }
         let evidence = kept.evidence();
         if let Some(application) = evidence.application() {
@@ -385,12 +399,30 @@ impl Http2 {
                 content_type,
                 evidence,
                 grpc_status: grpc_status.map(u64::from),
-                stream: Some(stream),
+                stream: Some(head.stream),
             },
             sink,
         );
+        let told = lines::Told {
+            is_request: false,
+            parts: match status {
+                Some(_) => [
+                    VERSION.as_bytes(),
+                    kept.get(Kept::Status).unwrap_or_default(),
+                    b"",
+                ],
+                None => [b""; 3],
+            },
+            authority: b"",
+        };
+        lines.tell(told, head.stream, sink);
         if status.is_none_or(|status| status >= 200) {
             sink.settle();
+        }
+        match status {
+            Some(200..) => self.begin(Direction::ToClient, head, None, kept, true, sink),
+            Some(_) => Ok(()),
+            None => self.end(Direction::ToClient, head, None, sink),
         }
     }
 }

@@ -6,7 +6,7 @@ use weir_wire::Direction;
 
 use super::head::{self, Coding, Headers};
 use super::{Http, Phase, content, path};
-use crate::{Application as _, Buffer, EventSink, Form, Step, violation};
+use crate::{Application as _, EventSink, Form, Step, violation};
 
 /// Longest line that gives a chunk's size.
 const CHUNK_LINE_BYTES_MAX: usize = 4_096;
@@ -52,16 +52,16 @@ impl Http {
         headers: &Headers<'_>,
         sink: &mut dyn EventSink,
     ) -> bool {
-        let buffer = content::body(direction == Direction::ToServer, sink);
-        if let Some(buffer) = buffer {
+        let looked = content::wants_body(direction, sink);
+        if looked {
             let form = Form {
                 coding: headers.content_coding.unwrap_or_default(),
                 media_type: headers.content_type.unwrap_or_default(),
             };
-            content::begin(buffer, 0, form, sink);
+            content::begin(content::body(direction), 0, form, sink);
         }
-        self.side(direction).looked = buffer.is_some();
-        buffer.is_some()
+        self.side(direction).looked = looked;
+        looked
     }
 
     /// Hands on what comes of a body that somebody looks into.
@@ -76,7 +76,7 @@ impl Http {
         let looked = side.looked;
         side.looked &= !ends;
         if looked {
-            content::piece(body_buffer(direction), 0, bytes, ends, sink);
+            content::piece(content::body(direction), 0, bytes, ends, sink);
         }
     }
 
@@ -198,12 +198,5 @@ impl Http {
                 self.go(direction, Phase::ChunkEnd, Step::Skip(skip))
             }
         }
-    }
-}
-
-fn body_buffer(direction: Direction) -> Buffer {
-    match direction {
-        Direction::ToServer => Buffer::HttpRequestBody,
-        Direction::ToClient => Buffer::HttpResponseBody,
     }
 }

@@ -4,6 +4,7 @@
 //! [`HEADERS_BYTES_MAX`] for what must be put together; what is longer is cut off.
 
 use arrayvec::ArrayVec;
+use weir_wire::Direction;
 
 use super::emit;
 use super::head;
@@ -76,14 +77,21 @@ pub(crate) fn wanted(sink: &dyn EventSink) -> BufferSet {
     sink.wanted().intersection(OF_HEAD)
 }
 
-/// The buffer of a body that somebody looks into.
-pub(crate) fn body(is_request: bool, sink: &dyn EventSink) -> Option<Buffer> {
-    let (buffer, looked) = match is_request {
-        true => (Buffer::HttpRequestBody, OF_REQUEST_BODY),
-        false => (Buffer::HttpResponseBody, OF_RESPONSE_BODY),
+/// The buffer of the bodies that go this way.
+pub(crate) fn body(direction: Direction) -> Buffer {
+    match direction {
+        Direction::ToServer => Buffer::HttpRequestBody,
+        Direction::ToClient => Buffer::HttpResponseBody,
+    }
+}
+
+/// Whether somebody looks into the bodies that go this way.
+pub(crate) fn wants_body(direction: Direction, sink: &dyn EventSink) -> bool {
+    let looked = match direction {
+        Direction::ToServer => OF_REQUEST_BODY,
+        Direction::ToClient => OF_RESPONSE_BODY,
     };
-    let wanted = !sink.wanted().intersection(looked).is_empty();
-    wanted.then_some(buffer)
+    !sink.wanted().intersection(looked).is_empty()
 }
 
 /// The beginning of a body, of which nothing has come yet.
@@ -117,9 +125,14 @@ pub(crate) fn piece(
 impl Told<'_> {
     /// Tells what is wanted of a head.
     pub(crate) fn tell(&self, wanted: BufferSet, sink: &mut dyn EventSink) {
-        if wanted.is_empty() {
-            return;
+        if !wanted.is_empty() {
+            self.tell_wanted(wanted, sink);
         }
+    }
+
+    /// Apart, since it needs much of the stack.
+    #[inline(never)]
+    fn tell_wanted(&self, wanted: BufferSet, sink: &mut dyn EventSink) {
         let mut teller = Teller {
             wanted,
             stream: self.stream,

@@ -82,6 +82,11 @@ impl Head {
         matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
     }
 
+    /// Whether there is padding, and its length before the content.
+    pub(super) fn is_padded(&self) -> bool {
+        self.flags & PADDED != 0
+    }
+
     /// How many bytes of a DATA frame are the body's, by the byte behind the head: None where that
     /// must be known and is not.
     pub(super) fn data_length(&self, next: Option<&u8>) -> Option<Result<usize, &'static str>> {

@@ -6,6 +6,7 @@
 use arrayvec::ArrayVec;
 
 use super::hpack::Text;
+use crate::proto::http::content::HEADERS_BYTES_MAX;
 use crate::proto::http::product::{Evidence, contains};
 use crate::violation;
 
@@ -28,9 +29,10 @@ pub(super) enum Kept {
     UserAgent,
     GrpcStatus,
     Length,
+    Coding,
 }
 
-const KINDS: usize = 9;
+const KINDS: usize = 10;
 /// Headers that may tell of a product.
 const HINTS_MAX: usize = 12;
 
@@ -42,6 +44,8 @@ pub(super) struct Fields {
     hints: ArrayVec<[u16; 3], HINTS_MAX>,
     strict: bool,
     regular: bool,
+    /// Bytes of all fields.
+    size: usize,
     /// Something referred to what was not seen.
     pub(super) lost: bool,
     /// The application whose client library it is from.
@@ -57,6 +61,7 @@ impl Fields {
             hints: ArrayVec::new(),
             strict,
             regular: false,
+            size: 0,
             lost: false,
             client: None,
         }
@@ -93,6 +98,7 @@ impl Fields {
         };
         if self.strict {
             self.check(name, value)?;
+            self.measure(name, value)?;
         }
         let pseudo = name.first() == Some(&b':');
         self.regular |= !pseudo;
@@ -106,6 +112,7 @@ impl Fields {
             b"user-agent" => Kept::UserAgent,
             b"grpc-status" => Kept::GrpcStatus,
             b"content-length" => Kept::Length,
+            b"content-encoding" => Kept::Coding,
             _ => {
                 self.hint(name, value);
                 return Ok(());
@@ -122,9 +129,21 @@ impl Fields {
         }
     }
 
+    /// What nobody reads to its end could hide anything there.
+    fn measure(&mut self, name: &[u8], value: Text<'_>) -> Result<(), &'static str> {
+        let value = match value {
+            Text::Bytes(value) => value.len(),
+            Text::Lost | Text::TooLong => 0,
+        };
+        self.size += name.len() + value + LINE_BYTES;
+        (self.size <= HEADERS_BYTES_MAX)
+            .then_some(())
+            .ok_or("more bytes of headers than anybody needs")
+    }
+
     fn keep(&mut self, kind: Kept, value: &[u8]) -> Result<(), &'static str> {
         if self.spans[kind as usize].is_some() {
-            return match self.strict && kind != Kept::UserAgent {
+            return match self.strict && !matches!(kind, Kept::UserAgent | Kept::Coding) {
                 true => Err("a header twice that may be there once"),
                 false => Ok(()),
             };
@@ -197,4 +216,6 @@ impl Fields {
     }
 }
 
+/// What a line of HTTP/1 has besides name and value.
+const LINE_BYTES: usize = 4;
 const TOO_LONG: &str = "a path longer than is read";

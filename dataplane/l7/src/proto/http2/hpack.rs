@@ -10,8 +10,8 @@ use arrayvec::ArrayVec;
 use super::huffman;
 use super::table::Table;
 
-/// More than any entry that a table of the default size can hold.
-const SCRATCH_BYTES: usize = 4_352;
+/// More than a block of the largest size that is read can hold.
+const SCRATCH_BYTES: usize = 28 << 10;
 /// Bytes of a number beyond its prefix.
 const NUMBER_BYTES_MAX: usize = 5;
 /// Header fields of one block: more are an attack (the bomb of one indexed field said often).
