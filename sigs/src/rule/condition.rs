@@ -182,8 +182,8 @@ pub enum SessionTest {
         of: Side,
         /// The category, as the category file names it.
         category: Arc<str>,
-        /// 1 to 127; an address that is not listed has none and does not pass.
-        test: NumberTest,
+        /// 0 to 127; an address that is not listed does not pass. None (`isnotset`): it is not listed.
+        test: Option<NumberTest>,
     },
 }
 
@@ -215,27 +215,30 @@ pub enum Side {
     Both,
 }
 
+/// Whose number of a connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The client's.
+    Client,
+    /// The server's.
+    Server,
+    /// One of them, whichever.
+    Either,
+    /// Each of them.
+    Both,
+}
+
 /// A number that an application's message or a connection has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SessionField {
-    /// `stream_size:client`: bytes of the client.
-    ClientBytes,
-    /// `stream_size:server`: bytes of the server.
-    ServerBytes,
-    /// `stream_size:both`: of each of them.
-    EachBytes,
-    /// `stream_size:either`: of one of them.
-    EitherBytes,
+    /// `stream_size`: bytes by the sequence numbers of TCP, of this end.
+    StreamSize(End),
+    /// `flow.pkts`: packets from this end.
+    FlowPackets(End),
+    /// `flow.bytes`: bytes from this end.
+    FlowBytes(End),
     /// `flow.age`: seconds.
     FlowAge,
-    /// `flow.pkts_toserver`.
-    PacketsToServer,
-    /// `flow.pkts_toclient`.
-    PacketsToClient,
-    /// `flow.bytes_toserver`.
-    BytesToServer,
-    /// `flow.bytes_toclient`.
-    BytesToClient,
     /// `filesize`.
     FileSize,
     /// `dns.opcode`.

@@ -75,8 +75,22 @@ pub enum Transform {
     DotPrefix,
     /// `url_decode`: percent decoded, plus is a space.
     UrlDecode,
-    /// `xor:"0d0a"`: with these bytes in turn. Not empty.
-    Xor(Vec<u8>),
+    /// `xor`.
+    Xor {
+        /// What the bytes are combined with.
+        key: XorKey,
+        /// Bytes before this one stay as they are.
+        offset: u32,
+    },
+    /// `subslice`: a part of the buffer.
+    Subslice {
+        /// Where it begins; below 0 counted from the end.
+        offset: i32,
+        /// How long it is; below 0: it ends so far before the end; None: up to the end.
+        bytes: Option<i32>,
+        /// What lies outside the buffer is cut off; else there is nothing.
+        truncate: bool,
+    },
     /// `from_base64`.
     FromBase64 {
         /// How many bytes of the buffer are read; all where none.
@@ -101,6 +115,20 @@ pub enum Transform {
     Inflate {
         /// The most bytes that come out.
         max_bytes: u32,
+    },
+}
+
+/// What bytes are combined with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum XorKey {
+    /// These bytes in turn. Not empty.
+    Bytes(Vec<u8>),
+    /// Bytes of the buffer itself.
+    Within {
+        /// Where they begin.
+        offset: u32,
+        /// How many; above 0.
+        bytes: u32,
     },
 }
 
@@ -138,8 +166,8 @@ pub enum Matcher {
     Dataset(Dataset),
     /// `base64_decode` … `base64_data`: bytes from here, decoded, must contain this.
     Base64(Base64),
-    /// `entropy`: bits a byte, in thousandths, of the whole buffer.
-    Entropy(NumberTest),
+    /// `entropy`.
+    Entropy(Entropy),
     /// `absent`: there is no such buffer; with `or_else` it may be there if the rest of the group holds.
     Absent {
         /// `or_else`.
@@ -264,7 +292,7 @@ pub struct Pcre {
 /// `isdataat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IsDataAt {
-    /// So many bytes must follow.
+    /// Counted from the start: the buffer is longer than this. From the cursor: so many bytes follow.
     pub at: Value,
     /// From the cursor.
     pub relative: bool,
@@ -275,7 +303,7 @@ pub struct IsDataAt {
 /// A number in the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ByteRead {
-    /// How many bytes it takes: 1 to 8, written as text up to 23.
+    /// How many bytes it takes: 1 to 8, written as text up to 23; 0: as many digits as there are.
     pub count: Value,
     /// Where it begins; may be negative if relative.
     pub offset: Value,
@@ -412,6 +440,19 @@ pub struct Dataset {
     pub operation: DatasetOperation,
     /// `load`, `state`: the file that it begins with.
     pub load: Option<Arc<str>>,
+    /// `match subdomain`: also if what follows a later full stop, with it, is a member.
+    pub subdomains: bool,
+}
+
+/// `entropy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Entropy {
+    /// Of so many bytes; all where none.
+    pub bytes: Option<u32>,
+    /// Behind so many.
+    pub offset: u32,
+    /// Bits a byte, in thousandths: 0 to 8,000.
+    pub test: NumberTest,
 }
 
 /// What members of a set are.

@@ -1,6 +1,7 @@
 //! Tests of numbers, and sets of addresses and ports: everything that a rule says with `<`, `>`, `!`
 //! and lists, brought into one form each that is quick to ask.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A test of an unsigned number.
@@ -260,6 +261,48 @@ impl AddressSet {
             v6: self.v6.intersection(&other.v6),
         }
     }
+}
+
+impl fmt::Display for AddressSet {
+    /// As a rule would write it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_any() {
+            return out.write_str("any");
+        }
+        let v4 = self.v4.as_slice().iter();
+        let v4 = v4.map(|&(low, high)| (Ipv4Addr::from(low).into(), Ipv4Addr::from(high).into()));
+        let v6 = self.v6.as_slice().iter();
+        let v6 = v6.map(|&(low, high)| (Ipv6Addr::from(low).into(), Ipv6Addr::from(high).into()));
+        let ranges: Vec<(IpAddr, IpAddr)> = v4.chain(v6).collect();
+        write_list(out, &ranges, '-')
+    }
+}
+
+impl fmt::Display for PortSet {
+    /// As a rule would write it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_all() {
+            return out.write_str("any");
+        }
+        write_list(out, self.as_slice(), ':')
+    }
+}
+
+/// `[1,3:5]`; what has no member is `!any`.
+fn write_list<T: fmt::Display + PartialEq>(
+    out: &mut fmt::Formatter<'_>,
+    ranges: &[(T, T)],
+    to: char,
+) -> fmt::Result {
+    let mut separator = '[';
+    for (low, high) in ranges {
+        write!(out, "{separator}{low}")?;
+        if low != high {
+            write!(out, "{to}{high}")?;
+        }
+        separator = ',';
+    }
+    out.write_str(if ranges.is_empty() { "!any" } else { "]" })
 }
 
 /// The bits behind a prefix of 128; None where it is longer.
