@@ -17,7 +17,10 @@
 mod coding;
 mod decoders;
 mod message;
+mod mime;
+mod part;
 pub mod piecewise;
+mod readers;
 pub mod transform;
 
 pub use decoders::{ContentId, Decoders};

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::coding::Chain;
+use crate::mime::Mime;
 use crate::{Limits, Outcome, Part, PartKind, Sink};
 
 /// Where a message is.
@@ -23,12 +24,14 @@ enum State {
 pub(crate) struct Message {
     state: State,
     chain: Chain,
+    mime: Mime,
 }
 
 impl Message {
-    pub(crate) fn begin(&mut self, chain: Chain, _media_type: &[u8]) {
+    pub(crate) fn begin(&mut self, chain: Chain, media_type: &[u8]) {
         self.state = State::Begun;
         self.chain = chain;
+        self.mime.begin(media_type);
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -51,9 +54,10 @@ impl Message {
         if self.state == State::Over {
             return Outcome::Over;
         }
-        let Self { state, chain } = self;
+        let Self { state, chain, mime } = self;
         let mut done = chain.piece(bytes, limits, &mut |piece| {
             body(state, piece, false, sink);
+            mime.piece(piece, sink);
             ControlFlow::Continue(())
         });
         if done.is_continue() && ends {
@@ -61,6 +65,7 @@ impl Message {
         }
         let over = ends || done.is_break();
         if over {
+            mime.end(sink);
             body(state, &[], true, sink);
             self.state = State::Over;
         }

@@ -16,7 +16,7 @@ pub use entities::Entities;
 pub use escapes::Escapes;
 pub use percent::{Percent, PercentRules};
 pub use quoted::Quoted;
-pub use utf::{Canonical, Endian, Utf16};
+pub use utf::{Canonical, Endian, Utf7, Utf16};
 
 pub(crate) use base64::value as base64_value;
 pub(crate) use held::hex_digit;

@@ -1,7 +1,8 @@
 //! Characters written otherwise than in the shortest UTF-8: UTF-16, and overlong sequences.
 
+use super::base64::value as base64_value;
 use super::held::{Held, Units, emit_code};
-use super::{Emit, Piecewise};
+use super::{Alphabet, Emit, Piecewise};
 
 /// Which byte of a unit comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,70 @@ impl Piecewise for Utf16 {
             emit_code(0xfffd, out);
         }
         *self = Self::new(self.endian);
+    }
+}
+
+/// UTF-7 (RFC 2152) to UTF-8.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Utf7 {
+    shifted: bool,
+    /// Something stood in the shifted part; `+-` is a plus.
+    any: bool,
+    bits: u32,
+    count: u8,
+    units: Units,
+}
+
+impl Utf7 {
+    /// A byte of a shifted part; returns whether it belongs to it.
+    fn shifted(&mut self, byte: u8, out: &mut impl Emit) -> bool {
+        let Some(value) = base64_value(byte, Alphabet::Standard) else {
+            self.units.flush(out);
+            if byte == b'-' && !self.any {
+                out.byte(b'+');
+            }
+            self.shifted = false;
+            return byte == b'-';
+        };
+        self.any = true;
+        self.bits = self.bits << 6 | u32::from(value);
+        self.count += 6;
+        if self.count >= 16 {
+            self.count -= 16;
+            self.units.push((self.bits >> self.count) as u16, out);
+            self.bits &= (1 << self.count) - 1;
+        }
+        true
+    }
+}
+
+impl Piecewise for Utf7 {
+    fn piece(&mut self, input: &[u8], out: &mut impl Emit) {
+        let mut rest = input;
+        while let Some(first) = rest.first() {
+            let taken = if self.shifted {
+                usize::from(self.shifted(*first, out))
+            } else {
+                let next = memchr::memchr(b'+', rest);
+                let (text, shift) = rest.split_at(next.unwrap_or(rest.len()));
+                if !text.is_empty() {
+                    out.bytes(text);
+                }
+                if !shift.is_empty() {
+                    *self = Self {
+                        shifted: true,
+                        ..Self::default()
+                    };
+                }
+                text.len() + usize::from(!shift.is_empty())
+            };
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+    }
+
+    fn end(&mut self, out: &mut impl Emit) {
+        self.units.flush(out);
+        *self = Self::default();
     }
 }
 
@@ -176,6 +241,22 @@ mod tests {
         assert_eq!(decode(b"\xfe\xff\0<\0a"), b"<a");
         assert_eq!(decode(b"<\0a\0"), b"<a");
         assert_eq!(decode(b"\x3d\xd8<\0x"), "\u{fffd}<\u{fffd}".as_bytes());
+    }
+
+    #[test]
+    fn utf7_is_unshifted() {
+        let decode = |input: &[u8]| {
+            let whole = cut_up(Utf7::default(), input, &[]);
+            for cut in 0..input.len() {
+                assert_eq!(cut_up(Utf7::default(), input, &[cut]), whole);
+            }
+            String::from_utf8_lossy(&whole).into_owned()
+        };
+        assert_eq!(decode(b"+ADw-script+AD4-1+-1+AD4.x"), "<script>1+1>.x");
+        assert_eq!(
+            decode(b"Hi Mom +Jjo-!+2D3eAA-+AD4"),
+            "Hi Mom \u{263a}!\u{1f600}>"
+        );
     }
 
     proptest! {
