@@ -48,19 +48,24 @@ pub struct Limits {
     pub decoded_bytes: u64,
 }
 
+impl Limits {
+    /// What one worker usually has.
+    pub const DEFAULT: Self = Self {
+        messages: 512,
+        inflate: 256,
+        brotli: 32,
+        brotli_window_bytes: 64 << 20,
+        zstd: 16,
+        zstd_window_bytes: 8 << 20,
+        ratio: 200,
+        ratio_from_bytes: 64 << 10,
+        decoded_bytes: 64 << 20,
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            messages: 512,
-            inflate: 256,
-            brotli: 32,
-            brotli_window_bytes: 64 << 20,
-            zstd: 16,
-            zstd_window_bytes: 8 << 20,
-            ratio: 200,
-            ratio_from_bytes: 64 << 10,
-            decoded_bytes: 64 << 20,
-        }
+        Self::DEFAULT
     }
 }
 

@@ -69,7 +69,8 @@ buffers! {
     FileData "file.data" "Content of what is transferred as a file: bodies, mail parts, FTP data, SMB and NFS files.",
     FileName "file.name" "Name of such a file.",
     Mail "mail" "A mail as handed over: headers and body (RFC 5322).",
-    Form "form" "One value of a form, a JSON document or a query: decoded.",
+    FormName "form.name" "Name of such a value, before it.",
+    Form "form" "One value of a form, a JSON document or a mail's header: decoded.",
     Statement "statement" "Text of a statement of a database (SQL, CQL).",
     DnsQuery "dns.query" "Name that is asked for.",
     DnsAnswer "dns.answers.rrname" "Name of an answer.",
@@ -150,6 +151,7 @@ impl Buffer {
                 | Self::HttpResponseBody
                 | Self::FileData
                 | Self::Mail
+                | Self::Form
                 | Self::Statement
                 | Self::DcerpcStub
         )

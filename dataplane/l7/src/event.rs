@@ -19,6 +19,17 @@ pub enum Value<'a> {
     Name(&'static str),
 }
 
+impl<'a> Value<'a> {
+    /// Its bytes, of a text; None of a number or an address.
+    pub fn as_bytes(&self) -> Option<&'a [u8]> {
+        match *self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Name(name) => Some(name.as_bytes()),
+            Self::Number(_) | Self::Address(_) => None,
+        }
+    }
+}
+
 /// One field of an event: the index into the application's field table, and its value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Field<'a> {

@@ -90,6 +90,8 @@ pub struct Connection {
     pub reset_sent: bool,
     /// What threat detectors remember of it.
     pub watch: weir_threat::Watch,
+    /// Content of it may be being decoded.
+    pub decoding: bool,
     /// Findings and alerts that were told.
     pub alarms: u16,
     /// By direction.

@@ -115,11 +115,14 @@ impl Crew<'_> {
         for (index, (ownership, ring)) in ownerships.into_iter().zip(self.rings).enumerate() {
             let (limits, rules) = (limits(self.config), rules(self.config));
             let mut inspection = Inspection::new(limits.sessions, self.ruleset.clone())?;
-            inspection.threats = Some(Threats::new(
-                Arc::clone(&rules.threats),
-                Arc::clone(&counted),
-                limits.secret,
-            ));
+            inspection.watch(
+                Threats::new(
+                    Arc::clone(&rules.threats),
+                    Arc::clone(&counted),
+                    limits.secret,
+                ),
+                weir_content::Limits::default(),
+            );
             let path = Path::new(
                 &limits,
                 rules,

@@ -13,6 +13,7 @@ use weir_threat::{Found, Threats};
 use weir_wire::{Direction, Packet};
 
 use crate::connection::Connection;
+use crate::content::{ContentDecoding, Owner};
 use crate::dns::DnsAnswers;
 use crate::event::{Detail, Event, EventKind, FlowFacts, LearnedName};
 
@@ -38,6 +39,8 @@ pub struct Inspection {
     pub scanner: Option<Scanner>,
     /// Looks for threats; None where none is looked for.
     pub threats: Option<Threats>,
+    /// Decodes content for those who look into it.
+    pub decoding: ContentDecoding,
     /// Who wants messages whole; nobody on a node.
     pub listener: Option<Box<dyn Listener>>,
 }
@@ -63,8 +66,15 @@ impl Inspection {
             l7: Engine::new(limits),
             scanner,
             threats: None,
+            decoding: ContentDecoding::none(),
             listener: None,
         })
+    }
+
+    /// Looks for threats as well, in content that is decoded within these limits.
+    pub fn watch(&mut self, threats: Threats, content: weir_content::Limits) {
+        self.decoding = ContentDecoding::new(content, threats.wants());
+        self.threats = Some(threats);
     }
 
     /// The session of a flow; opened at its first content. None when none can be had: the flow is
@@ -99,6 +109,9 @@ impl Inspection {
 pub fn close(reassembler: &mut Reassembler, inspection: &mut Inspection, cold: &mut Connection) {
     for stream in &mut cold.streams {
         reassembler.close(stream);
+    }
+    if std::mem::take(&mut cold.decoding) {
+        inspection.decoding.close(cold.number);
     }
     if let Some(session) = cold.session.take() {
         inspection.l7.close(session);
@@ -259,8 +272,14 @@ pub struct Heard<'a, 'f> {
     pub listener: Option<&'a mut Box<dyn Listener>>,
     /// Who looks for threats.
     pub watcher: Option<Watcher<'a>>,
+    /// Decodes content for those who look into it.
+    pub decoding: &'a mut ContentDecoding,
     /// The number of the flow.
     pub flow: u64,
+    /// Content was decoded.
+    pub decoded: bool,
+    /// Why content could not be decoded, and the way it went.
+    pub unreadable: Option<(&'static str, Direction)>,
 }
 
 /// The threat detectors at one flow.
@@ -277,6 +296,26 @@ pub struct Watcher<'a> {
     pub now_us: u64,
 }
 
+impl Heard<'_, '_> {
+    /// A piece of content, decoded, to all who look.
+    fn look_into(&mut self, speaker: Speaker, content: &Content<'_>) {
+        let owner = Owner {
+            flow: self.flow,
+            direction: speaker.direction,
+        };
+        let watcher = &mut self.watcher;
+        let unreadable = self.decoding.content(owner, content, &mut |decoded| {
+            if let Some(watcher) = watcher {
+                watcher.content(speaker, decoded);
+            }
+        });
+        self.decoded = true;
+        if let Some(why) = unreadable {
+            self.unreadable.get_or_insert((why, speaker.direction));
+        }
+    }
+}
+
 impl AppEventSink for Heard<'_, '_> {
     fn event(&mut self, speaker: Speaker, message: &Message<'_>) {
         if let Some(listener) = &mut self.listener {
@@ -286,16 +325,24 @@ impl AppEventSink for Heard<'_, '_> {
             watcher.message(speaker, message);
         }
         self.findings.event(speaker, message);
+        let fields = registry::info(speaker.parser).map_or(&[][..], |info| info.fields);
+        for field in message.fields {
+            let spec = fields.get(usize::from(field.index));
+            if let Some(buffer) = spec.and_then(|spec| spec.buffer)
+                && let Some(bytes) = field.value.as_bytes()
+                && self.decoding.wants(buffer)
+            {
+                self.look_into(speaker, &Content::whole(buffer, 0, bytes));
+            }
+        }
     }
 
-    fn wants(&self, _buffer: Buffer) -> bool {
-        self.watcher.is_some()
+    fn wants(&self, buffer: Buffer) -> bool {
+        self.decoding.wants(buffer)
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
-        if let Some(watcher) = &mut self.watcher {
-            watcher.content(speaker, content);
-        }
+        self.look_into(speaker, content);
     }
 
     fn announce(&mut self, announcement: &Announcement) {

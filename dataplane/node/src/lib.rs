@@ -6,6 +6,7 @@ mod announced;
 pub mod community_id;
 pub mod config;
 pub mod connection;
+mod content;
 pub mod counters;
 pub mod daemon;
 mod dns;

@@ -15,7 +15,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use weir_l7::{AppId, Content, Event, Speaker};
+use weir_l7::{AppId, BufferSet, Content, Event, Speaker};
 use weir_wire::{Direction, Packet, Reason};
 
 pub use catalogue::{Action, Threat};
@@ -38,6 +38,11 @@ impl Threats {
             protocols: protocols::Protocols::new(secret),
             config,
         }
+    }
+
+    /// The buffers that the detectors look into.
+    pub fn wants(&self) -> BufferSet {
+        self.protocols.wants()
     }
 
     /// Looks by this configuration from now on.

@@ -4,7 +4,7 @@
 //! [`Protocols`], allocated at the start.
 
 use serde::Deserialize;
-use weir_l7::{AppId, Content, Event, Speaker};
+use weir_l7::{AppId, BufferSet, Content, Event, Speaker};
 use weir_wire::Direction;
 
 use crate::{Config, Connection, Ending, Evidence, Found, Threat};
@@ -25,6 +25,11 @@ impl Protocols {
     /// Allocates what it will use.
     pub fn new(_secret: [u64; 2]) -> Self {
         Self {}
+    }
+
+    /// The buffers that are looked into.
+    pub fn wants(&self) -> BufferSet {
+        BufferSet::EMPTY
     }
 
     /// See [`crate::Threats::packet`].

@@ -31,6 +31,14 @@ const FLOWS_MIN: usize = 1 << 8;
 const SESSIONS_MAX: usize = 1 << 13;
 /// No packet that makes a flow takes less of a file: its record's header, and headers of IP and UDP.
 const PACKET_BYTES_MIN: u64 = 16 + 20 + 8;
+/// Contents decoded at a time: a capture holds few.
+const CONTENT_LIMITS: weir_content::Limits = weir_content::Limits {
+    messages: 64,
+    inflate: 32,
+    brotli: 2,
+    zstd: 2,
+    ..weir_content::Limits::DEFAULT
+};
 /// How often time-driven work is done, on the capture's clock.
 const TICK_US: u64 = 10_000;
 /// Longest time that one packet may move the capture's clock in ticks; a jump beyond is one tick.
@@ -231,7 +239,7 @@ impl Inspector {
         let mut inspection = Inspection::new(sessions, self.ruleset.clone())?;
         let shared = Arc::new(weir_threat::network::Shared::default());
         let threats = Threats::new(Arc::clone(&self.threats), shared, limits.secret);
-        inspection.threats = Some(threats);
+        inspection.watch(threats, CONTENT_LIMITS);
         if self.gather_fields {
             inspection.listener = Some(Box::new(gathered.clone()));
         }

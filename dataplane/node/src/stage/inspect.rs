@@ -218,12 +218,17 @@ impl<S: FrameSource> Path<S> {
                 found: &mut found,
                 now_us,
             }),
+            decoding: &mut self.inspection.decoding,
             flow: cold.number,
+            decoded: false,
+            unreadable: None,
         };
         let outcome = self
             .inspection
             .l7
             .data(session, direction, content, &mut heard);
+        let unreadable = heard.unreadable;
+        cold.decoding |= heard.decoded;
         self.stages.lap(stage, 1);
         if let (Some(what), Some(threats)) = (outcome.violation, &mut self.inspection.threats) {
             let known = self.inspection.l7.identification(session);
@@ -232,7 +237,7 @@ impl<S: FrameSource> Path<S> {
         }
         let attacked = self.heed_found(id, &mut found, now_us);
         self.heed(id, session);
-        if let Some(fate) = attacked {
+        if let Some(fate) = attacked.or_else(|| self.judge_undecoded(id, unreadable)) {
             return fate;
         }
         if outcome.violation.is_some() && transport != Transport::Tcp {
@@ -252,6 +257,25 @@ impl<S: FrameSource> Path<S> {
         let fate = self.judge_content(id, findings, matched, now_us);
         self.stages.lap(Stage::Decide, 1);
         fate
+    }
+
+    /// Content could not be decoded. Towards a server, where attacks are hidden in it, it is dropped by
+    /// the node's strictness, and the flow with it.
+    fn judge_undecoded(
+        &mut self,
+        id: FlowId,
+        unreadable: Option<(&'static str, Direction)>,
+    ) -> Option<Fate> {
+        let (_, direction) = unreadable?;
+        let fate = match direction {
+            Direction::ToServer => self.object_unreadable(id, Reason::NotInspectable),
+            Direction::ToClient => self.spare(Reason::NotInspectable),
+        };
+        if let Fate::Drop(_) = fate {
+            self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
+            return Some(fate);
+        }
+        None
     }
 
     /// What the parser is still interested in decides what must be kept and when the flow settles.

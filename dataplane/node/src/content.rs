@@ -1,0 +1,276 @@
+//! Content on its way from the parsers to those who look into it: decoded first.
+//!
+//! Trusts: the parsers' lengths. Distrusts: what a message says of its content. Memory: the decoders of
+//! [`weir_content`] and a table of the contents that are being decoded, both of a fixed size. Content
+//! that cannot be decoded is handed on as it is as far as it came, and told to be unreadable.
+
+use std::collections::HashMap;
+
+use weir_content::{ContentId, Decoders, Limits, Outcome, Part, PartKind};
+use weir_l7::{Buffer, BufferSet, Content, Form};
+use weir_wire::Direction;
+
+/// A content that is being decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    flow: u64,
+    to_server: bool,
+    stream: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Open {
+    id: ContentId,
+    buffer: Buffer,
+}
+
+/// Decodes the contents of one worker's flows.
+pub struct ContentDecoding {
+    decoders: Decoders,
+    open: HashMap<Key, Open, foldhash::fast::RandomState>,
+    wanted: BufferSet,
+}
+
+/// Whose content it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The flow's number.
+    pub flow: u64,
+    /// The way the content goes.
+    pub direction: Direction,
+}
+
+impl ContentDecoding {
+    /// Decodes nothing, since nobody looks.
+    pub fn none() -> Self {
+        let none = Limits {
+            messages: 0,
+            inflate: 0,
+            brotli: 0,
+            zstd: 0,
+            ..Limits::default()
+        };
+        Self::new(none, BufferSet::EMPTY)
+    }
+
+    /// For those who look into these buffers.
+    pub fn new(limits: Limits, wanted: BufferSet) -> Self {
+        Self {
+            open: HashMap::with_capacity_and_hasher(
+                limits.messages,
+                foldhash::fast::RandomState::default(),
+            ),
+            decoders: Decoders::new(limits),
+            wanted,
+        }
+    }
+
+    /// Whether a parser is to tell this buffer: it is wanted, or something wanted is made from it.
+    pub fn wants(&self, buffer: Buffer) -> bool {
+        let made = |from: &[Buffer]| from.iter().any(|&made| self.wanted.contains(made));
+        self.wanted.contains(buffer)
+            || match buffer {
+                Buffer::HttpRequestBody | Buffer::HttpResponseBody | Buffer::Mail => {
+                    made(&[Buffer::FileData, Buffer::Form, Buffer::FormName])
+                }
+                _ => false,
+            }
+    }
+
+    /// A piece of content: `each` is given what it says. Some: why it cannot be read to its end.
+    pub fn content(
+        &mut self,
+        owner: Owner,
+        content: &Content<'_>,
+        each: &mut dyn FnMut(&Content<'_>),
+    ) -> Option<&'static str> {
+        if !matches!(
+            content.buffer,
+            Buffer::HttpRequestBody | Buffer::HttpResponseBody | Buffer::Mail
+        ) {
+            each(content);
+            return None;
+        }
+        let key = Key {
+            flow: owner.flow,
+            to_server: owner.direction == Direction::ToServer,
+            stream: content.stream,
+        };
+        let mut unreadable = None;
+        if let Some(form) = content.begins {
+            self.end(&key);
+            unreadable = self.begin(key, content.buffer, &form);
+        }
+        let Some(open) = self.open.get(&key).copied() else {
+            each(content);
+            return unreadable;
+        };
+        let wanted = self.wanted;
+        let mut sink = |part: &Part<'_>| hand_on(part, open.buffer, content.stream, wanted, each);
+        let outcome = self
+            .decoders
+            .piece(open.id, content.bytes, content.ends, &mut sink);
+        if content.ends {
+            self.end(&key);
+        }
+        match outcome {
+            Outcome::More | Outcome::Whole | Outcome::Over => None,
+            Outcome::Undecoded(why) | Outcome::Corrupt(why) => Some(why),
+            Outcome::Bomb => Some("a bomb: it grows beyond all proportion"),
+            Outcome::Limit => Some("more than is decoded of one message"),
+        }
+    }
+
+    /// The flow is over. Call it where [`Self::content`] was called.
+    pub fn close(&mut self, flow: u64) {
+        let decoders = &mut self.decoders;
+        self.open.retain(|key, open| {
+            let stays = key.flow != flow;
+            if !stays {
+                decoders.close(open.id);
+            }
+            stays
+        });
+    }
+
+    /// Content that is as it is needs no decoder.
+    fn begin(&mut self, key: Key, buffer: Buffer, form: &Form<'_>) -> Option<&'static str> {
+        let media_type = match buffer {
+            Buffer::Mail => b"message/rfc822",
+            _ => form.media_type,
+        };
+        if form.coding.is_empty() && media_type.is_empty() {
+            return None;
+        }
+        let form = weir_content::Form {
+            coding: form.coding,
+            media_type,
+        };
+        match self.decoders.begin(&form) {
+            Ok(id) => {
+                self.open.insert(key, Open { id, buffer });
+                None
+            }
+            Err(Outcome::Undecoded(why)) => Some(why),
+            Err(_) => Some("its coding"),
+        }
+    }
+
+    fn end(&mut self, key: &Key) {
+        if let Some(open) = self.open.remove(key) {
+            self.decoders.close(open.id);
+        }
+    }
+}
+
+/// A decoded part, as the buffers that it is.
+fn hand_on(
+    part: &Part<'_>,
+    whole: Buffer,
+    stream: u32,
+    wanted: BufferSet,
+    each: &mut dyn FnMut(&Content<'_>),
+) {
+    let mut tell = |buffer| {
+        if wanted.contains(buffer) {
+            each(&Content {
+                buffer,
+                stream,
+                begins: part.begins.then(Form::default),
+                bytes: part.bytes,
+                ends: part.ends,
+            });
+        }
+    };
+    match part.kind {
+        PartKind::Body => {
+            tell(whole);
+            // What a server sends is a file to whoever receives it.
+            if whole == Buffer::HttpResponseBody {
+                tell(Buffer::FileData);
+            }
+        }
+        PartKind::Key => tell(Buffer::FormName),
+        PartKind::Field | PartKind::Header => tell(Buffer::Form),
+        PartKind::Text => {
+            if whole != Buffer::HttpResponseBody {
+                tell(Buffer::FileData);
+            }
+        }
+        PartKind::File => tell(Buffer::FileData),
+    }
+    if part.begins && !part.name.is_empty() {
+        let named = match part.kind {
+            PartKind::File => Buffer::FileName,
+            _ => Buffer::FormName,
+        };
+        if wanted.contains(named) {
+            each(&Content::whole(named, stream, part.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: Owner = Owner {
+        flow: 7,
+        direction: Direction::ToServer,
+    };
+
+    fn decoding() -> ContentDecoding {
+        let wanted = BufferSet::EMPTY
+            .with(Buffer::HttpRequestBody)
+            .with(Buffer::FileData);
+        ContentDecoding::new(Limits::default(), wanted)
+    }
+
+    fn body<'a>(coding: &'a [u8], bytes: &'a [u8]) -> Content<'a> {
+        Content {
+            buffer: Buffer::HttpRequestBody,
+            stream: 0,
+            begins: Some(Form {
+                coding,
+                media_type: b"",
+            }),
+            bytes,
+            ends: true,
+        }
+    }
+
+    fn told(decoding: &mut ContentDecoding, content: &Content<'_>) -> (Vec<u8>, bool) {
+        let mut all = Vec::new();
+        let why = decoding.content(OWNER, content, &mut |piece| all.extend(piece.bytes));
+        (all, why.is_some())
+    }
+
+    #[test]
+    fn what_is_coded_is_decoded_and_gives_its_memory_back() {
+        let mut decoding = decoding();
+        // `printf hello | gzip -n`
+        let coded = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xcbH\xcd\xc9\xc9\x07\0\x86\xa6\x106\x05\0\0\0";
+        for _ in 0..10_000 {
+            let (bytes, unreadable) = told(&mut decoding, &body(b"gzip", coded));
+            assert_eq!((bytes.as_slice(), unreadable), (&b"hello"[..], false));
+        }
+        assert_eq!(decoding.decoders.in_use(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_handed_on_and_told() {
+        let (bytes, unreadable) = told(&mut decoding(), &body(b"rot13", b"uryyb"));
+        assert_eq!((bytes.as_slice(), unreadable), (&b"uryyb"[..], true));
+    }
+
+    #[test]
+    fn a_flow_that_ends_gives_back_what_it_had() {
+        let mut decoding = decoding();
+        let mut content = body(b"gzip", b"\x1f\x8b");
+        content.ends = false;
+        told(&mut decoding, &content);
+        assert_eq!(decoding.decoders.in_use(), 1);
+        decoding.close(OWNER.flow);
+        assert_eq!(decoding.decoders.in_use(), 0);
+    }
+}
