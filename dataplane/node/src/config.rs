@@ -262,13 +262,28 @@ pub enum Strictness {
 }
 
 /// `[events]`
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventSettings {
     /// EVE JSON, one line per event, appended; none: only the controller is told.
     pub file: Option<PathBuf>,
     /// Also one line per request and response.
     pub requests: bool,
+    /// Directory of the packets that raised alerts, as pcapng; none: they are not kept.
+    pub packets: Option<PathBuf>,
+    /// MiB of them.
+    pub packets_mb: u64,
+}
+
+impl Default for EventSettings {
+    fn default() -> Self {
+        Self {
+            file: None,
+            requests: false,
+            packets: None,
+            packets_mb: 64,
+        }
+    }
 }
 
 /// Why a configuration cannot be used.
@@ -362,6 +377,8 @@ impl Config {
     /// `[inspection]`, `[threats]` and `events.requests`.
     pub fn restart_needed(&self, next: &Self) -> Vec<&'static str> {
         let signatures = self.inspection.signatures != next.inspection.signatures;
+        let kept = |events: &EventSettings| (events.packets.clone(), events.packets_mb);
+        let packets = kept(&self.events) != kept(&next.events);
         let differs = [
             ("node", self.node != next.node),
             ("eal", self.eal != next.eal),
@@ -372,6 +389,7 @@ impl Config {
             ("limits", self.limits != next.limits),
             ("inspection.signatures", signatures),
             ("events.file", self.events.file != next.events.file),
+            ("events.packets", packets),
         ];
         differs
             .into_iter()

@@ -13,7 +13,7 @@ use weir_dpdk::{Eal, EalOptions, Pool};
 use weir_sigs::RuleSet;
 use weir_threat::Threats;
 
-use crate::agent::{Agent, ControllerAddress, LastGood, last_good_path};
+use crate::agent::{Agent, ControllerAddress, EvidenceFiles, LastGood, last_good_path};
 use crate::config::{Config, HugePages, Strictness};
 use crate::eve::EveFile;
 use crate::event::EventRing;
@@ -39,9 +39,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     tell_dpdk_log();
     let workers = config.workers.cores.len();
     let shared = Shared::new(workers);
-    let rings: Vec<_> = (0..workers)
-        .map(|_| EventRing::new(config.limits.events))
-        .collect();
+    let rings: Vec<_> = (0..workers).map(|_| event_ring(config)).collect();
     let agent = Agent {
         node: config.node.name.clone(),
         shared: Arc::clone(&shared),
@@ -53,6 +51,11 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
             shared: Arc::clone(&shared),
         }),
         eve,
+        evidence: config
+            .events
+            .packets
+            .as_ref()
+            .map(|directory| EvidenceFiles::new(directory, config.events.packets_mb)),
         controller,
     };
     match agent.start_with_last_good() {
@@ -79,6 +82,17 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     }
     report_totals(&shared);
     outcome
+}
+
+/// Packets of alerts that wait to be written, per worker.
+const EVIDENCE_WAITING: usize = 256;
+
+fn event_ring(config: &Config) -> EventRing {
+    let ring = EventRing::new(config.limits.events);
+    match config.events.packets {
+        Some(_) => ring.with_packets(EVIDENCE_WAITING),
+        None => ring,
+    }
 }
 
 /// The ends of all ports, by worker.

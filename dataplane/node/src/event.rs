@@ -175,12 +175,30 @@ pub struct LearnedName {
     pub expires_us: u64,
 }
 
+/// Bytes kept of a packet that raised an alert.
+pub const EVIDENCE_BYTES: usize = 2_048;
+
+/// A packet that raised an alert.
+#[derive(Clone, Debug)]
+pub struct EvidencePacket {
+    /// When, on the workers' clock, microseconds.
+    pub time_us: u64,
+    /// The number of its flow, 0 for none.
+    pub flow: u64,
+    /// Bytes of the whole frame.
+    pub frame_bytes: u32,
+    /// The frame, cut to [`EVIDENCE_BYTES`].
+    pub bytes: ArrayVec<u8, EVIDENCE_BYTES>,
+}
+
 /// Takes what a worker tells.
 pub trait Events: Send {
     /// One event; must not block.
     fn emit(&mut self, event: Event);
     /// An address learned from a DNS answer, for the other workers.
     fn learned(&mut self, name: LearnedName);
+    /// The frame that raised an alert in this flow.
+    fn evidence(&mut self, _time_us: u64, _flow: u64, _frame: &[u8]) {}
 }
 
 /// The bounded ring out of a worker. A full ring loses the event and counts it.
@@ -190,6 +208,8 @@ pub struct EventRing {
     pub events: Arc<ArrayQueue<Event>>,
     /// Learned names, oldest first.
     pub names: Arc<ArrayQueue<LearnedName>>,
+    /// Packets that raised alerts, oldest first; None where nobody wants them.
+    pub packets: Option<Arc<ArrayQueue<EvidencePacket>>>,
     /// Events lost since start.
     pub lost: Arc<AtomicU64>,
 }
@@ -200,14 +220,34 @@ impl EventRing {
         Self {
             events: Arc::new(ArrayQueue::new(capacity)),
             names: Arc::new(ArrayQueue::new(1024)),
+            packets: None,
             lost: Arc::default(),
         }
+    }
+
+    /// Keeps up to so many packets that raised alerts until they are taken.
+    pub fn with_packets(mut self, capacity: usize) -> Self {
+        self.packets = Some(Arc::new(ArrayQueue::new(capacity)));
+        self
     }
 }
 
 impl Events for EventRing {
     fn emit(&mut self, event: Event) {
         if self.events.push(event).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn evidence(&mut self, time_us: u64, flow: u64, frame: &[u8]) {
+        let Some(packets) = &self.packets else { return };
+        let packet = EvidencePacket {
+            time_us,
+            flow,
+            frame_bytes: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+            bytes: frame.iter().copied().take(EVIDENCE_BYTES).collect(),
+        };
+        if packets.push(packet).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }

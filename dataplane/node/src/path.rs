@@ -110,6 +110,8 @@ pub struct Path<S: FrameSource> {
     pub(crate) policy: Policy,
     pub(crate) hold: Hold<S::Frame>,
     pub(crate) alarms: AlarmBudget,
+    /// The flow that the packet on its way raised an alert in.
+    pub(crate) alarmed: Option<u64>,
     pub(crate) events: Box<dyn Events>,
     pub(crate) resets: ArrayVec<(PortIndex, S::Frame), { 2 * BURST }>,
     pub(crate) counts: FrameCounts,
@@ -138,6 +140,7 @@ impl<S: FrameSource> Path<S> {
             reassembler: Reassembler::new(limits.reassembly),
             hold: Hold::new(limits.held_packets),
             policy: Policy::new(limits.learned_names),
+            alarmed: None,
             alarms: AlarmBudget::new(limits.alarms_per_second),
             slots: Vec::with_capacity(BURST),
             resets: ArrayVec::new(),
@@ -284,6 +287,13 @@ impl<S: FrameSource> Path<S> {
             self.counts.injected += 1;
             self.counts.transmitted += 1;
             out.transmit[usize::from(port)].push(frame);
+        }
+    }
+
+    /// Shows the frame that raised an alert.
+    pub(crate) fn show_evidence(&mut self, frame: &[u8], now_us: u64) {
+        if let Some(flow) = self.alarmed.take() {
+            self.events.evidence(now_us, flow, frame);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The node's side of the controller: policy comes in, observations go out. Runs beside the workers
 //! on ordinary threads; nothing here is on the packet's way.
 
+mod evidence;
 mod last_good;
 mod names;
 mod observe;
@@ -10,6 +11,7 @@ mod records;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use evidence::EvidenceFiles;
 pub use last_good::{LastGood, LastGoodError};
 pub use records::{Clock, Described, describe};
 use tonic::transport::Channel;
@@ -34,6 +36,8 @@ pub struct Agent {
     pub status: Arc<dyn Status>,
     /// Events for other programs.
     pub eve: Option<EveFile>,
+    /// The packets that raised alerts.
+    pub evidence: Option<EvidenceFiles>,
     /// Where the controller is; None: enforce the last good policy.
     pub controller: Option<ControllerAddress>,
 }
@@ -69,8 +73,9 @@ impl Agent {
     }
 
     /// Serves until the node stops.
-    pub async fn run(self) {
-        let (observer, batches) = observe::Observer::new(&self);
+    pub async fn run(mut self) {
+        let evidence = self.evidence.take();
+        let (observer, batches) = observe::Observer::new(&self, evidence);
         let drain = tokio::spawn(observer.run());
         if let Some(controller) = &self.controller {
             let policy = policy::follow(controller, &self.node, &self.shared, &self.last_good);

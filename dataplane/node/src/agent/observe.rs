@@ -19,7 +19,7 @@ use weir_wire::Reason;
 
 use super::policy::stopped;
 use super::records::{Clock, describe};
-use super::{Agent, ControllerAddress, names};
+use super::{Agent, ControllerAddress, EvidenceFiles, names};
 use crate::counters::STAGE_NAMES;
 use crate::eve::EveFile;
 use crate::event::{EventKind, EventRing};
@@ -91,6 +91,7 @@ pub struct Observer {
     rings: Vec<EventRing>,
     status: Arc<dyn Status>,
     eve: Option<EveFile>,
+    evidence: Option<EvidenceFiles>,
     batches: Batches,
     to_controller: bool,
     clock: Clock,
@@ -100,7 +101,7 @@ pub struct Observer {
 
 impl Observer {
     /// The observer of an agent, and the batches that it fills.
-    pub fn new(agent: &Agent) -> (Self, Batches) {
+    pub fn new(agent: &Agent, evidence: Option<EvidenceFiles>) -> (Self, Batches) {
         let batches = Batches::new();
         let observer = Self {
             node: agent.node.clone(),
@@ -108,6 +109,7 @@ impl Observer {
             rings: agent.rings.clone(),
             status: Arc::clone(&agent.status),
             eve: agent.eve.clone(),
+            evidence,
             batches: batches.clone(),
             to_controller: agent.controller.is_some(),
             clock: Clock::started_at(agent.shared.started),
@@ -126,11 +128,26 @@ impl Observer {
             rounds = rounds.wrapping_add(1);
             let counters = last || rounds.is_multiple_of(COUNTERS_EVERY);
             while self.drain_batch(counters).await {}
+            self.drain_evidence();
             if last {
                 return;
             }
             tokio::time::sleep(DRAIN_INTERVAL).await;
         }
+    }
+
+    /// Writes the packets that raised alerts.
+    fn drain_evidence(&mut self) {
+        let Some(evidence) = &mut self.evidence else {
+            return;
+        };
+        let queues = self.rings.iter().filter_map(|ring| ring.packets.as_ref());
+        for queue in queues {
+            while let Some(packet) = queue.pop() {
+                evidence.write(&packet, self.clock.unix_us(packet.time_us));
+            }
+        }
+        evidence.flush();
     }
 
     /// Takes up to a batch of events; returns whether there may be more.

@@ -152,6 +152,7 @@ impl<S: FrameSource> Path<S> {
                     Telling::Count => continue,
                 };
                 let dropped = blocks && finding.action == Action::Drop;
+                self.alarmed = Some(flow.number);
                 self.events
                     .emit(threat_event(finding, flow, dropped, now_us));
             }
@@ -174,6 +175,7 @@ impl<S: FrameSource> Path<S> {
         for finding in found.drain() {
             if self.alarms.take(&mut 0, now_us) == Telling::Tell {
                 let dropped = dropped && finding.action == Action::Drop;
+                self.alarmed = Some(flow.number);
                 self.events
                     .emit(threat_event(finding, flow, dropped, now_us));
             }

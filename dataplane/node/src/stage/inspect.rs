@@ -39,6 +39,7 @@ impl<S: FrameSource> Path<S> {
                 crate::io::Frame::bytes(&arrived.frame),
                 now_us,
             );
+            self.show_evidence(crate::io::Frame::bytes(&arrived.frame), now_us);
             if let Fate::Drop(_) = fate {
                 self.answer_denied(id, direction, packet, arrived);
             }

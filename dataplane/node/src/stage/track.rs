@@ -44,6 +44,7 @@ impl<S: FrameSource> Path<S> {
                 self.flows.table.find(&oriented.key, *hash)
             };
             let (flow, fate) = self.follow(known, arrived, packet, oriented, *hash, now_us);
+            self.show_evidence(arrived.frame.bytes(), now_us);
             slot.flow = flow;
             slot.fate = fate;
             if fate == Fate::Held
