@@ -118,6 +118,11 @@ pub const NAME_BYTES: usize = 128;
 pub trait Sink {
     /// The next piece.
     fn part(&mut self, part: &Part<'_>);
+
+    /// Whether anything but the body is looked at; the answer holds for a whole message.
+    fn wants_parts(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(&Part<'_>)> Sink for F {

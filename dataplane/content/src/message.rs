@@ -57,7 +57,9 @@ impl Message {
         let Self { state, chain, mime } = self;
         let mut done = chain.piece(bytes, limits, &mut |piece| {
             body(state, piece, false, sink);
-            mime.piece(piece, sink);
+            if sink.wants_parts() {
+                mime.piece(piece, sink);
+            }
             ControlFlow::Continue(())
         });
         if done.is_continue() && ends {

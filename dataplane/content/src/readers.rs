@@ -21,6 +21,8 @@ enum Reading {
     /// Not at all: it is given as the body already.
     #[default]
     Ignored,
+    /// Its first byte decides whether it is JSON, markup, or neither.
+    Unsure,
     /// As it stands.
     Plain,
     /// References resolved.
@@ -35,6 +37,8 @@ pub(crate) enum Format {
     /// Nothing that is looked into.
     #[default]
     Other,
+    /// Plain text, or no type at all: there are receivers that read JSON whatever it is called.
+    Unsure,
     Text,
     Markup,
     Form,
@@ -55,6 +59,7 @@ impl Reader {
             Format::Other => return Self::default(),
             // Only if it turns out that its characters are not as in the body.
             Format::Text => Reading::Ignored,
+            Format::Unsure => Reading::Unsure,
             Format::Markup => {
                 writer.open(PartKind::Text, b"");
                 Reading::Markup(Entities::default())
@@ -98,7 +103,7 @@ impl Reader {
 
     /// Text is told if its characters had to be decoded.
     fn show(&mut self, writer: &mut Writer<'_>) {
-        if matches!(self.reading, Reading::Ignored) {
+        if matches!(self.reading, Reading::Ignored | Reading::Unsure) {
             writer.open(PartKind::Text, b"");
             self.reading = Reading::Plain;
         }
@@ -140,7 +145,7 @@ impl Reader {
             writer: &mut *writer,
         });
         match reading {
-            Reading::Ignored | Reading::Plain => {}
+            Reading::Ignored | Reading::Unsure | Reading::Plain => {}
             Reading::Markup(entities) => entities.end(writer),
             Reading::Form(fields) => fields.end(writer),
             Reading::Json(json) => json.end(writer),
@@ -156,10 +161,32 @@ struct Read<'a, 'b> {
     writer: &'a mut Writer<'b>,
 }
 
+impl Read<'_, '_> {
+    /// Looks for the first byte that is no blank and no mark of byte order.
+    fn decide(&mut self, bytes: &[u8]) {
+        let is_first =
+            |byte: &u8| !byte.is_ascii_whitespace() && !matches!(byte, 0xef | 0xbb | 0xbf);
+        let Some(at) = bytes.iter().position(is_first) else {
+            return;
+        };
+        let rest = bytes.get(at..).unwrap_or_default();
+        *self.reading = match rest.first() {
+            Some(b'{' | b'[') => Reading::Json(Json::default()),
+            Some(b'<') => {
+                self.writer.open(PartKind::Text, b"");
+                Reading::Markup(Entities::default())
+            }
+            _ => Reading::Ignored,
+        };
+        self.bytes(rest);
+    }
+}
+
 impl Emit for Read<'_, '_> {
     fn bytes(&mut self, bytes: &[u8]) {
         match self.reading {
             Reading::Ignored => {}
+            Reading::Unsure => self.decide(bytes),
             Reading::Plain => self.writer.bytes(bytes),
             Reading::Markup(entities) => entities.piece(bytes, self.writer),
             Reading::Form(fields) => fields.piece(bytes, self.writer),

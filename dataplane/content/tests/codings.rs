@@ -6,7 +6,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use proptest::prelude::*;
-use weir_content::{Decoders, Form, Limits, Outcome, Part, PartKind};
+use weir_content::{Decoders, Form, Limits, Outcome, Part, PartKind, Sink};
 
 const LIMITS: Limits = Limits {
     messages: 4,
@@ -32,7 +32,7 @@ fn decode(coding: &str, encoded: &[u8], cuts: &[usize]) -> (Vec<u8>, Outcome) {
     DECODERS.with_borrow_mut(|decoders| {
         let form = Form {
             coding: coding.as_bytes(),
-            media_type: b"",
+            media_type: b"image/png",
         };
         let id = match decoders.begin(&form) {
             Ok(id) => id,
@@ -268,11 +268,49 @@ fn what_cannot_be_decoded_is_told() {
 }
 
 #[test]
+fn nothing_of_an_older_message_is_told() {
+    let (_, outcome) = decode("gzip", &gzip(&[b'x'; 70_000], 1), &[]);
+    assert_eq!(outcome, Outcome::Whole);
+    // Three bytes from one place before the beginning.
+    let (body, _) = decode("deflate", &[3, 2, 0], &[]);
+    assert!(!body.contains(&b'x'));
+}
+
+#[test]
+fn only_the_body_is_told_to_those_who_want_no_more() {
+    struct Body(usize);
+    impl Sink for Body {
+        fn part(&mut self, part: &Part<'_>) {
+            assert_eq!(part.kind, PartKind::Body);
+            self.0 += part.bytes.len();
+        }
+
+        fn wants_parts(&self) -> bool {
+            false
+        }
+    }
+    DECODERS.with_borrow_mut(|decoders| {
+        let form = Form {
+            coding: b"",
+            media_type: b"application/json",
+        };
+        let id = decoders.begin(&form).unwrap();
+        let mut body = Body(0);
+        assert_eq!(
+            decoders.piece(id, br#"["a"]"#, true, &mut body),
+            Outcome::Whole
+        );
+        assert_eq!(body.0, 5);
+        decoders.close(id);
+    });
+}
+
+#[test]
 fn decoders_are_lent_and_come_back() {
     let mut decoders = Decoders::new(LIMITS);
     let form = |coding| Form {
         coding,
-        media_type: b"",
+        media_type: b"image/png",
     };
     let ids: Vec<_> = (0..4)
         .map(|_| decoders.begin(&form(b"")).unwrap())
@@ -315,7 +353,7 @@ fn nothing_is_allocated_after_the_start() {
         for (coding, encoded) in messages.iter().chain(&messages) {
             let form = Form {
                 coding: coding.as_bytes(),
-                media_type: b"",
+                media_type: b"image/png",
             };
             let id = decoders.begin(&form).unwrap();
             for piece in encoded.chunks(1460) {

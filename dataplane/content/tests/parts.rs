@@ -231,6 +231,38 @@ fn text_is_told_where_it_is_not_what_the_body_is() {
 }
 
 #[test]
+fn what_is_called_plain_or_nothing_is_looked_at() {
+    let json = br#" {"a": "\u003c"}"#;
+    let expected = [part(Key, "", "a"), part(Field, "a", "<")];
+    for media_type in ["", "text/plain;charset=UTF-8"] {
+        for cut in 0..json.len() {
+            assert_eq!(parts(media_type, json, &[cut]), expected, "{cut}");
+        }
+        let marked = [b"\xef\xbb\xbf", &json[..]].concat();
+        assert_eq!(parts(media_type, &marked, &[1, 2]), expected);
+        assert_eq!(
+            parts(media_type, b"\n<a>&lt;", &[1]),
+            [part(Text, "", "<a><")]
+        );
+        assert_eq!(parts(media_type, b"a {}", &[]), []);
+    }
+    assert_eq!(parts("image/png", json, &[]), []);
+}
+
+#[test]
+fn half_a_character_at_the_end_of_a_part_is_part_of_it() {
+    let found = parts(FORM, b"a=x%c3&b=%af", &[]);
+    let fields: Vec<_> = found
+        .into_iter()
+        .filter(|part| part.kind == Field)
+        .collect();
+    assert_eq!(
+        fields,
+        [part(Field, "a", b"x\xc3"), part(Field, "b", b"\xaf")]
+    );
+}
+
+#[test]
 fn levels_end_somewhere() {
     let mut content = Vec::new();
     for level in 0..20 {

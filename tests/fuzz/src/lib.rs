@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 mod applications;
+mod content;
 mod decode;
 mod fragments;
 #[path = "../../../dataplane/wire/tests/frames/mod.rs"]

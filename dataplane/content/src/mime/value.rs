@@ -175,6 +175,7 @@ pub(super) fn media(value: &[u8]) -> Media {
         () if is("text/html") || ends("/xml") || ends("+xml") || ends("xml-dtd") => {
             Media::Content(Format::Markup)
         }
+        () if is("") || is("text/plain") => Media::Content(Format::Unsure),
         () if begins("text/") => Media::Content(Format::Text),
         () => Media::Content(Format::Other),
     }
@@ -320,6 +321,6 @@ mod tests {
             Media::Content(Format::Markup)
         );
         assert_eq!(media(b"image/png"), Media::Content(Format::Other));
-        assert_eq!(media(b""), Media::Content(Format::Other));
+        assert_eq!(media(b""), Media::Content(Format::Unsure));
     }
 }

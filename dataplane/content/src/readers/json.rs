@@ -150,7 +150,6 @@ impl Json {
         }
         writer.close();
         self.expects_key = false;
-        self.escaped = false;
         self.place = Place::Between;
     }
 
