@@ -12,7 +12,9 @@ use std::time::Duration;
 use pcap_file::DataLink;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::InterfaceDescriptionBlock;
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
 use tracing::warn;
 
 use crate::event::EvidencePacket;
@@ -89,7 +91,8 @@ impl EvidenceFiles {
         writer.write_pcapng_block(InterfaceDescriptionBlock {
             linktype: DataLink::ETHERNET,
             snaplen: u32::try_from(crate::event::EVIDENCE_BYTES).unwrap_or(u32::MAX),
-            options: vec![],
+            // The crate writes times in nanoseconds, and leaves it to us to say so.
+            options: vec![InterfaceDescriptionOption::IfTsResol(9)],
         })?;
         Ok(writer)
     }
