@@ -2,12 +2,14 @@
 //!
 //! Start at [`Rule`]. `matcher` holds what is looked for in a buffer, `condition` everything else that
 //! a rule demands, `number` the sets and comparisons both are made of. `read` reads files, `keyword`
-//! has a row for each keyword, `build` holds a rule while it is read.
+//! has a row for each keyword, `build` holds a rule while it is read; `write` makes text
+//! of it again, `explain` sentences.
 
 mod ast;
 mod build;
 mod classes;
 mod condition;
+mod explain;
 mod header;
 mod keyword;
 mod matcher;
@@ -17,6 +19,10 @@ mod refusal;
 mod text;
 mod variables;
 mod word;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 pub use ast::{Action, Endpoint, Family, Header, Origin, Protocol, RejectTo, Rule, Transport};
 pub use classes::{Class, Classes};
@@ -25,6 +31,7 @@ pub use condition::{
     PacketField, PacketTest, SessionField, SessionTest, Side, StateStep, Tag, TagMetric, Target,
     Threshold, ThresholdKind, TlsState, Toward, Track, Unit,
 };
+pub use explain::Need;
 pub use matcher::{
     Arithmetic, Base64, Base64Mode, ByteExtract, ByteJump, ByteMath, ByteRead, ByteTest,
     Comparison, Content, Dataset, DatasetKind, DatasetOperation, Entropy, FastPattern, Group,

@@ -238,10 +238,15 @@ impl Builder {
         self.push_to(word, group, matcher)
     }
 
-    /// Adds a group of its own.
+    /// Adds what is looked for in a buffer whatever is selected.
     pub fn push_group(&mut self, word: Word<'_>, group: Group) -> Result<(), Mistake> {
         self.count(word)?;
-        self.rule.groups.push(group);
+        let groups = &mut self.rule.groups;
+        let same = |of: &&mut Group| of.place == group.place && of.transforms == group.transforms;
+        match groups.iter_mut().find(same) {
+            Some(existing) => existing.matchers.extend(group.matchers),
+            None => groups.push(group),
+        }
         Ok(())
     }
 

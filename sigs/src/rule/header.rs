@@ -174,6 +174,9 @@ const APPLICATIONS: &[(&str, &[&str])] = &[
     ("doh2", &["http2"]),
 ];
 
+/// In rules these are over TCP only; some of their special cases Weir knows over UDP too.
+const OVER_TCP: [&str; 4] = ["http", "http1", "http2", "doh2"];
+
 fn parse_protocol(word: Word<'_>) -> Result<Protocol, Mistake> {
     if let Some(&(name, family, transport, unit)) =
         CARRIERS.iter().find(|carrier| carrier.0 == word.text)
@@ -200,7 +203,10 @@ fn parse_protocol(word: Word<'_>) -> Result<Protocol, Mistake> {
     Ok(Protocol {
         name,
         family: None,
-        transport: transport_of(applications),
+        transport: match OVER_TCP.contains(&name) {
+            true => Transport::Tcp,
+            false => transport_of(applications),
+        },
         applications: Some(applications),
         unit: None,
     })
@@ -209,15 +215,26 @@ fn parse_protocol(word: Word<'_>) -> Result<Protocol, Mistake> {
 /// The applications of a name, each with its special cases.
 pub(super) fn applications(name: &str) -> Option<(&'static str, AppSet)> {
     let with_cases = |app: AppId| registry::special_cases(app);
-    if let Some((name, members)) = APPLICATIONS.iter().find(|row| row.0 == name) {
+    if let Some(&(name, members)) = APPLICATIONS.iter().find(|row| row.0 == name) {
         let members = members
             .iter()
             .filter_map(|member| registry::by_name(member));
         let set = members.map(with_cases).fold(AppSet::EMPTY, AppSet::union);
-        return (!set.is_empty()).then_some((*name, set));
+        return (!set.is_empty()).then_some((name, set));
     }
     let app = registry::by_name(name).filter(|&app| app != AppId::UNKNOWN)?;
     Some((app.name(), with_cases(app)))
+}
+
+/// The name of a set of applications, where it has one.
+pub(super) fn application_name(set: AppSet) -> Option<&'static str> {
+    if set == AppSet::of(AppId::UNKNOWN) {
+        return Some("unknown");
+    }
+    let named = APPLICATIONS.iter().map(|row| row.0);
+    let own = registry::applications().iter().map(|row| row.name);
+    let mut all = named.chain(own);
+    all.find(|name| applications(name).is_some_and(|(_, members)| members == set))
 }
 
 fn transport_of(applications: AppSet) -> Transport {

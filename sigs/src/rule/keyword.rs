@@ -22,6 +22,8 @@ use super::refusal::Mistake;
 use super::word::Word;
 
 pub(super) use buffer::sticky_name;
+#[cfg(test)]
+pub(super) use {buffer::sticky_names, names as keyword_names};
 
 /// One keyword.
 pub(super) struct Keyword {

@@ -20,8 +20,6 @@ pub enum NumberTest {
         /// The answer wanted.
         equal: bool,
     },
-    /// No number is.
-    Never,
 }
 
 impl NumberTest {
@@ -36,7 +34,6 @@ impl NumberTest {
             Self::Within(low, high) => low <= number && number <= high,
             Self::Outside(low, high) => number < low || number > high,
             Self::Masked { mask, value, equal } => (number & mask == value) == equal,
-            Self::Never => false,
         }
     }
 }
@@ -370,6 +367,6 @@ mod tests {
             value: 4,
             equal: true,
         };
-        assert!(bit.holds(6) && !bit.holds(3) && !NumberTest::Never.holds(0));
+        assert!(bit.holds(6) && !bit.holds(3));
     }
 }

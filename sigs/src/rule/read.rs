@@ -155,7 +155,7 @@ fn parse_statement(
     loop {
         rest = rest.trim();
         if rest.text.is_empty() {
-            return builder.finish(end);
+            return builder.finish(end - 1);
         }
         let Some(length) = option_length(rest.text) else {
             return Err(rest.malformed("the last option does not end with a semicolon"));

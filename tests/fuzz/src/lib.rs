@@ -12,6 +12,7 @@ mod fragments;
 #[path = "../../../dataplane/wire/tests/frames/mod.rs"]
 mod frames;
 mod reassembly;
+mod rules;
 
 use std::time::Duration;
 

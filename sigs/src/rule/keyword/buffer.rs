@@ -3,7 +3,7 @@
 
 use weir_l7::Buffer;
 
-use super::Argument::{Needed, None as Nothing};
+use super::Argument::{Needed, None as Nothing, Optional};
 use super::{Given, Keyword, row};
 use crate::rule::build::Builder;
 use crate::rule::condition::SessionTest;
@@ -27,7 +27,7 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     row("http_host", Nothing, modifier),
     row("http_raw_host", Nothing, modifier),
     row("urilen", Needed, uri_length),
-    row("tls.version", Needed, tls_version),
+    row("tls.version", Optional, tls_version),
     row("tls.subject", Needed, in_certificate),
     row("tls.issuerdn", Needed, in_certificate),
     row("tls.fingerprint", Needed, in_certificate),
@@ -147,7 +147,7 @@ pub(super) fn select(builder: &mut Builder, name: &str) -> bool {
 }
 
 /// The names of all sticky buffers.
-pub(super) fn sticky_names() -> impl Iterator<Item = &'static str> {
+pub(in crate::rule) fn sticky_names() -> impl Iterator<Item = &'static str> {
     let own = Buffer::ALL
         .iter()
         .filter(|buffer| !NOT_STICKY.contains(buffer));
@@ -224,6 +224,10 @@ fn content_in(buffer: Buffer, text: &str, whole: bool, negated: bool) -> Group {
 
 fn tls_version(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
     let word = given.unquoted();
+    if word.text.is_empty() {
+        builder.select(Place::Buffer(Buffer::TlsVersion), given.name);
+        return Ok(());
+    }
     if !["1.0", "1.1", "1.2", "1.3"].contains(&word.text) {
         return Err(word.malformed(
             "a version of TLS is 1.0, 1.1, 1.2 or 1.3; older ones are asked with ssl_version",

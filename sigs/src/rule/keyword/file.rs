@@ -144,6 +144,7 @@ fn push_dataset(
         match (key.text, value.text) {
             ("type", "string") => kind = Some(DatasetKind::String),
             ("type", "md5") => kind = Some(DatasetKind::Md5),
+            ("type", "sha1") => kind = Some(DatasetKind::Sha1),
             ("type", "sha256") => kind = Some(DatasetKind::Sha256),
             ("type", "ip" | "ipv4") => kind = Some(DatasetKind::Address),
             ("load" | "state", file) if !file.is_empty() => load = Some(Arc::from(file)),

@@ -185,8 +185,7 @@ fn flag_bits(word: Word<'_>) -> Result<u8, Mistake> {
             'U' => 0x20,
             'E' | '2' => 0x40,
             'C' | '1' => 0x80,
-            '0' => 0,
-            ' ' => 0,
+            '0' | ' ' => 0,
             _ => {
                 let why = format!("{letter:?} is no flag of TCP: F S R P A U E C, or 0 for none");
                 return Err(Mistake::malformed(word.at + index, why));
