@@ -25,8 +25,8 @@ class Evasion:
     families: tuple = (4, 6)
     # Of the handshake.
     timestamps: bool = False
-    # Around each frame.
-    wrap: Callable = None
+    # The network in which it is played.
+    network: str = "eth0"
     # Played once for each of these.
     variants: tuple = (None,)
     # Whether an honest sender may do this: then it passes with harmless content.
@@ -184,7 +184,7 @@ def syn_within(connection, data, decoy, _variant):
 def ports_again(connection, data, decoy, _variant):
     connection.finish(0)
     connection.said = 1
-    connection.wait(lambda: connection.finished, 1)
+    connection.wait(lambda: connection.finished)
     connection.acknowledge(1)
     time.sleep(0.05)
     connection.said = 0
@@ -220,6 +220,16 @@ def extension_headers(connection, data, decoy, _variant):
     around = ((HOP_BY_HOP, PADDING), (DESTINATION_OPTIONS, PADDING))
     connection.say(data[:9], extensions=around)
     connection.say(data[9:], 9, extensions=around[1:])
+
+
+def hidden(connection, data, decoy, _variant):
+    connection.say(decoy[:30], broken=True)
+    connection.say(data[30:], 30)
+    connection.say(data[:30])
+
+
+for device in ("vlan7", "vxlan42"):
+    evasion(f"decoy and disorder within {device}", network=device)(hidden)
 
 
 def cut(payload, size):

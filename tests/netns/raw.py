@@ -12,7 +12,8 @@ from ipaddress import ip_address
 
 ETH_P_ALL, ETH_P_IP, ETH_P_IPV6, ETH_P_8021Q = 0x0003, 0x0800, 0x86DD, 0x8100
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
-TCP, FRAGMENT = 6, 44
+TCP, UDP, FRAGMENT = 6, 17, 44
+VXLAN_PORT = 4789
 PATIENCE_S = 3.0
 SEQUENCE_MASK = 0xFFFFFFFF
 _ports = itertools.count(20000)
@@ -35,11 +36,11 @@ def mac(text):
 class Connection:
     """One connection. `sequence` is the number of its first byte; segments are placed by their offset."""
 
-    def __init__(self, source, target, target_mac, own_mac, port, wrap=None):
+    def __init__(self, source, target, target_mac, own_mac, port, layer=None):
         self.source, self.target = ip_address(source), ip_address(target)
         self.ports = (next(_ports), port)
         self.ethernet = mac(target_mac) + mac(own_mac)
-        self.wrap = wrap or (lambda frame: frame)
+        self.layer = layer or Plain()
         self.link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self.link.bind(("eth0", ETH_P_ALL))
         self.begin(0x7FFFFF00)
@@ -119,7 +120,7 @@ class Connection:
 
     def send(self, packet):
         kind = ETH_P_IP if self.source.version == 4 else ETH_P_IPV6
-        self.link.send(self.wrap(self.ethernet + struct.pack("!H", kind) + packet))
+        self.link.send(self.layer.wrap(self.ethernet + struct.pack("!H", kind) + packet))
 
     # What is received.
 
@@ -128,7 +129,7 @@ class Connection:
         deadline = time.monotonic() + timeout_s
         while not until() and (rest := deadline - time.monotonic()) > 0:
             if select.select([self.link], [], [], rest)[0]:
-                self.take(self.link.recv(65536))
+                self.take(self.layer.unwrap(self.link.recv(65536)))
         return bool(until())
 
     def take(self, frame):
@@ -162,6 +163,40 @@ class Connection:
         self.link.close()
 
 
-def in_vlan(identifier):
-    """Frames in this VLAN."""
-    return lambda frame: frame[:12] + struct.pack("!HH", ETH_P_8021Q, identifier) + frame[12:]
+class Plain:
+    """Frames as they are."""
+
+    def wrap(self, frame):
+        return frame
+
+    def unwrap(self, frame):
+        return frame
+
+
+class Vlan(Plain):
+    """Frames with a tag. Of frames that come the kernel has taken it out."""
+
+    def __init__(self, identifier):
+        self.tag = struct.pack("!HH", ETH_P_8021Q, identifier)
+
+    def wrap(self, frame):
+        return frame[:12] + self.tag + frame[12:]
+
+
+class Vxlan(Plain):
+    """Frames in VXLAN (RFC 7348) over IPv4."""
+
+    HEADERS = 14 + 20 + 8 + 8
+
+    def __init__(self, identifier, source, target, target_mac, own_mac):
+        self.header = struct.pack("!II", 0x08000000, identifier << 8)
+        self.outer = Connection(source, target, target_mac, own_mac, VXLAN_PORT)
+        self.outer.close()
+
+    def wrap(self, frame):
+        datagram = struct.pack("!HHHH", 49152, VXLAN_PORT, 8 + len(self.header) + len(frame), 0) + self.header + frame
+        return self.outer.ethernet + struct.pack("!H", ETH_P_IP) + self.outer.packet(UDP, datagram)
+
+    def unwrap(self, frame):
+        is_vxlan = frame[12:14] == b"\x08\x00" and frame[23] == UDP and frame[36:38] == struct.pack("!H", VXLAN_PORT)
+        return frame[self.HEADERS:] if is_vxlan else frame

@@ -9,14 +9,21 @@ import unittest
 
 from lab import tcp
 
-from . import support
+from . import overlays, support
 from .evasions import FRAGMENTS, TABLE
-from .raw import Connection
+from .raw import Connection, Vlan, Vxlan
 from .support import FAMILIES, PROGRAMS, PYTHON
 
 LAB = None
+# Of the server's devices.
+MACS = {}
 PORT = 8090
-RAW = {4: "10.91.0.77", 6: "fd91::77"}
+# The raw client's addresses in each network.
+RAW = {
+    "eth0": ("10.91.0.77", "fd91::77"),
+    "vlan7": ("10.107.0.77", "fd07::77"),
+    "vxlan42": ("10.142.0.77", "fd42::77"),
+}
 ATTACK = b"GET /?file=../../../../../etc/shadow HTTP/1.1\r\nHost: shop\r\n\r\n"
 HARMLESS = b"GET /?file=photos/of/the/long/summer HTTP/1.1\r\nHost: shop\r\n\r\n"
 RULE = 'drop tcp any any -> any any (msg:"the file of passwords"; content:"/etc/shadow"; sid:1000001;)\n'
@@ -29,16 +36,45 @@ def setUpModule():
         return
     # DPDK's pcap driver: af_packet has the kernel put fragments together.
     LAB = support.build_lab("client", "server", driver="pcap")
-    LAB.write_policy("hosts.yaml", support.hosts_policy(LAB, client=RAW.values()))
+    LAB.write_policy("hosts.yaml", hosts())
     LAB.write_policy("server.yaml", support.allowlist("server", ingress=["from: [{workload: client}], applications: [http]"]))
-    rules = LAB.directory / "evasion.rules"
-    rules.write_text(RULE)
     LAB.start_controller()
-    LAB.start_node(inspection={"signatures": [str(rules)]})
+    start_node()
     client, server = LAB.hosts["client"], LAB.hosts["server"]
     server.start([PYTHON, PROGRAMS / "recorder.py", PORT, LAB.directory / "received"], name="recorder", ready=tcp(PORT))
-    for family in FAMILIES:
-        server.run(["ip", "neighbour", "replace", RAW[family], "lladdr", client.mac, "dev", "eth0", "nud", "permanent"])
+    overlays.make_vlan(server)
+    overlays.make_vxlan(server, LAB.hosts.values())
+    for device in overlays.ADDRESSES:
+        MACS[device] = server.output(["cat", f"/sys/class/net/{device}/address"]).strip()
+    for device, addresses in RAW.items():
+        for address in addresses:
+            server.run(["ip", "neighbour", "replace", address, "lladdr", client.mac, "dev", device, "nud", "permanent"])
+
+
+def start_node():
+    rules = LAB.directory / "evasion.rules"
+    rules.write_text(RULE)
+    LAB.start_node(inspection={"signatures": [str(rules)]})
+
+
+def hosts(mode="protect"):
+    server = LAB.hosts["server"]
+    of_server = [overlays.inside(device, server, family) for device in overlays.ADDRESSES for family in FAMILIES]
+    return support.hosts_policy(LAB, mode, client=[address for pair in RAW.values() for address in pair], server=of_server)
+
+
+def connect(network, family):
+    """A raw connection to the server in this network; to be called in the client's namespace."""
+    client, server = LAB.hosts["client"], LAB.hosts["server"]
+    source = RAW[network][FAMILIES.index(family)]
+    if network == "eth0":
+        return Connection(source, server.address(family), server.mac, client.mac, PORT)
+    layers = {
+        "vlan7": lambda: Vlan(overlays.VLAN_ID),
+        "vxlan42": lambda: Vxlan(overlays.VNI, client.ipv4, server.ipv4, server.mac, client.mac),
+    }
+    target = overlays.inside(network, server, family)
+    return Connection(source, target, MACS[network], client.mac, PORT, layers[network]())
 
 
 def received(ports):
@@ -51,10 +87,9 @@ def received(ports):
 
 def play(evasion, family, variant, data, decoy):
     """Plays it; what the server's application read, and the client's port."""
-    server, client = LAB.hosts["server"], LAB.hosts["client"]
 
     def inside():
-        connection = Connection(RAW[family], server.address(family), server.mac, client.mac, PORT, evasion.wrap)
+        connection = connect(evasion.network, family)
         try:
             if connection.open(evasion.timestamps):
                 evasion.play(connection, data, decoy, variant)
@@ -63,7 +98,7 @@ def play(evasion, family, variant, data, decoy):
         finally:
             connection.close()
 
-    ports = client.call(inside)
+    ports = LAB.hosts["client"].call(inside)
     return received(ports), ports[0]
 
 
@@ -76,7 +111,7 @@ class Evasions(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         # What works where nothing is blocked: the first of its variants.
-        support.put_in_force(LAB, "hosts.yaml", support.hosts_policy(LAB, "monitor", client=RAW.values()))
+        support.put_in_force(LAB, "hosts.yaml", hosts("monitor"))
         for evasion, family in table():
             arrived, port = play(evasion, family, evasion.variants[0], ATTACK, HARMLESS)
             row = cls.rows[evasion.name, family] = Row(port)
@@ -84,7 +119,7 @@ class Evasions(unittest.TestCase):
         told = {event["src_port"] for event in LAB.programs.events() if event["event_type"] == "alert"}
         for row in cls.rows.values():
             row.told = row.port in told
-        support.put_in_force(LAB, "hosts.yaml", support.hosts_policy(LAB, client=RAW.values()))
+        support.put_in_force(LAB, "hosts.yaml", hosts())
 
     @classmethod
     def tearDownClass(cls):
@@ -118,6 +153,28 @@ class Row:
     def __str__(self):
         monitor = ("arrives" if self.works else "not taken") + (", told" if self.told else "")
         return f"{monitor:<24} {f'stopped {self.stopped}/{self.variants}':<18} passes {self.unharmed}/{self.variants}"
+
+
+@support.here_only
+class Interrupted(unittest.TestCase):
+    """A connection that begins before the node does: what is said on it afterwards is read all the same."""
+
+    def said_after_restart(self, family, data):
+        client = LAB.hosts["client"]
+        connection = client.call(connect, "eth0", family)
+        self.addCleanup(connection.close)
+        self.assertTrue(connection.open())
+        LAB.stop_node()
+        start_node()
+        connection.say(data)
+        connection.wait(lambda: connection.received or connection.was_reset, 1)
+        return received(connection.ports)
+
+    def test_begun_before_the_node(self):
+        for family in FAMILIES:
+            with self.subTest(family=family):
+                self.assertNotIn(ATTACK, self.said_after_restart(family, ATTACK))
+                self.assertIn(HARMLESS, self.said_after_restart(family, HARMLESS))
 
 
 def table():

@@ -6,17 +6,13 @@ beside those of eth0; stranger is not on the server's allowlist.
 
 import unittest
 
-from lab import LabError, log_line, udp
+from lab import udp
 
-from . import support
+from . import overlays, support
 from .support import FAMILIES, ICMP, PROGRAMS, PYTHON, document, documents, says, with_programs
 
 LAB = None
 HOSTS = ("client", "stranger", "server")
-VLAN_ID, VNI = 7, 42
-# By device; {} is the host's number.
-OVERLAYS = {"vlan7": ("10.107.0.{}", "fd07::{}"), "vxlan42": ("10.142.0.{}", "fd42::{}")}
-PREFIX_LENGTHS = (24, 64)
 # Behind the server, over a link that carries less.
 BEYOND, BEYOND_MTU = ("10.93.0.1", "fd93::1"), 1400
 ECHO_PORT = 7007
@@ -29,46 +25,16 @@ def setUpModule():
     if support.UNAVAILABLE:
         return
     LAB = support.build_lab(*HOSTS, driver="pcap")
-    addresses = {name: [inside(device, name, family) for device in OVERLAYS for family in FAMILIES] for name in HOSTS}
+    addresses = {name: [overlays.inside(device, LAB.hosts[name], family) for device in overlays.ADDRESSES for family in FAMILIES] for name in HOSTS}
     addresses["server"] += BEYOND
     LAB.write_policy("hosts.yaml", support.hosts_policy(LAB, **addresses))
     LAB.write_policy("server.yaml", support.allowlist("server", ingress=["from: [{workload: client}]"]))
     LAB.start_controller()
     LAB.start_node()
     for host in LAB.hosts.values():
-        make_vlan(host)
-        make_vxlan(host)
+        overlays.make_vlan(host)
+        overlays.make_vxlan(host, LAB.hosts.values())
     LAB.hosts["server"].start([PYTHON, PROGRAMS / "echo.py", "serve", ECHO_PORT], name="echo", ready=udp(ECHO_PORT))
-
-
-def inside(device, name, family):
-    return OVERLAYS[device][FAMILIES.index(family)].format(HOSTS.index(name) + 1)
-
-
-def make_vlan(host):
-    name = "vlan7"
-    try:
-        host.run(["ip", "link", "add", "link", "eth0", "name", name, "type", "vlan", "id", VLAN_ID])
-    except LabError:
-        # The kernel has no such devices.
-        host.start([PYTHON, PROGRAMS / "vlan.py", "eth0", VLAN_ID, name], name=name, ready=log_line("tags"))
-    configure(host, name)
-
-
-def make_vxlan(host):
-    name = "vxlan42"
-    host.run(["ip", "link", "add", name, "type", "vxlan", "id", VNI, "local", host.ipv4, "dstport", "4789", "dev", "eth0"])
-    for other in LAB.hosts.values():
-        if other is not host:
-            host.run(["bridge", "fdb", "append", "00:00:00:00:00:00", "dev", name, "dst", other.ipv4])
-    configure(host, name)
-
-
-def configure(host, device):
-    for family, length in zip(FAMILIES, PREFIX_LENGTHS):
-        address = f"{inside(device, host.label, family)}/{length}"
-        host.run(["ip", "address", "add", address, "dev", device, *(["nodad"] if family == 6 else [])])
-    host.run(["ip", "link", "set", device, "up"])
 
 
 def echo(host, address, size=1000):
@@ -84,7 +50,7 @@ class Overlays(unittest.TestCase):
         client, stranger = LAB.hosts["client"], LAB.hosts["stranger"]
         for family in FAMILIES:
             with self.subTest(family=family):
-                address = inside(device, "server", family)
+                address = overlays.inside(device, LAB.hosts["server"], family)
                 self.assertEqual(support.ping(client, address, count=3), 3)
                 self.assertTrue(echo(client, address))
                 # Full frames of the overlay, and fragments of it.
@@ -93,7 +59,7 @@ class Overlays(unittest.TestCase):
                 self.assertTrue(echo(client, address, 4000))
                 self.assertEqual(support.ping(stranger, address), 0)
                 self.assertFalse(echo(stranger, address))
-                event = support.wait_for_drop(LAB, inside(device, "stranger", family), address, ECHO_PORT)
+                event = support.wait_for_drop(LAB, overlays.inside(device, LAB.hosts["stranger"], family), address, ECHO_PORT)
                 self.assertEqual((event["weir"]["client"], event["weir"]["server"]), ("test/stranger", "test/server"))
                 self.assertEqual(event["weir"]["zone"] >> 24 & 3, zone_kind)
 
