@@ -2,7 +2,7 @@
 
 use weir_wire::Direction;
 
-use crate::{Blocks, Buffer, EventSink};
+use crate::{Blocks, Buffer, BufferSet, EventSink};
 
 /// What carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub struct FieldSpec {
     pub condition: bool,
     /// One sentence: what it is, with its source.
     pub about: &'static str,
-    /// The buffer that each of its values is.
+    /// The buffer that each of its values is, unless it is empty.
     pub buffer: Option<Buffer>,
 }
 
@@ -282,6 +282,8 @@ pub trait Application: Default {
     const PORTS: &'static [u16];
     /// The fields it may emit.
     const FIELDS: &'static [FieldSpec];
+    /// The buffers that it tells beside those of its fields.
+    const CONTENTS: BufferSet = BufferSet::EMPTY;
     /// The bytes that its sides may begin with.
     const OPENINGS: Openings = Openings::ANY;
     /// What it is a special case of: a policy rule that names that one covers this one. Its fields

@@ -154,6 +154,8 @@ impl Buffer {
                 | Self::Form
                 | Self::Statement
                 | Self::DcerpcStub
+                | Self::MqttMessage
+                | Self::RedisCommand
         )
     }
 }

@@ -26,6 +26,7 @@ macro_rules! applications {
             transports: $type::TRANSPORTS,
             ports: $type::PORTS,
             fields: $type::FIELDS,
+            contents: $type::CONTENTS,
             refines: $type::REFINES,
             refinable: $type::REFINABLE,
             seen: $type::SEEN,

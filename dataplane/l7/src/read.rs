@@ -7,6 +7,7 @@
 //! [`weigh`] (weak marks that add up: brokers, chat).
 
 pub(crate) mod ber;
+pub(crate) mod content;
 pub(crate) mod cursor;
 pub(crate) mod framing;
 pub(crate) mod head;

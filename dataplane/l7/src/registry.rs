@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use weir_wire::Direction;
 
 use crate::{
-    AppId, AppSet, Application, Blocks, EventSink, FieldSpec, Probe, ProbeInput, Seen, Step,
-    Transport,
+    AppId, AppSet, Application, Blocks, BufferSet, EventSink, FieldSpec, Probe, ProbeInput, Seen,
+    Step, Transport,
 };
 
 applications! {
@@ -114,6 +114,8 @@ pub struct ApplicationInfo {
     pub ports: &'static [u16],
     /// What its parser emits.
     pub fields: &'static [FieldSpec],
+    /// The buffers that it tells beside those of its fields.
+    pub contents: BufferSet,
     /// What it is a special case of.
     pub refines: Option<&'static str>,
     /// Whether its parser tells which special case it is.

@@ -265,6 +265,13 @@ impl AppEventSink for Listener {
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
         assert!(self.looks, "{} that nobody wants", content.buffer);
+        let row = registry::info(speaker.parser).expect("contents come from applications");
+        assert!(
+            row.contents.contains(content.buffer),
+            "{}: {} is not declared",
+            row.name,
+            content.buffer
+        );
         self.contents.take(speaker, content);
     }
 }

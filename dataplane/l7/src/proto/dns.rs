@@ -16,7 +16,10 @@ use weir_wire::Direction;
 use super::{llmnr, mdns};
 
 use crate::read::sides::judge;
-use crate::{Application, Blocks, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+use crate::{
+    Application, Blocks, Buffer, BufferSet, EventSink, FieldSpec, Probe, ProbeInput, Step,
+    Transport,
+};
 
 const PORT: u16 = 53;
 
@@ -72,7 +75,8 @@ impl Application for Dns {
         FieldSpec::text(
             "answer_name",
             "Owner of an answer; its `address`, `cname`, `target` or `text` and its `ttl` follow.",
-        ),
+        )
+        .looked_into_as(Buffer::DnsAnswer),
         FieldSpec::address("address", "Address of an A or AAAA answer."),
         FieldSpec::text("cname", "Target of a CNAME answer."),
         FieldSpec::number("ttl", "Seconds for which the answer holds."),
@@ -82,6 +86,7 @@ impl Application for Dns {
         ),
         FieldSpec::text("text", "First 64 bytes of a TXT answer."),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::DnsQuery);
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         match input.transport {

@@ -15,8 +15,8 @@ use super::tls::pieces::Pieces;
 use super::tls::{self, hello};
 use crate::read::cursor::Cursor;
 use crate::{
-    Application, Block, Blocks, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Block, Blocks, BufferSet, ByteSet, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -72,6 +72,7 @@ impl Application for Dtls {
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
     const PORTS: &'static [u16] = &[4433, 5349, 5684];
     const FIELDS: &'static [FieldSpec] = fields::TLS;
+    const CONTENTS: BufferSet = fields::CONTENTS;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE.and_range(CHANGE_CIPHER_SPEC, CONTENT_LAST),
         to_client: ByteSet::NONE.and_range(CHANGE_CIPHER_SPEC, CONTENT_LAST),

@@ -12,11 +12,12 @@ mod probe;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::read::content;
 use crate::read::lines::{self, Line, Reply};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// Longest command that is told.
@@ -76,7 +77,8 @@ impl Application for Ftp {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[21, 2121];
     const FIELDS: &'static [FieldSpec] = &[
-        FieldSpec::condition("command", "Command in upper case (RFC 959, 4.1)"),
+        FieldSpec::condition("command", "Command in upper case (RFC 959, 4.1)")
+            .looked_into_as(Buffer::FtpCommand),
         FieldSpec::condition(
             "file",
             "Path that the command names: of RETR, STOR, DELE, CWD, LIST and their kin, at most 512 bytes",
@@ -93,13 +95,18 @@ impl Application for Ftp {
         FieldSpec::text(
             "text",
             "Text of the reply's last line, or of the greeting's first",
-        ),
+        )
+        .looked_into_as(Buffer::FtpReply),
         FieldSpec::text("product", "Server software, where the greeting names it"),
         FieldSpec::text(
             "product_version",
             "Its version, where the greeting tells it",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY
+        .with(Buffer::FtpCommandData)
+        .with(Buffer::FtpCompletionCode)
+        .with(Buffer::FileName);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0xff, b'\r', b'\n'])
             .and_range(b'A', b'Z')
@@ -212,6 +219,16 @@ impl Ftp {
             .bytes(USER, &self.user)
             .known(ARGUMENT, argument.get(..FILE_MAX).unwrap_or(argument))
             .send(EventKind::Request, sink);
+        let told = match command {
+            b"PASS" | b"ACCT" | b"ADAT" | b"MIC" | b"ENC" | b"CONF" => b"",
+            _ => rest,
+        };
+        if !told.is_empty() {
+            content::whole(Buffer::FtpCommandData, told, sink);
+        }
+        if matches!(command, b"RETR" | b"STOR" | b"STOU" | b"APPE") {
+            content::whole(Buffer::FileName, file, sink);
+        }
     }
 
     fn server(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
@@ -259,6 +276,7 @@ impl Ftp {
             .bytes(TEXT, reply.text)
             .known(USER, user)
             .send(EventKind::Response, sink);
+        tell_code(reply, sink);
     }
 }
 
@@ -272,6 +290,12 @@ fn greet(reply: Reply<'_>, sink: &mut dyn EventSink) {
         .known_name(PRODUCT, product)
         .known(PRODUCT_VERSION, version)
         .send(EventKind::Session, sink);
+    tell_code(reply, sink);
+}
+
+fn tell_code(reply: Reply<'_>, sink: &mut dyn EventSink) {
+    let digits = [100, 10, 1].map(|scale| b'0' + (reply.code / scale % 10) as u8);
+    content::whole(Buffer::FtpCompletionCode, &digits, sink);
 }
 
 /// Telnet's commands before ABOR and STAT: interrupt, synch (RFC 959, 4.1.3), or a negotiation.

@@ -1,21 +1,37 @@
 //! FTP's data connections (RFC 959, 3.2): known by the control connection that announces them, or by
 //! the listing of a folder, which leaves little doubt.
 //!
-//! Trusts nothing, and reads nothing but the first line: the rest is somebody's file. Memory: none.
+//! Trusts nothing, and reads nothing but the first line: the rest is somebody's file, handed on where
+//! somebody looks into files. Memory: a flag each way.
 
 use weir_wire::Direction;
 
+use crate::read::content;
 use crate::read::lines::{self, Line};
-use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+use crate::{
+    Application, Buffer, BufferSet, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport,
+};
 
 const LINE_MAX: usize = 512;
 const MONTHS: &[&[u8]] = &[
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-/// The parser, which reads nothing.
+/// The parser.
 #[derive(Default)]
-pub struct FtpData;
+pub struct FtpData {
+    told: [Told; 2],
+}
+
+/// What was handed on of one direction.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Told {
+    #[default]
+    Nothing,
+    Begun,
+    /// A part of it was lost.
+    Torn,
+}
 
 impl Application for FtpData {
     const NAME: &'static str = "ftp-data";
@@ -23,6 +39,7 @@ impl Application for FtpData {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[20];
     const FIELDS: &'static [FieldSpec] = &[];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::FileData);
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
         // One side speaks, the other only listens.
@@ -49,11 +66,23 @@ impl Application for FtpData {
         }
     }
 
-    fn parse(&mut self, _direction: Direction, _input: &[u8], _sink: &mut dyn EventSink) -> Step {
-        Step::Done
+    fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let told = match self.told.get_mut(direction as usize) {
+            Some(told) if *told != Told::Torn && sink.wants(Buffer::FileData) => told,
+            _ => return Step::Done,
+        };
+        let begins = *told == Told::Nothing;
+        *told = Told::Begun;
+        content::piece(Buffer::FileData, begins, input, false, sink);
+        Step::Consumed(input.len())
     }
 
-    fn gap(&mut self, _direction: Direction, _length: u64) -> bool {
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        if let Some(told) = self.told.get_mut(direction as usize)
+            && length > 0
+        {
+            *told = Told::Torn;
+        }
         true
     }
 }

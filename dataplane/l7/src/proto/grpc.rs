@@ -5,9 +5,10 @@
 
 use weir_wire::Direction;
 
-use super::http::fields;
+use super::http::{content, fields};
 use crate::{
-    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
+    Application, BufferSet, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 /// The row; its connections are read as HTTP/2.
@@ -20,6 +21,7 @@ impl Application for Grpc {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[];
     const FIELDS: &'static [FieldSpec] = &fields::GRPC_FIELDS;
+    const CONTENTS: BufferSet = content::TOLD;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE,
         to_client: ByteSet::NONE,

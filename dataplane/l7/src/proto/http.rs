@@ -19,8 +19,8 @@ use weir_wire::Direction;
 use self::head::Coding;
 use super::{elasticsearch, etcd};
 use crate::{
-    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
-    registry, violation,
+    Application, BufferSet, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport, registry, violation,
 };
 
 /// Requests whose responses are awaited.
@@ -131,6 +131,7 @@ impl Application for Http {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[80, 3128, 8000, 8080, 8888];
     const FIELDS: &'static [FieldSpec] = &fields::FIELDS;
+    const CONTENTS: BufferSet = content::TOLD;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE.and_range(b'A', b'Z'),
         // A status line, or a page of HTTP/0.9.

@@ -28,10 +28,10 @@ use self::headers::{Fields, Kept};
 use self::lines::Lines;
 use self::table::Table;
 use super::etcd;
-use super::http::{emit, fields, head};
+use super::http::{content, emit, fields, head};
 use crate::{
-    Application, BLOCK_BYTES, Block, Blocks, ByteSet, EventSink, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    Application, BLOCK_BYTES, Block, Blocks, BufferSet, ByteSet, EventSink, FieldSpec, Openings,
+    Probe, ProbeInput, Step, Transport,
 };
 
 /// What a client begins with (RFC 9113, 3.4).
@@ -85,6 +85,7 @@ impl Application for Http2 {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[];
     const FIELDS: &'static [FieldSpec] = &fields::FIELDS;
+    const CONTENTS: BufferSet = content::TOLD;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"P"),
         to_client: ByteSet::of(&[0]),

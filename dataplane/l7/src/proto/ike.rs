@@ -10,7 +10,8 @@ use weir_wire::Direction;
 
 use crate::read::cursor::Cursor;
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step, Transport,
+    Application, Buffer, Event, EventKind, EventSink, Field, FieldSpec, Probe, ProbeInput, Step,
+    Transport,
 };
 
 const HEADER_BYTES: usize = 28;
@@ -73,7 +74,8 @@ impl Application for Ike {
         FieldSpec::condition(
             "exchange",
             "Exchange (IANA IKEv2 Exchange Types; RFC 2408, 3.1)",
-        ),
+        )
+        .looked_into_as(Buffer::IkeChosenExchange),
         FieldSpec::number("initiator", "Index of the initiator (RFC 7296, 3.1)"),
         FieldSpec::number(
             "responder",

@@ -12,8 +12,8 @@ use crate::read::ber::{Ber, Head, SEQUENCE};
 use crate::read::cursor::Cursor;
 use crate::read::sides::judge;
 use crate::{
-    Application, Blocks, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput,
-    Step, Transport,
+    Application, Blocks, Buffer, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// Length of a message on a stream (RFC 4120, 7.2.2).
@@ -75,7 +75,8 @@ impl Application for Kerberos {
             "message_type",
             "Kind of message: AS-REQ, AS-REP, TGS-REQ, TGS-REP, AP-REQ, KRB-ERROR, ... (RFC 4120, 5.10); kpasswd",
         ),
-        FieldSpec::condition("client", "Client's name (RFC 4120, cname)"),
+        FieldSpec::condition("client", "Client's name (RFC 4120, cname)")
+            .looked_into_as(Buffer::KerberosClient),
         FieldSpec::condition(
             "realm",
             "Realm of the client, of a request that of the service",
@@ -83,7 +84,8 @@ impl Application for Kerberos {
         FieldSpec::condition(
             "service",
             "Service asked for, as host/photo.shop (RFC 4120, sname)",
-        ),
+        )
+        .looked_into_as(Buffer::KerberosService),
         FieldSpec::text(
             "error",
             "Error by name: KDC_ERR_PREAUTH_FAILED, ... (RFC 4120, 7.5.9)",

@@ -6,7 +6,9 @@
 use weir_wire::Direction;
 
 use super::dns::{self, Dns, Form};
-use crate::{Application, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport};
+use crate::{
+    Application, Buffer, BufferSet, EventSink, FieldSpec, Probe, ProbeInput, Step, Transport,
+};
 
 pub(super) const PORT: u16 = 5355;
 
@@ -20,6 +22,7 @@ impl Application for Llmnr {
     const TRANSPORTS: &'static [Transport] = &[Transport::Udp];
     const PORTS: &'static [u16] = &[PORT];
     const FIELDS: &'static [FieldSpec] = Dns::FIELDS;
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::DnsQuery);
     const REFINES: Option<&'static str> = Some(Dns::NAME);
 
     fn probe(input: &ProbeInput<'_>) -> Probe {

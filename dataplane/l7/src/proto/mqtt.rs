@@ -16,10 +16,11 @@ mod tests;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::read::content::{self, Run};
 use crate::read::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Seen, Step, Transport,
+    Application, Buffer, BufferSet, ByteSet, Event, EventKind, EventSink, Field, FieldSpec,
+    Openings, Probe, ProbeInput, Seen, Step, Transport,
 };
 
 /// A longer topic is not told.
@@ -68,6 +69,8 @@ pub struct Mqtt {
     level: u8,
     picked_up: bool,
     aliases: ArrayVec<Alias, ALIASES>,
+    /// The message at hand, each way.
+    messages: [Run; 2],
 }
 
 struct Alias {
@@ -104,8 +107,9 @@ impl Application for Mqtt {
         ),
         FieldSpec::condition("topic", "Topic, or topic filter of a subscription"),
         FieldSpec::number("qos", "Quality of service: 0 to 2"),
-        FieldSpec::text("client", "Client identifier of CONNECT"),
-        FieldSpec::text("user", "User name of CONNECT"),
+        FieldSpec::text("client", "Client identifier of CONNECT")
+            .looked_into_as(Buffer::MqttClient),
+        FieldSpec::text("user", "User name of CONNECT").looked_into_as(Buffer::MqttUser),
         FieldSpec::text("version", "Protocol version of CONNECT"),
         FieldSpec::text("login", "Outcome of CONNECT: accepted or failed"),
         FieldSpec::number(
@@ -113,6 +117,10 @@ impl Application for Mqtt {
             "Return or reason code of the server (MQTT 5.0, 2.4)",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY
+        .with(Buffer::MqttTopic)
+        .with(Buffer::MqttSubscription)
+        .with(Buffer::MqttMessage);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0x10, 0x40, 0x50, 0x62, 0x70, 0x82, 0xa2, 0xc0, 0xe0, 0xf0])
             .and_range(0x30, 0x3d),
@@ -126,6 +134,11 @@ impl Application for Mqtt {
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if let Some(message) = self.messages.get_mut(direction as usize)
+            && message.goes_on()
+        {
+            return message.hand_on(Buffer::MqttMessage, input, sink);
+        }
         let header = match header(input) {
             Read::Whole(header) => header,
             Read::Partial => return Step::Incomplete,
@@ -134,11 +147,19 @@ impl Application for Mqtt {
         let body = input.get(header.used..).unwrap_or_default();
         let body = body.get(..header.length).unwrap_or(body);
         let packet = Packet { header, body };
+        let mut front = 0;
+        if header.kind == kind::PUBLISH && sink.wants(Buffer::MqttMessage) {
+            front = match packet.front(self.level) {
+                None if body.len() < header.length.min(HEAD_MAX) => return Step::Incomplete,
+                front => front.unwrap_or(0),
+            };
+        }
         let read = match direction {
             Direction::ToServer => self.client(&packet, sink),
             Direction::ToClient => self.server(&packet, sink),
         };
         match read {
+            Ok(()) if front > 0 => self.message(direction, &packet, front, sink),
             Ok(()) => Step::Skip((header.used + header.length) as u64),
             Err(Fault::Partial) if body.len() < header.length.min(HEAD_MAX) => Step::Incomplete,
             Err(Fault::Partial) => self.wrong("mqtt: lengths that do not add up"),
@@ -155,16 +176,37 @@ impl Application for Mqtt {
         Step::Violation("mqtt: packet too long")
     }
 
-    fn gap(&mut self, _direction: Direction, length: u64) -> bool {
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        let message = self.messages.get_mut(direction as usize);
+        if message.is_some_and(|message| message.covers(length)) {
+            return true;
+        }
         self.picked_up = true;
         length == 0
     }
 }
 
+#[derive(Clone, Copy)]
 struct Packet<'a> {
     header: Header,
     /// What there is of it.
     body: &'a [u8],
+}
+
+impl Packet<'_> {
+    /// What stands before the message that is published; more than nothing.
+    fn front(&self, level: u8) -> Option<usize> {
+        let mut cursor = Cursor::new(self.body);
+        cursor.vector16()?;
+        if self.header.flags & 6 != 0 {
+            cursor.u16()?;
+        }
+        if level >= 5 {
+            let length = varint(&mut cursor)?;
+            cursor.take(length as usize)?;
+        }
+        Some(self.body.len() - cursor.rest().len())
+    }
 }
 
 enum Fault {
@@ -186,6 +228,23 @@ impl Mqtt {
         } else {
             Step::Violation(what)
         }
+    }
+
+    /// What is published, behind the head that was told of.
+    fn message(
+        &mut self,
+        direction: Direction,
+        packet: &Packet<'_>,
+        front: usize,
+        sink: &mut dyn EventSink,
+    ) -> Step {
+        let header = packet.header;
+        let length = (header.length - front) as u64;
+        let run = Run::new(Buffer::MqttMessage, length, (true, true), sink);
+        if let Some(message) = self.messages.get_mut(direction as usize) {
+            *message = run;
+        }
+        Step::Consumed(header.used + front)
     }
 
     fn client(&mut self, packet: &Packet<'_>, sink: &mut dyn EventSink) -> Result<(), Fault> {
@@ -465,6 +524,14 @@ fn tell(kind: EventKind, name: &'static str, topic: &[u8], qos: u8, sink: &mut d
             Field::number(QOS, qos.into()),
         ],
     });
+    let buffer = match name {
+        "SUBSCRIBE" => Buffer::MqttSubscription,
+        "PUBLISH" => Buffer::MqttTopic,
+        _ => return,
+    };
+    if !topic.is_empty() {
+        content::whole(buffer, topic, sink);
+    }
 }
 
 /// Tells a code that says no.

@@ -20,8 +20,8 @@ use super::tls::pieces::Pieces;
 use super::tls::{CLIENT_HELLO, SERVER_HELLO};
 use crate::read::cursor::Cursor;
 use crate::{
-    Application, Block, Blocks, ByteSet, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    Application, Block, Blocks, Buffer, BufferSet, ByteSet, EventKind, EventSink, Field, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport,
 };
 
 /// Of the block, the client's share; the server's hello is short.
@@ -69,7 +69,8 @@ impl Application for Quic {
     const FIELDS: &'static [FieldSpec] = &[
         fields::SNI_SPEC,
         fields::ALPN_SPEC,
-        FieldSpec::text("version", "QUIC 1, QUIC 2, QUIC draft, gQUIC or mvfst."),
+        FieldSpec::text("version", "QUIC 1, QUIC 2, QUIC draft, gQUIC or mvfst.")
+            .looked_into_as(Buffer::QuicVersion),
         fields::CIPHER_SPEC,
         fields::JA3_SPEC,
         fields::JA3S_SPEC,
@@ -78,8 +79,14 @@ impl Application for Quic {
             "message",
             "retry (RFC 9000, 17.2.5) or version negotiation (RFC 9000, 17.2.1).",
         ),
-        FieldSpec::text("user_agent", "What Google's QUIC calls its client (UAID)."),
+        FieldSpec::text("user_agent", "What Google's QUIC calls its client (UAID).")
+            .looked_into_as(Buffer::QuicUserAgent),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY
+        .with(Buffer::TlsAlpn)
+        .with(Buffer::TlsVersion)
+        .with(Buffer::Ja3String)
+        .with(Buffer::Ja3sString);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE
             .and_range(0x08, 0x3f)

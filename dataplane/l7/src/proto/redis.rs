@@ -6,9 +6,10 @@
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::read::content::{self, Run};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    Application, Buffer, BufferSet, ByteSet, Event, EventKind, EventSink, Field, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport,
 };
 
 /// Longest command name that is read; Redis has none above 20.
@@ -43,6 +44,22 @@ pub struct Redis {
     user: ArrayVec<u8, 64>,
     /// The client asked to become a replica: what follows from the server is no reply.
     replicating: bool,
+    /// The argument at hand of a command that somebody looks into.
+    argument: Run,
+    /// Behind it, before the end of its line.
+    line_end: bool,
+    /// How much of the command was handed on.
+    told: Told,
+}
+
+/// How much of a command was handed on.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Told {
+    /// Nothing is.
+    #[default]
+    Never,
+    Nothing,
+    Begun,
 }
 
 /// The first words of a command.
@@ -76,6 +93,7 @@ impl Application for Redis {
         FieldSpec::text("error", "Error reply (RESP simple and bulk errors)"),
         FieldSpec::text("protocol", "Protocol version asked for with HELLO"),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::RedisCommand);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"*")
             .and_range(b'A', b'Z')
@@ -113,12 +131,31 @@ impl Application for Redis {
             Direction::ToClient => Step::Done,
         }
     }
+
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        let covered = direction == Direction::ToServer && self.argument.covers(length);
+        if covered {
+            self.told = Told::Never;
+        }
+        covered
+    }
 }
 
 impl Redis {
     fn client(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if self.argument.goes_on() {
+            return self.argument.hand_on(Buffer::RedisCommand, input, sink);
+        }
+        if std::mem::take(&mut self.line_end) {
+            return Step::Skip(2);
+        }
         if self.arguments > 0 {
             return match length(input, b'$') {
+                Length::Read { number, used }
+                    if self.told != Told::Never && (0..BULK_MAX as i64).contains(&number) =>
+                {
+                    self.argument(number.unsigned_abs(), used, sink)
+                }
                 Length::Read { number, used } if (0..BULK_MAX as i64).contains(&number) => {
                     self.arguments -= 1;
                     Step::Skip(used as u64 + number.unsigned_abs() + 2)
@@ -141,6 +178,7 @@ impl Redis {
             Length::Partial => return Step::Incomplete,
             _ => return Step::Violation("redis: array without a count"),
         };
+        let head = at;
         let mut command = Command {
             words: ArrayVec::new(),
         };
@@ -169,10 +207,34 @@ impl Redis {
             }
         }
         self.arguments = count - command.words.len() as u64;
-        if !command.words.is_empty() {
-            self.tell(&command, sink);
+        if command.words.is_empty() {
+            return Step::Skip(at as u64);
         }
-        Step::Skip(at as u64)
+        let secret = command.is_secret();
+        self.tell(&command, sink);
+        self.told = Told::Never;
+        if secret || !sink.wants(Buffer::RedisCommand) {
+            return Step::Skip(at as u64);
+        }
+        self.told = Told::Nothing;
+        self.arguments = count;
+        Step::Consumed(head)
+    }
+
+    /// An argument that somebody looks into: its length was read.
+    fn argument(&mut self, size: u64, used: usize, sink: &mut dyn EventSink) -> Step {
+        self.arguments -= 1;
+        let (begins, ends) = (self.told == Told::Nothing, self.arguments == 0);
+        if !begins {
+            content::piece(Buffer::RedisCommand, false, b" ", false, sink);
+        }
+        self.told = match ends {
+            true => Told::Never,
+            false => Told::Begun,
+        };
+        self.argument = Run::new(Buffer::RedisCommand, size, (begins, ends), sink);
+        self.line_end = true;
+        Step::Consumed(used)
     }
 
     fn inline(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
@@ -206,6 +268,9 @@ impl Redis {
         }
         if !command.words.is_empty() {
             self.tell(&command, sink);
+            if !command.is_secret() {
+                content::whole(Buffer::RedisCommand, line.trim_ascii(), sink);
+            }
         }
         Step::Consumed(end + 1)
     }
@@ -230,9 +295,11 @@ impl Redis {
             }
             _ => {}
         }
-        // A password is nobody's business.
-        let secret = matches!(name.as_slice(), b"AUTH" | b"HELLO");
-        let key = if secret { &[][..] } else { command.word(1) };
+        let key = if command.is_secret() {
+            &[][..]
+        } else {
+            command.word(1)
+        };
         let fields = [
             Field::bytes(COMMAND, &name),
             Field::bytes(KEY, key.get(..KEY_MAX).unwrap_or(key)),
@@ -308,11 +375,15 @@ impl Command<'_> {
         self.words.get(place).copied().unwrap_or_default()
     }
 
+    /// A password is nobody's business.
+    fn is_secret(&self) -> bool {
+        let name = self.word(0);
+        name.eq_ignore_ascii_case(b"AUTH") || name.eq_ignore_ascii_case(b"HELLO")
+    }
+
     /// Two words say all of most commands; a login needs the user's name.
     fn wants_more(&self) -> bool {
-        let first = self.word(0);
-        let login = first.eq_ignore_ascii_case(b"AUTH") || first.eq_ignore_ascii_case(b"HELLO");
-        self.words.len() < if login { 4 } else { 2 }
+        self.words.len() < if self.is_secret() { 4 } else { 2 }
     }
 }
 

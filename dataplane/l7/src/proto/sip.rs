@@ -7,13 +7,14 @@
 
 use weir_wire::Direction;
 
+use crate::read::content;
 use crate::read::head::{Head, Lost, Start, parameter};
 use crate::read::lines::{self, Line};
 use crate::read::sdp;
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const MARK: &[u8] = b"SIP/";
@@ -55,20 +56,30 @@ impl Application for Sip {
             "method",
             "Method (RFC 3261, 7.1); of responses the one of CSeq",
         ),
-        FieldSpec::condition("uri", "Request-URI"),
+        FieldSpec::condition("uri", "Request-URI").looked_into_as(Buffer::SipUri),
         FieldSpec::condition("from", "URI of the From header, without its parameters"),
         FieldSpec::condition("to", "URI of the To header, without its parameters"),
-        FieldSpec::text("user_agent", "User-Agent header"),
+        FieldSpec::text("user_agent", "User-Agent header").looked_into_as(Buffer::SipUserAgent),
         FieldSpec::text("call_id", "Call-ID header"),
         FieldSpec::number("status", "Status code (RFC 3261, 7.2)"),
-        FieldSpec::text("text", "What the response calls its status"),
+        FieldSpec::text("text", "What the response calls its status")
+            .looked_into_as(Buffer::SipStatusMessage),
         FieldSpec::text(
             "user",
             "User of the Authorization or Proxy-Authorization header",
         ),
         FieldSpec::text("server", "Server header: the software that answers"),
-        FieldSpec::text("content_type", "Content-Type header"),
+        FieldSpec::text("content_type", "Content-Type header")
+            .looked_into_as(Buffer::SipContentType),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY
+        .with(Buffer::SipFrom)
+        .with(Buffer::SipTo)
+        .with(Buffer::SipRequestLine)
+        .with(Buffer::SipResponseLine)
+        .with(Buffer::SipMethod)
+        .with(Buffer::SipProtocol)
+        .with(Buffer::SipStatusCode);
     const OPENINGS: Openings = Openings {
         to_server: FIRST,
         to_client: FIRST,
@@ -204,6 +215,32 @@ fn tell(start: Start<'_>, head: &Head<'_>, sink: &mut dyn EventSink) {
         .known(USER, login)
         .known(CONTENT_TYPE, head.text(b"content-type", Some(b'c')))
         .send(kind, sink);
+    for (buffer, name, compact) in [
+        (Buffer::SipFrom, &b"from"[..], b'f'),
+        (Buffer::SipTo, b"to", b't'),
+    ] {
+        if let Some(value) = head.get(name, Some(compact)) {
+            content::whole(buffer, value, sink);
+        }
+    }
+    let mut words = head.start.splitn(3, |&byte| byte == b' ');
+    let [first, second, third] =
+        [words.next(), words.next(), words.next()].map(Option::unwrap_or_default);
+    let told = match start {
+        Start::Request(..) => [
+            (Buffer::SipRequestLine, head.start),
+            (Buffer::SipMethod, first),
+            (Buffer::SipProtocol, third),
+        ],
+        Start::Response(..) => [
+            (Buffer::SipResponseLine, head.start),
+            (Buffer::SipProtocol, first),
+            (Buffer::SipStatusCode, second),
+        ],
+    };
+    for (buffer, value) in told {
+        content::whole(buffer, value, sink);
+    }
 }
 
 /// The URI of `"Name" <sip:a@b;transport=udp>;tag=1`, without parameters.

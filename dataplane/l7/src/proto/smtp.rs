@@ -1,13 +1,15 @@
 //! SMTP and ESMTP: commands, envelope, login and replies (RFC 5321; BDAT RFC 3030; STARTTLS
 //! RFC 3207; AUTH RFC 4954); LMTP (RFC 2033) reads the same.
 //!
-//! Trusts nothing. Bodies are passed over: DATA to its lone dot, BDAT by its size. Replies are
+//! Trusts nothing. Mails are passed over unless somebody looks into them: DATA to its lone dot, BDAT by
+//! its size. Replies are
 //! counted against commands, so that a DATA or AUTH that the server refuses leaves the parser where
 //! the server is. Passwords are never told. Violations: control characters where a command must
 //! stand, a command line beyond what is kept, a chunk without a size. After a loss within a body it
 //! goes on at the next reply; after any other loss of the client's bytes it gives up. Memory: the
 //! user's name and a few counters.
 
+mod mail;
 mod probe;
 
 pub(crate) use probe::names_ftp;
@@ -17,8 +19,8 @@ use crate::read::lines::{self, Line, LoneDot, Reply};
 use crate::read::sasl::{Mechanism, User};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// Longest command that is told.
@@ -55,6 +57,7 @@ const PRODUCTS: &[&str] = &[
 pub struct Smtp {
     user: User,
     client: Client,
+    mail: mail::Told,
     pending: Pending,
     mechanism: Mechanism,
     /// Replies to come, up to the one that answers `pending`.
@@ -95,6 +98,8 @@ enum Client {
         bare: bool,
         confirmed: bool,
     },
+    /// A chunk that somebody looks into.
+    Chunk { left: u64, last: bool },
 }
 
 /// A command whose reply decides what follows.
@@ -117,11 +122,13 @@ impl Application for Smtp {
         FieldSpec::condition(
             "mail_from",
             "Sender named by MAIL, without brackets; empty for a bounce (RFC 5321, 4.1.1.2)",
-        ),
+        )
+        .looked_into_as(Buffer::SmtpFrom),
         FieldSpec::condition(
             "rcpt_to",
             "Recipient named by RCPT, without brackets (RFC 5321, 4.1.1.3)",
-        ),
+        )
+        .looked_into_as(Buffer::SmtpTo),
         FieldSpec::condition(
             "user",
             "User of the last AUTH that named one, whether or not it succeeded (RFC 4954)",
@@ -129,7 +136,8 @@ impl Application for Smtp {
         FieldSpec::text(
             "helo",
             "Name that the client gives itself (RFC 5321, 4.1.1.1)",
-        ),
+        )
+        .looked_into_as(Buffer::SmtpHello),
         FieldSpec::number("status", "Reply code (RFC 5321, 4.2)"),
         FieldSpec::text(
             "text",
@@ -141,6 +149,7 @@ impl Application for Smtp {
             "Its version, where the greeting tells it",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Mail);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"EHLRNQVASDMXBTehlrnqvasdmxbt"),
         to_client: ByteSet::of(b"245"),
@@ -168,6 +177,9 @@ impl Application for Smtp {
     }
 
     fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        if direction == Direction::ToServer && length > 0 && self.within_chunk(length) {
+            return true;
+        }
         self.unpaired = true;
         self.pending = Pending::Nothing;
         match (direction, &mut self.client) {
@@ -182,6 +194,7 @@ impl Application for Smtp {
             }
             (_, Client::Body { dot, .. }) => {
                 *dot = LoneDot::Within;
+                self.mail.lose();
                 true
             }
             _ => length == 0,
@@ -191,13 +204,10 @@ impl Application for Smtp {
 
 impl Smtp {
     fn client(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
-        if let Client::Body { dot, bare, .. } = &mut self.client {
-            let Some(used) = dot.find(input, *bare) else {
-                return Step::Consumed(input.len());
-            };
-            self.client = Client::Command;
-            self.asked = self.asked.saturating_add(1);
-            return Step::Consumed(used);
+        match self.client {
+            Client::Body { dot, bare, .. } => return self.body(dot, bare, input, sink),
+            Client::Chunk { left, last } => return self.chunk_piece(left, last, input, sink),
+            Client::Command | Client::Login { .. } => {}
         }
         let (text, used) = match lines::command(input, NO_COMMAND) {
             Ok(command) => command,
@@ -219,11 +229,7 @@ impl Smtp {
         if !word.eq_ignore_ascii_case(b"BDAT") {
             return Step::Consumed(used);
         }
-        match lines::number(rest) {
-            Some((size, b"")) => Step::Skip(size.saturating_add(used as u64)),
-            Some((size, [b' ', ..])) => Step::Skip(size.saturating_add(used as u64)),
-            _ => Step::Violation("smtp: a chunk without a size"),
-        }
+        self.chunk(rest, used, sink)
     }
 
     /// What follows the server's consent; or a handshake, where the consent was not seen.
@@ -245,7 +251,9 @@ impl Smtp {
             b"EHLO" | b"HELO" | b"LHLO" => helo = rest,
             b"MAIL" | b"SEND" | b"SOML" | b"SAML" => from = path(rest),
             b"RCPT" => to = path(rest),
+            b"RSET" => self.mail = mail::Told::Nothing,
             b"DATA" => {
+                self.mail = mail::Told::Nothing;
                 self.client = Client::Body {
                     dot: LoneDot::Start,
                     bare,

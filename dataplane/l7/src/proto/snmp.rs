@@ -13,10 +13,11 @@ use weir_wire::Direction;
 
 use crate::fields::Fields;
 use crate::read::ber::{Ber, OCTETS, OID, SEQUENCE};
+use crate::read::content;
 use crate::read::sides::judge;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Seen, Step,
-    Transport,
+    Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Seen, Step, Transport,
 };
 
 /// "IpAddress" of a version 1 trap (RFC 1155, 6).
@@ -45,6 +46,7 @@ pub struct Snmp;
 
 struct Message<'a> {
     version: &'static str,
+    community: Option<&'a [u8]>,
     user: &'a [u8],
     level: Option<&'static str>,
     context: &'a [u8],
@@ -79,7 +81,8 @@ impl Application for Snmp {
             "object",
             "Identifier of the first object, or the enterprise of a version 1 trap: 1.3.6.1.2.1.1.5.0",
         ),
-        FieldSpec::condition("user", "User of version 3 (RFC 3414, 2.4)"),
+        FieldSpec::condition("user", "User of version 3 (RFC 3414, 2.4)")
+            .looked_into_as(Buffer::SnmpUser),
         FieldSpec::text(
             "error_status",
             "Error of a response: noSuchName, ... (RFC 3416, 3)",
@@ -99,6 +102,7 @@ impl Application for Snmp {
             "Generic trap of version 1 (RFC 1157, 4.1.6)",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::SnmpCommunity);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[SEQUENCE]),
         to_client: ByteSet::of(&[SEQUENCE]),
@@ -162,6 +166,7 @@ fn read(input: &[u8]) -> Option<Message<'_>> {
             };
             fits.then_some(Message {
                 version: if version == 0 { "1" } else { "2c" },
+                community: Some(community),
                 user: &[],
                 level: None,
                 context: &[],
@@ -210,6 +215,7 @@ fn read_v3(mut message: Ber<'_>) -> Option<Message<'_>> {
         _ => "other",
     };
     Some(Message {
+        community: None,
         version: "3",
         user,
         level: Some(level),
@@ -308,6 +314,9 @@ fn tell(direction: Direction, message: &Message<'_>, sink: &mut dyn EventSink) {
         Direction::ToClient => EventKind::Response,
     };
     fields.tell(kind, sink);
+    if let Some(community) = message.community {
+        content::whole(Buffer::SnmpCommunity, community, sink);
+    }
 }
 
 /// An identifier as people write it; what does not fit or is malformed is left out.

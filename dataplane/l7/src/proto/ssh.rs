@@ -3,13 +3,15 @@
 //! Trusts nothing. What follows NEWKEYS is encrypted: each direction is done there. Violations: a
 //! line or packet longer than the protocol allows. Memory: two small enums.
 
+use arrayvec::ArrayVec;
 use md5::{Digest as _, Md5};
 use weir_wire::Direction;
 
 use super::tls::fingerprint::{self, Ja3};
+use crate::read::content;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    Application, Buffer, BufferSet, ByteSet, Event, EventKind, EventSink, Field, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport,
 };
 
 /// RFC 4253, 4.2: with carriage return and line feed.
@@ -64,11 +66,13 @@ impl Application for Ssh {
         FieldSpec::text(
             "version",
             "Protocol version of the identification string (RFC 4253, 4.2)",
-        ),
+        )
+        .looked_into_as(Buffer::SshProtocol),
         FieldSpec::text(
             "software",
             "Software version of the identification string (RFC 4253, 4.2)",
-        ),
+        )
+        .looked_into_as(Buffer::SshSoftware),
         FieldSpec::text(
             "comment",
             "Comment of the identification string (RFC 4253, 4.2)",
@@ -96,12 +100,17 @@ impl Application for Ssh {
         FieldSpec::text(
             "hassh",
             "HASSH fingerprint of a client's algorithms (github.com/salesforce/hassh)",
-        ),
+        )
+        .looked_into_as(Buffer::SshHassh),
         FieldSpec::text(
             "hassh_server",
             "HASSH fingerprint of a server's algorithms (github.com/salesforce/hassh)",
-        ),
+        )
+        .looked_into_as(Buffer::SshHasshServer),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY
+        .with(Buffer::SshHasshString)
+        .with(Buffer::SshHasshServerString);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"S"),
         to_client: ByteSet::of(b"\r\n\t").and_range(b' ', 0xff),
@@ -215,7 +224,8 @@ fn kexinit(direction: Direction, packet: &[u8], sink: &mut dyn EventSink) {
     // Pairs: client to server, server to client.
     let own = direction as usize;
     let pair = |first: usize| lists.get(first + own).copied().unwrap_or_default();
-    let fingerprint = hassh([lists[0], pair(2), pair(4), pair(6)]);
+    let hashed = [lists[0], pair(2), pair(4), pair(6)];
+    let fingerprint = hassh(hashed);
     let fingerprint_field = match direction {
         Direction::ToServer => HASSH,
         Direction::ToClient => HASSH_SERVER,
@@ -230,18 +240,34 @@ fn kexinit(direction: Direction, packet: &[u8], sink: &mut dyn EventSink) {
         Field::bytes(fingerprint_field, &fingerprint),
     ];
     tell(&fields, sink);
+    let buffer = match direction {
+        Direction::ToServer => Buffer::SshHasshString,
+        Direction::ToClient => Buffer::SshHasshServerString,
+    };
+    if sink.wants(buffer) {
+        let mut text = ArrayVec::<u8, KEXINIT_MAX>::new();
+        write_lists(hashed, |part| {
+            // The lists were in a packet that is no longer.
+            let _ = text.try_extend_from_slice(part);
+        });
+        content::whole(buffer, &text, sink);
+    }
 }
 
 /// MD5 of the lists: key exchange, ciphers, integrity, compression.
 fn hassh(lists: [&[u8]; 4]) -> Ja3 {
     let mut hash = Md5::new();
+    write_lists(lists, |part| hash.update(part));
+    fingerprint::digits(&hash.finalize().into())
+}
+
+fn write_lists(lists: [&[u8]; 4], mut write: impl FnMut(&[u8])) {
     let mut separator: &[u8] = b"";
     for list in lists {
-        hash.update(separator);
-        hash.update(list);
+        write(separator);
+        write(list);
         separator = b";";
     }
-    fingerprint::digits(&hash.finalize().into())
 }
 
 fn identification(input: &[u8]) -> Probe {

@@ -2,15 +2,16 @@
 //!
 //! Trusts nothing. The request is unmistakable; the transfer comes from a new port of the server,
 //! which is announced. Without the request a transfer is known by an answer that carries the number
-//! of its block. Violations: datagrams that are no TFTP. Memory: none.
+//! of its block. Violations: datagrams that are no TFTP. Memory: where the file at hand is.
 
 use weir_wire::Direction;
 
+use crate::read::content;
 use crate::read::cursor::Cursor;
 use crate::told::Told;
 use crate::{
-    Announcement, Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    Announcement, Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport,
 };
 
 const FILE_MAX: usize = 255;
@@ -20,6 +21,8 @@ const OPTIONS_MAX: usize = 16;
 const DATA_MAX: usize = 65_464 + 4;
 /// A block without the option.
 const BLOCK: usize = 512 + 4;
+/// Operation and number before the data.
+const DATA_HEAD: usize = 4;
 const ERROR_MAX: u16 = 8;
 
 const OPERATION: u8 = 0;
@@ -28,9 +31,20 @@ const MODE: u8 = 2;
 const ERROR: u8 = 3;
 const TEXT: u8 = 4;
 
-/// The parser: every datagram stands alone.
+/// The parser.
 #[derive(Default)]
-pub struct Tftp;
+pub struct Tftp {
+    /// The file that is handed on.
+    file: Option<File>,
+}
+
+/// A file on its way: block after block, the last of which is not full.
+#[derive(Clone, Copy)]
+struct File {
+    block: u16,
+    block_bytes: usize,
+    direction: Direction,
+}
 
 /// A datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +67,8 @@ impl Application for Tftp {
     const PORTS: &'static [u16] = &[69];
     const FIELDS: &'static [FieldSpec] = &[
         FieldSpec::condition("operation", "`read` or `write` (RFC 1350, 5)"),
-        FieldSpec::condition("file", "File that is read or written"),
+        FieldSpec::condition("file", "File that is read or written")
+            .looked_into_as(Buffer::FileName),
         FieldSpec::text("mode", "`netascii`, `octet` or `mail`"),
         FieldSpec::number(
             "error",
@@ -61,6 +76,7 @@ impl Application for Tftp {
         ),
         FieldSpec::text("text", "Text of the error"),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::FileData);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0]),
         to_client: ByteSet::of(&[0]),
@@ -106,9 +122,41 @@ impl Application for Tftp {
                 .number(ERROR, code.into())
                 .bytes(TEXT, text)
                 .send(EventKind::Response, sink),
-            Message::Data(..) | Message::Acknowledgement(_) | Message::Options => {}
+            Message::Data(block, length) => {
+                let data = input
+                    .get(input.len() - (length - DATA_HEAD)..)
+                    .unwrap_or_default();
+                self.data(direction, block, data, sink);
+            }
+            Message::Acknowledgement(_) | Message::Options => {}
         }
         Step::Consumed(input.len())
+    }
+}
+
+impl Tftp {
+    /// A block of a file: the next one, or one that was sent again.
+    fn data(&mut self, direction: Direction, block: u16, data: &[u8], sink: &mut dyn EventSink) {
+        if !sink.wants(Buffer::FileData) {
+            return;
+        }
+        let begins = block == 1 && self.file.is_none_or(|file| file.block > 1);
+        let block_bytes = match self.file {
+            _ if begins => data.len(),
+            Some(file) if file.direction == direction && block == file.block.wrapping_add(1) => {
+                file.block_bytes
+            }
+            // Sent again, or behind one that was lost.
+            _ => return,
+        };
+        // The first block tells how long a full one is, unless it is short of what none is.
+        let ends = data.len() < block_bytes || begins && data.len() < BLOCK - DATA_HEAD;
+        self.file = (!ends).then_some(File {
+            block,
+            block_bytes,
+            direction,
+        });
+        content::piece(Buffer::FileData, begins, data, ends, sink);
     }
 }
 

@@ -22,7 +22,8 @@ use self::fingerprint::Carrier;
 use self::record::{Buffer, Gathered, Header};
 use crate::read::cursor::Cursor;
 use crate::{
-    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
+    Application, BufferSet, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
+    Transport,
 };
 
 pub(crate) const CLIENT_HELLO: u8 = 1;
@@ -31,6 +32,8 @@ pub(crate) const CERTIFICATE: u8 = 11;
 const MESSAGE_HEADER_BYTES: usize = 4;
 /// The length of all certificates, and that of the first.
 const CERTIFICATE_FRONT_BYTES: usize = 6;
+/// A list of certificates that is kept until it is whole.
+const CHAIN_BYTES_MAX: usize = 12 << 10;
 
 /// The parser of one connection.
 #[derive(Default)]
@@ -62,6 +65,7 @@ impl Application for Tls {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[443, 465, 636, 853, 989, 990, 992, 993, 995, 8443];
     const FIELDS: &'static [FieldSpec] = fields::TLS;
+    const CONTENTS: BufferSet = fields::CONTENTS;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[record::HANDSHAKE]).and_range(0x80, 0xff),
         to_client: ByteSet::of(&[record::HANDSHAKE, record::ALERT, record::CHANGE_CIPHER_SPEC])
@@ -296,19 +300,22 @@ impl Side {
         };
         let fits = |first: &usize| CERTIFICATE_FRONT_BYTES + first <= length;
         let first = first.filter(fits).unwrap_or(0);
-        let wanted = front
-            + if front + first <= record::BUFFER_BYTES {
-                first
-            } else {
-                0
-            };
+        let chain = MESSAGE_HEADER_BYTES + length;
+        let wanted = match first {
+            // More than one certificate is read only for those who look into each.
+            1.. if chain <= CHAIN_BYTES_MAX && sink.wants(crate::Buffer::TlsCertificate) => chain,
+            _ if front + first <= record::BUFFER_BYTES => front + first,
+            _ => front,
+        };
         let (content, used, left) = match self.gather(input, wanted, &mut buffer) {
             Ok(gathered) => gathered,
             Err(step) => return step,
         };
         if wanted > front {
-            let der = content.get(front..).unwrap_or_default();
+            let der = content.get(front..front + first).unwrap_or_default();
             certificate::tell(side_name(direction), der, sink);
+            let list = content.get(MESSAGE_HEADER_BYTES..).unwrap_or_default();
+            certificate::tell_chain(list, sink);
         }
         self.take(used, left, MESSAGE_HEADER_BYTES + length - wanted)
     }

@@ -10,7 +10,7 @@ use weir_wire::Direction;
 
 use crate::read::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    Application, Buffer, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
     ProbeInput, Step, Transport, Value,
 };
 
@@ -93,7 +93,8 @@ impl Application for Vnc {
         FieldSpec::text(
             "desktop",
             "Name of the desktop, at most 512 bytes (RFC 6143, 7.3.2)",
-        ),
+        )
+        .looked_into_as(Buffer::RfbName),
         FieldSpec::number("width", "Width of the screen in pixels (RFC 6143, 7.3.2)"),
         FieldSpec::number("height", "Height of the screen in pixels (RFC 6143, 7.3.2)"),
     ];

@@ -188,9 +188,22 @@ impl LoneDot {
     /// How many bytes belong to the body and its end; None: all, and it goes on. With `bare`, a
     /// line feed alone ends a line.
     pub(crate) fn find(&mut self, input: &[u8], bare: bool) -> Option<usize> {
+        self.hand_on(input, bare, &mut |_| {})
+    }
+
+    /// The same; `each` is handed the body, without the dots that mark it as no end.
+    pub(crate) fn hand_on(
+        &mut self,
+        input: &[u8],
+        bare: bool,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Option<usize> {
         let mut at = 0;
+        // What was not handed on yet.
+        let mut from = 0;
         while let Some(&byte) = input.get(at) {
-            *self = match (*self, byte) {
+            let before = *self;
+            *self = match (before, byte) {
                 (Self::DotReturn, b'\n') => return Some(at + 1),
                 (Self::Dot, b'\n') if bare => return Some(at + 1),
                 (Self::Start, b'.') => Self::Dot,
@@ -205,7 +218,21 @@ impl LoneDot {
                     Self::Within
                 }
             };
+            if before == Self::DotReturn {
+                each(b"\r");
+            }
             at += 1;
+            if matches!(*self, Self::Dot | Self::DotReturn) {
+                let whole = input.get(from..at - 1).unwrap_or_default();
+                if !whole.is_empty() {
+                    each(whole);
+                }
+                from = at;
+            }
+        }
+        let rest = input.get(from..).unwrap_or_default();
+        if !rest.is_empty() {
+            each(rest);
         }
         None
     }
@@ -272,6 +299,26 @@ mod tests {
                     .find(front, bare)
                     .or_else(|| dot.find(back, bare).map(|at| at + cut));
                 assert_eq!(found, end, "{} cut at {cut}", body.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_handed_on_without_its_marks() {
+        for (body, meant) in [
+            (&b"a\r\n..b\r\n.c\r\n.\r\n"[..], &b"a\r\n.b\r\nc\r\n"[..]),
+            (b".\r\nQUIT", b""),
+            (b"a\r\n.\rb\r\n.\r\n", b"a\r\n\rb\r\n"),
+            (b".\r\r\n.\r\n", b"\r\r\n"),
+        ] {
+            for cut in 0..=body.len() {
+                let (front, back) = body.split_at(cut);
+                let (mut dot, mut told) = (LoneDot::default(), Vec::new());
+                let mut each = |piece: &[u8]| told.extend_from_slice(piece);
+                if dot.hand_on(front, false, &mut each).is_none() {
+                    dot.hand_on(back, false, &mut each);
+                }
+                assert_eq!(told, meant, "{} cut at {cut}", body.escape_ascii());
             }
         }
     }

@@ -7,8 +7,9 @@ use arrayvec::ArrayVec;
 use super::fault;
 use super::name::{self, Name};
 use super::{ADDRESS, ANSWER_NAME, CNAME, NAME, OPCODE, RCODE, TARGET, TEXT, TTL, TYPE};
+use crate::read::content;
 use crate::read::cursor::Cursor;
-use crate::{Event, EventKind, EventSink, Field, Value, violation};
+use crate::{Buffer, Event, EventKind, EventSink, Field, Value, violation};
 
 pub(super) const HEADER_BYTES: usize = 12;
 /// No resolver asks more at once; multicast queries come near it.
@@ -313,6 +314,7 @@ fn tell_request(name: &[u8], kind: &[u8], opcode: &[u8], sink: &mut dyn EventSin
         kind: EventKind::Request,
         fields: &fields,
     });
+    content::whole(Buffer::DnsQuery, name, sink);
 }
 
 /// An answer whose data is told.

@@ -17,8 +17,17 @@ pub(crate) const HEADERS_BYTES_MAX: usize = 65_536;
 /// Room for a buffer that is put together.
 type Scratch = ArrayVec<u8, HEADERS_BYTES_MAX>;
 
+/// The buffers of a message.
+pub(crate) const TOLD: BufferSet = OF_HEAD
+    .with(Buffer::HttpHost)
+    .with(Buffer::HttpRequestBody)
+    .with(Buffer::HttpResponseBody);
+
 /// The buffers that a head has.
 const OF_HEAD: BufferSet = BufferSet::EMPTY
+    .with(Buffer::HttpMethod)
+    .with(Buffer::HttpUriRaw)
+    .with(Buffer::HttpProtocol)
     .with(Buffer::HttpUri)
     .with(Buffer::HttpRequestLine)
     .with(Buffer::HttpResponseLine)
@@ -160,15 +169,21 @@ impl Told<'_> {
 
     fn request_line(&self, teller: &mut Teller<'_>) {
         teller.tell(Buffer::HttpRequestLine, self.first);
-        if !teller.wanted.contains(Buffer::HttpUri) {
-            return;
-        }
         let Some(space) = memchr::memchr(b' ', self.first) else {
             return;
         };
         let rest = &self.first[space + 1..];
         let end = memchr::memrchr(b' ', rest).unwrap_or(rest.len());
         let (method, target) = (&self.first[..space], &rest[..end]);
+        teller.tell(Buffer::HttpMethod, method);
+        teller.tell(Buffer::HttpUriRaw, target);
+        teller.tell(
+            Buffer::HttpProtocol,
+            rest.get(end + 1..).unwrap_or_default(),
+        );
+        if !teller.wanted.contains(Buffer::HttpUri) {
+            return;
+        }
         let Ok((None | Some(_), path)) = emit::split_target(method, target) else {
             return;
         };
@@ -188,7 +203,8 @@ impl Told<'_> {
 
     fn status_line(&self, teller: &mut Teller<'_>) {
         teller.tell(Buffer::HttpResponseLine, self.first);
-        let mut parts = self.first.splitn(3, |&byte| byte == b' ').skip(1);
+        let mut parts = self.first.splitn(3, |&byte| byte == b' ');
+        teller.tell(Buffer::HttpProtocol, parts.next().unwrap_or_default());
         teller.tell(Buffer::HttpStatusCode, parts.next().unwrap_or_default());
         if let Some(message) = parts.next() {
             teller.tell(Buffer::HttpStatusMessage, message);

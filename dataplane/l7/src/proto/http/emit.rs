@@ -9,7 +9,7 @@ use super::fields::{
 use super::head::{Headers, RequestLine};
 use super::path;
 use super::product::Evidence;
-use crate::{Event, EventKind, EventSink, Field, Value};
+use crate::{Buffer, Content, Event, EventKind, EventSink, Field, Value};
 
 /// Longest host name (RFC 1035) with brackets or dot.
 const HOST_BYTES_MAX: usize = 256;
@@ -114,6 +114,11 @@ pub(crate) fn request(request: &Request<'_>, sink: &mut dyn EventSink) -> Result
         kind: EventKind::Request,
         fields: &fields,
     });
+    let host = of_target.or(of_header).unwrap_or_default();
+    if !host.is_empty() && sink.wants(Buffer::HttpHost) {
+        let stream = request.stream.unwrap_or(0);
+        sink.content(&Content::whole(Buffer::HttpHost, stream, host));
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The fields of HTTP in all its versions, and of what is carried by it: one table, so that
 //! conditions and events mean the same whatever the connection turns out to be.
 
-use crate::{Buffer, FieldSpec};
+use crate::FieldSpec;
 
 pub(crate) const METHOD: u8 = 0;
 pub(crate) const HOST: u8 = 1;
@@ -28,20 +28,17 @@ pub(crate) const FIELDS: [FieldSpec; COUNT] = [
     FieldSpec::condition(
         "method",
         "Request method as sent: methods are case-sensitive (RFC 9110, 9.1).",
-    )
-    .looked_into_as(Buffer::HttpMethod),
+    ),
     FieldSpec::condition(
         "host",
         "Host the request is for, of the target or else the Host header: lower case, without port.",
-    )
-    .looked_into_as(Buffer::HttpHost),
+    ),
     FieldSpec::condition(
         "path",
         "Path without query, percent-decoded once, `//`, `/./` and `/../` resolved: what the server acts on.",
     ),
-    FieldSpec::text("target", "Request target as sent.").looked_into_as(Buffer::HttpUriRaw),
-    FieldSpec::text("version", "Protocol version of the message.")
-        .looked_into_as(Buffer::HttpProtocol),
+    FieldSpec::text("target", "Request target as sent."),
+    FieldSpec::text("version", "Protocol version of the message."),
     FieldSpec::text("user_agent", "User-Agent header."),
     FieldSpec::text("content_type", "Content-Type header of the message."),
     FieldSpec::number("status", "Status code of the response."),

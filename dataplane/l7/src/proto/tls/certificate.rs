@@ -6,9 +6,12 @@
 use arrayvec::ArrayVec;
 use std::net::IpAddr;
 
-use super::fields;
+use sha1::{Digest as _, Sha1};
+
+use super::{fields, fingerprint};
+use crate::read::content;
 use crate::read::cursor::Cursor;
-use crate::{EventKind, EventSink, Field};
+use crate::{Buffer, EventKind, EventSink, Field};
 
 const NAME_BYTES_MAX: usize = 256;
 const ALTERNATIVES_MAX: usize = 32;
@@ -36,6 +39,7 @@ type Time = [u8; 20];
 type Name = ArrayVec<u8, NAME_BYTES_MAX>;
 
 struct Certificate<'a> {
+    serial: Cursor<'a>,
     issuer: Cursor<'a>,
     subject: Cursor<'a>,
     not_before: Option<Time>,
@@ -54,6 +58,7 @@ pub(crate) fn tell_first(side: &'static str, list: &[u8], sink: &mut dyn EventSi
         .and_then(|length| cursor.take(usize::try_from(length).ok()?));
     if let Some(first) = first {
         tell(side, first, sink);
+        tell_chain(list, sink);
     }
 }
 
@@ -106,6 +111,50 @@ pub(crate) fn tell(side: &'static str, der: &[u8], sink: &mut dyn EventSink) {
         }
     }
     fields::tell(EventKind::Session, &told, sink);
+    if sink.wants(Buffer::TlsSerial) {
+        // A zero before the highest bit is no part of the number.
+        let serial = match certificate.serial.rest() {
+            [0, rest @ ..] if !rest.is_empty() => rest,
+            serial => serial,
+        };
+        let text = octets(serial, u8::to_ascii_uppercase);
+        content::whole(Buffer::TlsSerial, &text, sink);
+    }
+    if sink.wants(Buffer::TlsFingerprint) {
+        let text = octets(&Sha1::digest(der), u8::to_ascii_lowercase);
+        content::whole(Buffer::TlsFingerprint, &text, sink);
+    }
+}
+
+/// Hexadecimal digits, a colon between bytes.
+fn octets(bytes: &[u8], case: fn(&u8) -> u8) -> Name {
+    let mut text = Name::new();
+    for (at, &byte) in bytes.iter().enumerate() {
+        let [high, low] = fingerprint::hex(byte).map(|digit| case(&digit));
+        if at > 0 {
+            append(&mut text, b":");
+        }
+        append(&mut text, &[high, low]);
+    }
+    text
+}
+
+/// Tells every certificate of a list that is here whole (RFC 5246, 7.4.2).
+pub(crate) fn tell_chain(list: &[u8], sink: &mut dyn EventSink) {
+    if !sink.wants(Buffer::TlsCertificate) {
+        return;
+    }
+    let mut cursor = Cursor::new(list);
+    let _length = cursor.u24();
+    while let Some(length) = cursor.u24() {
+        let Some(der) = usize::try_from(length)
+            .ok()
+            .and_then(|length| cursor.take(length))
+        else {
+            return;
+        };
+        content::whole(Buffer::TlsCertificate, der, sink);
+    }
 }
 
 /// The front of the certificate: the signature behind it may be missing.
@@ -115,7 +164,7 @@ fn read(der: &[u8]) -> Option<Certificate<'_>> {
     if body.rest().first() == Some(&VERSION) {
         any(&mut body)?;
     }
-    open(&mut body, INTEGER)?;
+    let serial = open(&mut body, INTEGER)?;
     open(&mut body, SEQUENCE)?;
     let issuer = open(&mut body, SEQUENCE)?;
     let mut validity = open(&mut body, SEQUENCE)?;
@@ -130,6 +179,7 @@ fn read(der: &[u8]) -> Option<Certificate<'_>> {
         }
     }
     Some(Certificate {
+        serial,
         issuer,
         subject,
         not_before,

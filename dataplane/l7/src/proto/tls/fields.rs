@@ -1,6 +1,7 @@
 //! The fields of the hellos, which TLS, DTLS and QUIC share: the same numbers in each table.
 
-use crate::{Event, EventKind, EventSink, Field, FieldSpec};
+use crate::read::content;
+use crate::{Buffer, BufferSet, Event, EventKind, EventSink, Field, FieldSpec};
 
 pub(crate) const SNI: u8 = 0;
 pub(crate) const ALPN: u8 = 1;
@@ -24,7 +25,8 @@ pub(crate) const NAME_ADDRESS: u8 = 17;
 pub(crate) const SNI_SPEC: FieldSpec = FieldSpec::condition(
     "sni",
     "Server name the client asks for, lower case (RFC 6066, 3); empty without one.",
-);
+)
+.looked_into_as(Buffer::TlsSni);
 pub(crate) const ALPN_SPEC: FieldSpec = FieldSpec::condition(
     "alpn",
     "Application protocols offered, joined by commas, or the one chosen (RFC 7301).",
@@ -41,15 +43,18 @@ pub(crate) const CIPHER_SPEC: FieldSpec = FieldSpec {
 pub(crate) const JA3_SPEC: FieldSpec = FieldSpec::text(
     "ja3",
     "JA3 fingerprint of the ClientHello (github.com/salesforce/ja3).",
-);
+)
+.looked_into_as(Buffer::Ja3Hash);
 pub(crate) const JA3S_SPEC: FieldSpec = FieldSpec::text(
     "ja3s",
     "JA3S fingerprint of the ServerHello (github.com/salesforce/ja3).",
-);
+)
+.looked_into_as(Buffer::Ja3sHash);
 pub(crate) const JA4_SPEC: FieldSpec = FieldSpec::text(
     "ja4",
     "JA4 fingerprint of the ClientHello (github.com/FoxIO-LLC/ja4).",
-);
+)
+.looked_into_as(Buffer::Ja4Hash);
 
 /// The fields of TLS and DTLS.
 pub(crate) const TLS: &[FieldSpec] = &[
@@ -64,15 +69,18 @@ pub(crate) const TLS: &[FieldSpec] = &[
     FieldSpec::text(
         "subject",
         "Subject of the certificate, up to TLS 1.2 (RFC 5280, 4.1.2.6).",
-    ),
+    )
+    .looked_into_as(Buffer::TlsSubject),
     FieldSpec::text(
         "issuer",
         "Issuer of the certificate, up to TLS 1.2 (RFC 5280, 4.1.2.4).",
-    ),
+    )
+    .looked_into_as(Buffer::TlsIssuer),
     FieldSpec::text(
         "san",
         "Alternative name in the certificate: host, mail or URI (RFC 5280, 4.2.1.6).",
-    ),
+    )
+    .looked_into_as(Buffer::TlsAlternativeName),
     FieldSpec::text(
         "spiffe_id",
         "SPIFFE identity in the certificate (SPIFFE X.509-SVID, 2).",
@@ -105,6 +113,16 @@ pub(crate) const TLS: &[FieldSpec] = &[
         about: "Address among the certificate's alternative names (RFC 5280, 4.2.1.6).",
     },
 ];
+
+/// What TLS and DTLS tell beside them.
+pub(crate) const CONTENTS: BufferSet = BufferSet::EMPTY
+    .with(Buffer::TlsVersion)
+    .with(Buffer::TlsAlpn)
+    .with(Buffer::TlsSerial)
+    .with(Buffer::TlsFingerprint)
+    .with(Buffer::TlsCertificate)
+    .with(Buffer::Ja3String)
+    .with(Buffer::Ja3sString);
 
 pub(crate) fn tell(kind: EventKind, fields: &[Field<'_>], sink: &mut dyn EventSink) {
     sink.event(&Event { kind, fields });
@@ -160,6 +178,23 @@ fn alert_name(description: u8) -> &'static str {
         121 => "ech_required",
         _ => "unknown",
     }
+}
+
+/// The version of a session as rules write it.
+pub(crate) fn version_buffer(version: u16, sink: &mut dyn EventSink) {
+    let name: &[u8] = match version {
+        0x0002 => b"SSLv2",
+        0x0300 => b"SSLv3",
+        0x0301 => b"1.0",
+        0x0302 => b"1.1",
+        0x0303 => b"1.2",
+        0x0304 | 0x7f00..=0x7fff => b"1.3",
+        0x0100 | 0xfeff => b"DTLS 1.0",
+        0xfefd => b"DTLS 1.2",
+        0xfefc => b"DTLS 1.3",
+        _ => return,
+    };
+    content::whole(Buffer::TlsVersion, name, sink);
 }
 
 /// The versions' names; drafts of TLS 1.3 count as TLS 1.3.

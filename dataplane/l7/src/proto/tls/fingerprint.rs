@@ -33,7 +33,14 @@ pub(crate) enum Carrier {
 
 /// MD5 of the hello's numbers: version, ciphers, extensions, groups, point formats.
 pub(crate) fn ja3(hello: &ClientHello<'_>) -> Ja3 {
-    let mut text = Text(Md5::new());
+    let mut hash = Md5::new();
+    write_ja3(hello, &mut hash);
+    digits(&hash.finalize().into())
+}
+
+/// What JA3 is the hash of.
+pub(crate) fn write_ja3(hello: &ClientHello<'_>, sheet: &mut dyn Sheet) {
+    let mut text = Text(sheet);
     text.number(hello.version);
     text.comma();
     text.numbers(pairs(hello.ciphers));
@@ -50,18 +57,23 @@ pub(crate) fn ja3(hello: &ClientHello<'_>) -> Ja3 {
         .and_then(|mut content| content.vector8());
     let formats = formats.as_ref().map_or(&[][..], Cursor::rest);
     text.numbers(formats.iter().map(|&format| format.into()));
-    text.finish()
 }
 
 /// MD5 of the answer's numbers: version, cipher, extensions.
 pub(crate) fn ja3s(hello: &ServerHello<'_>) -> Ja3 {
-    let mut text = Text(Md5::new());
+    let mut hash = Md5::new();
+    write_ja3s(hello, &mut hash);
+    digits(&hash.finalize().into())
+}
+
+/// What JA3S is the hash of.
+pub(crate) fn write_ja3s(hello: &ServerHello<'_>, sheet: &mut dyn Sheet) {
+    let mut text = Text(sheet);
     text.number(hello.version);
     text.comma();
     text.number(hello.cipher);
     text.comma();
     text.numbers(hello::extensions(hello.extensions).map(|(kind, _)| kind));
-    text.finish()
 }
 
 /// See the JA4 specification. None of a hello with longer lists than are sorted.
@@ -146,7 +158,7 @@ fn protocol(hello: &ClientHello<'_>) -> [u8; 2] {
     }
 }
 
-fn hex(byte: u8) -> [u8; 2] {
+pub(super) fn hex(byte: u8) -> [u8; 2] {
     let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or(b'0');
     [digit(byte >> 4), digit(byte & 15)]
 }
@@ -191,10 +203,29 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
         .map(|&pair| u16::from_be_bytes(pair))
 }
 
-/// Decimal numbers on their way into MD5.
-struct Text(Md5);
+/// What is written on.
+pub(crate) trait Sheet {
+    /// Adds to the end, as far as there is room.
+    fn add(&mut self, bytes: &[u8]);
+}
 
-impl Text {
+impl Sheet for Md5 {
+    fn add(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+}
+
+impl<const ROOM: usize> Sheet for ArrayVec<u8, ROOM> {
+    fn add(&mut self, bytes: &[u8]) {
+        let fits = bytes.len().min(self.remaining_capacity());
+        self.extend(bytes.iter().take(fits).copied());
+    }
+}
+
+/// Decimal numbers on their way onto a sheet.
+struct Text<'a>(&'a mut dyn Sheet);
+
+impl Text<'_> {
     fn number(&mut self, number: u16) {
         let mut digits = ArrayVec::<u8, 5>::new();
         let mut divisor = 10_000;
@@ -205,24 +236,20 @@ impl Text {
             }
             divisor /= 10;
         }
-        self.0.update(&digits);
+        self.0.add(&digits);
     }
 
     fn numbers(&mut self, numbers: impl Iterator<Item = u16>) {
         let mut separator: &[u8] = b"";
         for number in numbers.filter(|&value| !hello::is_grease(value)) {
-            self.0.update(separator);
+            self.0.add(separator);
             self.number(number);
             separator = b"-";
         }
     }
 
     fn comma(&mut self) {
-        self.0.update(b",");
-    }
-
-    fn finish(self) -> Ja3 {
-        digits(&self.0.finalize().into())
+        self.0.add(b",");
     }
 }
 

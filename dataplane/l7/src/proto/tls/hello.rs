@@ -5,13 +5,17 @@ use arrayvec::ArrayVec;
 
 use super::fields;
 use super::fingerprint::{self, Carrier};
+use crate::read::content;
 use crate::read::cursor::Cursor;
-use crate::{EventKind, EventSink, Field, violation};
+use crate::{Buffer, EventKind, EventSink, Field, violation};
 
 /// Version, random, an empty session, a cipher and a compression: no hello is shorter.
 pub(crate) const HELLO_BYTES_MIN: usize = 38;
 const SERVER_NAME_BYTES_MAX: usize = 255;
 const ALPN_BYTES_MAX: usize = 256;
+
+/// What a fingerprint is the hash of; real ones are below 1,000 bytes.
+type FingerprintText = ArrayVec<u8, 8_192>;
 
 const EXTENSION_SERVER_NAME: u16 = 0;
 const EXTENSION_ALPN: u16 = 16;
@@ -212,6 +216,12 @@ impl<'a> ClientHello<'a> {
             }
         }
         fields::tell(EventKind::Request, &told, sink);
+        tell_protocols(self.found.alpn, sink);
+        if sink.wants(Buffer::Ja3String) {
+            let mut text = FingerprintText::new();
+            fingerprint::write_ja3(self, &mut text);
+            content::whole(Buffer::Ja3String, &text, sink);
+        }
         Ok(())
     }
 }
@@ -267,14 +277,21 @@ impl<'a> ServerHello<'a> {
         if self.retry && version.is_none() {
             told.push(Field::name(fields::NOTE, "retry"));
         }
-        let version = version.unwrap_or(fields::version_name(chosen_version));
-        told.push(Field::name(fields::VERSION, version));
+        let name = version.unwrap_or(fields::version_name(chosen_version));
+        told.push(Field::name(fields::VERSION, name));
         told.push(Field::number(fields::CIPHER, self.cipher.into()));
         told.push(Field::bytes(fields::JA3S, &ja3s));
         if !chosen.is_empty() {
             told.push(Field::bytes(fields::ALPN, &chosen));
         }
         fields::tell(EventKind::Response, &told, sink);
+        tell_protocols(self.found.alpn, sink);
+        fields::version_buffer(chosen_version, sink);
+        if sink.wants(Buffer::Ja3sString) {
+            let mut text = FingerprintText::new();
+            fingerprint::write_ja3s(self, &mut text);
+            content::whole(Buffer::Ja3sString, &text, sink);
+        }
         Ok(match self.found.versions {
             _ if self.retry => Answer::Retry,
             Some(_) => Answer::Encrypted,
@@ -389,6 +406,14 @@ fn join(
         }
     }
     Ok(())
+}
+
+/// Each application protocol of a list.
+fn tell_protocols(list: Option<Cursor<'_>>, sink: &mut dyn EventSink) {
+    let mut list = list.filter(|_| sink.wants(Buffer::TlsAlpn));
+    while let Some(name) = list.as_mut().and_then(Cursor::vector8) {
+        content::whole(Buffer::TlsAlpn, name.rest(), sink);
+    }
 }
 
 /// Values sent so that nobody comes to rely on their absence (RFC 8701).

@@ -3,8 +3,9 @@
 
 use super::fields;
 use super::{CLIENT_HELLO, certificate};
+use crate::read::content;
 use crate::read::cursor::Cursor;
-use crate::{EventKind, EventSink, Field, Probe, Step};
+use crate::{Buffer, EventKind, EventSink, Field, Probe, Step};
 
 pub(super) const VERSION: u16 = 2;
 const SERVER_HELLO: u8 = 4;
@@ -84,8 +85,10 @@ pub(super) fn server(input: &[u8], sink: &mut dyn EventSink) -> Step {
     };
     let told = [Field::name(fields::VERSION, fields::version_name(version))];
     fields::tell(EventKind::Response, &told, sink);
+    fields::version_buffer(version, sink);
     if certificate_kind == 1 {
         certificate::tell("server", certificate, sink);
+        content::whole(Buffer::TlsCertificate, certificate, sink);
     }
     Step::Done
 }
