@@ -189,7 +189,7 @@ proptest! {
                     prop_assert!(taken.is_empty());
                     if random.chance(10) {
                         let repeated = give(&mut table, 9_999, piece);
-                        prop_assert_eq!(repeated, (FragmentOutcome::Drop(Reason::FragmentOverlap), vec![9_999]));
+                        prop_assert_eq!(repeated, (FragmentOutcome::Drop(Reason::FragmentRepeated), vec![9_999]));
                     }
                 }
                 FragmentOutcome::Complete => {
@@ -240,6 +240,19 @@ proptest! {
         prop_assert_eq!(table.held(), 0);
         back.sort_unstable();
         prop_assert_eq!(back, (1..=given).collect::<Vec<u32>>());
+    }
+}
+
+#[test]
+fn a_repetition_with_other_bytes_is_told_apart() {
+    let mut table = defragmenter();
+    let first = |byte| ipv4(1, 0, &[byte; 16], 0, true);
+    assert_eq!(give(&mut table, 1, &first(1)).0, FragmentOutcome::Held);
+    for (byte, reason) in [(1, Reason::FragmentRepeated), (2, Reason::FragmentOverlap)] {
+        assert_eq!(
+            give(&mut table, 2, &first(byte)),
+            (FragmentOutcome::Drop(reason), vec![2])
+        );
     }
 }
 

@@ -44,6 +44,7 @@ reasons! {
     TransportChecksum, "transport_checksum", "The TCP, UDP or ICMP checksum is wrong: the endpoint would not read this packet.";
     // defragment
     FragmentOverlap, "fragment_overlap", "Fragments of one datagram overlap; the datagram is given up (RFC 5722).";
+    FragmentRepeated, "fragment_repeated", "A fragment with the place and the bytes of one before it; the first counts.";
     FragmentTimeout, "fragment_timeout", "The datagram's fragments did not all arrive in time.";
     FragmentLimit, "fragment_limit", "The memory or count limit for fragments is reached.";
     FragmentTooBig, "fragment_too_big", "The fragments add up to more than 65,535 bytes.";

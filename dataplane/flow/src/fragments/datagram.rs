@@ -144,6 +144,16 @@ struct Entry<H> {
 }
 
 impl<H> Entry<H> {
+    /// Whether these very bytes are at this place already, which one fragment brought.
+    fn holds(&self, part: &Part<'_>, pool: &ChunkPool) -> bool {
+        part.pieces().all(|(chunk, within, range)| {
+            let held = self.chunks[chunk];
+            held != NONE && pool.bytes(held)[within] == part.payload[range]
+        })
+    }
+}
+
+impl<H> Entry<H> {
     fn new(key: FragmentKey, begun_us: u64) -> Self {
         Self {
             key,
@@ -298,7 +308,13 @@ impl<H> Datagrams<H> {
     }
 
     /// Whether a fragment fits in with those that are there.
-    pub fn admit(&self, index: u32, part: &Part<'_>, parts_max: usize) -> Result<(), Refusal> {
+    pub fn admit(
+        &self,
+        index: u32,
+        part: &Part<'_>,
+        parts_max: usize,
+        pool: &ChunkPool,
+    ) -> Result<(), Refusal> {
         let entry = &self.entries[index as usize];
         if let Some(reason) = entry.given_up {
             return Err(Refusal::Drop(reason));
@@ -312,7 +328,11 @@ impl<H> Datagrams<H> {
             .any(|range| range == (part.start, part.end))
             && is_last != part.more
         {
-            return Err(Refusal::Drop(Reason::FragmentOverlap));
+            let reason = match entry.holds(part, pool) {
+                true => Reason::FragmentRepeated,
+                false => Reason::FragmentOverlap,
+            };
+            return Err(Refusal::Drop(reason));
         }
         if ranges
             .iter()

@@ -1,8 +1,8 @@
 //! Defragmentation: fragments are held until their datagram is whole, then judged as one.
 //!
 //! Trusts: the decoded offsets of the frame. Distrusts: identification, offset, length and order of
-//! the fragments. Reasons: `FragmentMalformed`, `FragmentOverlap`, `FragmentLimit`, `FragmentTooBig` and,
-//! for what [`Defragmenter::expire`] returns, `FragmentTimeout`. Memory: `bytes` for payloads, half
+//! the fragments. Reasons: `FragmentMalformed`, `FragmentOverlap`, `FragmentRepeated`, `FragmentLimit`,
+//! `FragmentTooBig` and, for what [`Defragmenter::expire`] returns, `FragmentTimeout`. Memory: `bytes` for payloads, half
 //! a KiB and 64 handles for each of `datagrams`, all allocated at the start.
 //!
 //! * A datagram is known by zone, addresses, identification and, for IPv4, protocol (RFC 791; for IPv6 RFC 8200, 4.5).
@@ -60,7 +60,7 @@ pub enum FragmentOutcome {
     /// The datagram is given up: all its fragments, this one last, are to be taken and dropped.
     GiveUp(Reason),
     /// This fragment alone is to be taken and dropped: it is malformed, a repetition
-    /// (`FragmentOverlap`), or belongs to a datagram that was given up (with the reason for that).
+    /// (`FragmentRepeated`, with other bytes `FragmentOverlap`), or belongs to a datagram that was given up (with the reason for that).
     Drop(Reason),
 }
 
@@ -201,7 +201,7 @@ impl<H> Defragmenter<H> {
     fn join(&mut self, index: u32, handle: H, part: &Part<'_>) -> FragmentOutcome {
         match self
             .datagrams
-            .admit(index, part, self.limits.fragments_per_datagram)
+            .admit(index, part, self.limits.fragments_per_datagram, &self.pool)
         {
             Err(Refusal::Drop(reason)) => return self.drop_one(handle, reason),
             Err(Refusal::GiveUp(reason)) => return self.give_up(index, handle, reason),
