@@ -6,6 +6,7 @@
 mod ayiya;
 mod bytes;
 mod decode;
+mod envelope;
 mod erspan;
 mod ethernet;
 mod foreign;
@@ -38,6 +39,7 @@ pub mod checksum;
 pub mod emit;
 
 pub use decode::{DecodeOptions, decode, decode_datagram};
+pub use envelope::envelope;
 pub use numbers::{ether_type, protocol, tcp_flags, udp_port};
 pub use packet::{
     Direction, Fragment, Kind, Packet, Segment, TcpFields, from_ip_address, to_ip_address,
