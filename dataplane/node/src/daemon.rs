@@ -124,7 +124,10 @@ impl Crew<'_> {
     fn start(self, queues: Vec<SharedQueues<DpdkQueue>>) -> Result<Vec<JoinHandle<()>>> {
         let roles = ports::roles(self.config);
         let ownerships = Ownership::shared(&self.shared.alive, &self.spread);
-        let counted = Arc::new(weir_threat::network::Shared::default());
+        let counted = Arc::new(weir_threat::network::Shared::new(
+            &self.config.threats.network,
+            limits(self.config).secret,
+        ));
         let mut threads = Vec::new();
         for (index, (ownership, ring)) in ownerships.into_iter().zip(self.rings).enumerate() {
             let (limits, rules) = (limits(self.config), rules(self.config));

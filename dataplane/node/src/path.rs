@@ -175,7 +175,7 @@ impl<S: FrameSource> Path<S> {
     pub(crate) fn walk(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {
         // Out of the path, so that a stage can look at a slot while it changes the rest.
         let mut slots = std::mem::take(&mut self.slots);
-        self.decode(&mut slots);
+        self.decode(&mut slots, now_us);
         self.stages.lap(Stage::Decode, slots.len());
         self.defragment(&mut slots, now_us);
         self.stages.lap(Stage::Defragment, 0);

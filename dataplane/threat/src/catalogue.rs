@@ -76,7 +76,7 @@ threats! {
     BadFlags 1024 "tcp-flags" Drop "T1046" "A combination of TCP flags that no honest sender uses.",
     Overlap 1025 "tcp-overlap" Drop "T1027" "Segments overlap with different bytes: two readers would see two streams.",
     UrgentData 1026 "tcp-urgent-data" Alert "T1027" "Urgent data where the application knows none: what the endpoint reads differs from what is in the stream (RFC 6093).",
-    Teardrop 1030 "ip-teardrop" Drop "T1499.004" "Fragments of one datagram overlap.",
+    Teardrop 1030 "ip-teardrop" Drop "T1499.004" "Fragments of one datagram overlap, or contradict each other or themselves.",
     TinyFragment 1031 "ip-tiny-fragment" Drop "T1027" "A first fragment so small that it hides the upper header.",
     FragmentExhaustion 1032 "ip-fragment-exhaustion" Drop "T1499.001" "More incomplete datagrams than the memory for fragments holds.",
     PingOfDeath 1033 "ping-of-death" Drop "T1499.004" "A datagram that adds up to more than 65,535 bytes, or an ICMP message beyond its limit.",

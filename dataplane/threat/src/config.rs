@@ -21,7 +21,7 @@ pub struct Settings {
 /// Settings, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    actions: [Action; Threat::ALL.len()],
+    pub(crate) actions: [Action; Threat::ALL.len()],
     /// Thresholds for packets and connections.
     pub network: network::Settings,
     /// Thresholds for messages.

@@ -57,7 +57,10 @@ pub struct Finding {
 
 /// What one call of the detectors found.
 #[derive(Debug, Default)]
-pub struct Found(ArrayVec<Finding, FINDINGS_MAX>);
+pub struct Found {
+    findings: ArrayVec<Finding, FINDINGS_MAX>,
+    sheds: bool,
+}
 
 impl Found {
     /// Nothing yet.
@@ -68,33 +71,46 @@ impl Found {
     /// Notes a threat, unless it is not looked for or was noted already. The evidence is made only then.
     pub fn note(&mut self, config: &Config, threat: Threat, evidence: impl FnOnce() -> Evidence) {
         let action = config.action(threat);
-        if action == Action::Off || self.0.iter().any(|known| known.threat == threat) {
+        if action == Action::Off || self.findings.iter().any(|known| known.threat == threat) {
             return;
         }
-        let _ = self.0.try_push(Finding {
+        let _ = self.findings.try_push(Finding {
             threat,
             action,
             evidence: evidence(),
         });
     }
 
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// The packet belongs to a threat that was told before (a flood that lasts): where it drops, this packet
+    /// is dropped without another word, and nothing else with it.
+    pub fn shed(&mut self, config: &Config, threat: Threat) {
+        self.sheds |= config.action(threat) == Action::Drop;
     }
 
-    /// Whether one of them drops.
+    /// Whether this packet is dropped, whatever becomes of its connection.
+    pub fn sheds(&self) -> bool {
+        self.sheds
+    }
+
+    /// Whether there is nothing, to tell or to drop.
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty() && !self.sheds
+    }
+
+    /// Whether one of them drops what it belongs to.
     pub fn drops(&self) -> bool {
-        self.0.iter().any(|finding| finding.action == Action::Drop)
+        self.findings
+            .iter()
+            .any(|finding| finding.action == Action::Drop)
     }
 
     /// What was found.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
-        self.0.iter()
+        self.findings.iter()
     }
 
     /// Takes what was found out.
     pub fn drain(&mut self) -> impl Iterator<Item = Finding> {
-        self.0.drain(..)
+        self.findings.drain(..)
     }
 }

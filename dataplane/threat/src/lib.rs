@@ -31,10 +31,11 @@ pub struct Threats {
 }
 
 impl Threats {
-    /// Allocates every table. `shared` is the same for all workers of a node; `secret` keys the hashes.
+    /// Allocates every table. `shared` is the same for all workers of a node; `secret` keys the hashes of this
+    /// worker's own tables.
     pub fn new(config: Arc<Config>, shared: Arc<network::Shared>, secret: [u64; 2]) -> Self {
         Self {
-            network: network::Network::new(shared, secret),
+            network: network::Network::new(shared),
             protocols: protocols::Protocols::new(secret),
             config,
         }
@@ -52,9 +53,16 @@ impl Threats {
 
     /// A packet that would begin a connection, before there is memory for one: what drops it here
     /// costs no flow. `frame` is what `packet` describes.
-    pub fn arriving(&mut self, packet: &Packet, frame: &[u8], now_us: u64, found: &mut Found) {
+    pub fn arriving(
+        &mut self,
+        zone: u32,
+        packet: &Packet,
+        frame: &[u8],
+        now_us: u64,
+        found: &mut Found,
+    ) {
         self.network
-            .arriving(&self.config, packet, frame, now_us, found);
+            .arriving(&self.config, zone, packet, frame, now_us, found);
     }
 
     /// A packet of a connection: every one that is inspected, and every [`network::SAMPLE`]th of one
@@ -75,7 +83,7 @@ impl Threats {
     ) {
         self.network.packet(
             &self.config,
-            watch,
+            &mut watch.network,
             connection,
             direction,
             packet,
@@ -87,10 +95,30 @@ impl Threats {
             .packet(&self.config, watch, connection, direction, now_us, found);
     }
 
-    /// A stage objected to a packet.
-    pub fn objection(&mut self, reason: Reason, packet: &Packet, now_us: u64, found: &mut Found) {
+    /// A stage objected to a packet. Of one that could not be decoded only the addresses hold, and the flags
+    /// of fragmentation.
+    pub fn objection(
+        &mut self,
+        reason: Reason,
+        zone: u32,
+        packet: &Packet,
+        now_us: u64,
+        found: &mut Found,
+    ) {
         self.network
-            .objection(&self.config, reason, packet, now_us, found);
+            .objection(&self.config, reason, zone, packet, now_us, found);
+    }
+
+    /// An ICMP error says that the server of a connection cannot be reached, or not on this port.
+    pub fn unreachable(
+        &mut self,
+        watch: &mut Watch,
+        connection: &Connection,
+        now_us: u64,
+        found: &mut Found,
+    ) {
+        self.network
+            .unreachable(&self.config, &mut watch.network, connection, now_us, found);
     }
 
     /// A message was parsed.
@@ -156,8 +184,14 @@ impl Threats {
         now_us: u64,
         found: &mut Found,
     ) {
-        self.network
-            .closed(&self.config, watch, connection, ending, now_us, found);
+        self.network.closed(
+            &self.config,
+            &mut watch.network,
+            connection,
+            ending,
+            now_us,
+            found,
+        );
         self.protocols
             .closed(&self.config, watch, connection, ending, now_us, found);
     }

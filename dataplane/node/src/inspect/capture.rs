@@ -237,7 +237,8 @@ impl Inspector {
             },
         ];
         let mut inspection = Inspection::new(sessions, self.ruleset.clone())?;
-        let shared = Arc::new(weir_threat::network::Shared::default());
+        let shared = weir_threat::network::Shared::new(&self.threats.network, limits.secret);
+        let shared = Arc::new(shared);
         let threats = Threats::new(Arc::clone(&self.threats), shared, limits.secret);
         inspection.watch(threats, CONTENT_LIMITS);
         if self.gather_fields {

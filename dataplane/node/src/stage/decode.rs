@@ -12,7 +12,7 @@ use crate::path::{Arrived, Fate, Path, Slot};
 impl<S: FrameSource> Path<S> {
     /// Decodes the burst. Frames that are not IP find their fate here.
     #[inline(never)]
-    pub(crate) fn decode(&mut self, slots: &mut [Slot<S::Frame>]) {
+    pub(crate) fn decode(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
         let options = self.decode_options();
         for slot in slots {
             let Some(arrived) = &slot.arrived else {
@@ -41,7 +41,10 @@ impl<S: FrameSource> Path<S> {
                     };
                     slot.packet = Some(packet);
                 }
-                Err(reason) => slot.fate = self.refuse_malformed(reason),
+                Err(reason) => {
+                    self.detect_malformed(reason, arrived.port, arrived.frame.bytes(), now_us);
+                    slot.fate = self.refuse_malformed(reason);
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::alarm::Telling;
 use crate::connection::Standing;
 use crate::event::{Event, EventKind, FlowFacts};
 use crate::inspection::plain_event;
-use crate::io::FrameSource;
+use crate::io::{FrameSource, PortIndex};
 use crate::path::{Fate, Path};
 
 impl<S: FrameSource> Path<S> {
@@ -29,7 +29,7 @@ impl<S: FrameSource> Path<S> {
     ) -> Option<Fate> {
         let threats = self.inspection.threats.as_mut()?;
         let mut found = Found::new();
-        threats.arriving(packet, frame, now_us, &mut found);
+        threats.arriving(zone, packet, frame, now_us, &mut found);
         if found.is_empty() {
             return None;
         }
@@ -48,10 +48,39 @@ impl<S: FrameSource> Path<S> {
             return;
         };
         let mut found = Found::new();
-        threats.objection(reason, packet, now_us, &mut found);
+        threats.objection(reason, zone, packet, now_us, &mut found);
         if !found.is_empty() {
             self.tell_apart(&mut found, packet, zone, false, now_us);
         }
+    }
+
+    /// A frame could not be decoded.
+    pub(crate) fn detect_malformed(
+        &mut self,
+        reason: Reason,
+        port: PortIndex,
+        frame: &[u8],
+        now_us: u64,
+    ) {
+        if self.inspection.threats.is_none() {
+            return;
+        }
+        if let Some(packet) = weir_wire::envelope(frame) {
+            let zone = self.zone(port, &packet);
+            self.detect_objection(reason, &packet, zone, now_us);
+        }
+    }
+
+    /// An ICMP error says that the server of a flow cannot be reached.
+    pub(crate) fn detect_unreachable(&mut self, id: FlowId, now_us: u64) {
+        let Some(threats) = &mut self.inspection.threats else {
+            return;
+        };
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let connection = cold.watched(hot);
+        let mut found = Found::new();
+        threats.unreachable(&mut cold.watch, &connection, now_us, &mut found);
+        self.heed_found(id, &mut found, now_us);
     }
 
     /// A stage objected to a packet of a flow.
@@ -65,8 +94,9 @@ impl<S: FrameSource> Path<S> {
         let Some(threats) = &mut self.inspection.threats else {
             return;
         };
+        let zone = self.flows.table.hot(id).key.zone();
         let mut found = Found::new();
-        threats.objection(reason, packet, now_us, &mut found);
+        threats.objection(reason, zone, packet, now_us, &mut found);
         // Only this packet is at fault, and anybody may have sent it: the flow goes on.
         self.tell_found(id, &mut found, false, now_us);
     }
@@ -122,22 +152,22 @@ impl<S: FrameSource> Path<S> {
         if found.is_empty() {
             return None;
         }
-        let drops = found.drops();
+        let (drops, sheds) = (found.drops(), found.sheds());
         let cold = self.flows.table.cold(id);
         let blocks = cold.enforceable
             && cold
                 .decision
                 .is_some_and(|decision| decision.mode == Mode::Protect);
         self.tell_found(id, found, blocks, now_us);
-        if !drops {
+        if !drops && !sheds {
             return None;
         }
         let fate = self.object(id, Reason::Threat);
-        if let Fate::Drop(_) = fate {
+        let Fate::Drop(_) = fate else { return None };
+        if drops {
             self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
-            return Some(fate);
         }
-        None
+        Some(fate)
     }
 
     /// Tells what was found in a flow; `blocks`: what drops it applies.
@@ -168,7 +198,7 @@ impl<S: FrameSource> Path<S> {
         enforceable: bool,
         now_us: u64,
     ) -> Option<Fate> {
-        let drops = found.drops() && enforceable;
+        let drops = (found.drops() || found.sheds()) && enforceable;
         let flow = self.facts_apart(packet, zone, now_us);
         let dropped = drops && flow.decision.mode == Mode::Protect;
         // Each is the first of a flow that is never made: the worker's own budget bounds them.

@@ -20,7 +20,7 @@ impl<S: FrameSource> Path<S> {
     /// The fate of an ICMP error by the flow that it quotes; None for anything else, which is
     /// judged as a flow of its own.
     pub(crate) fn related(
-        &self,
+        &mut self,
         bytes: &[u8],
         packet: &Packet,
         zone: u32,
@@ -42,6 +42,10 @@ impl<S: FrameSource> Path<S> {
             .flows
             .table
             .find(&oriented.key, self.flows.table.hash(&oriented.key))?;
+        let of_client = oriented.from_low == self.flows.table.hot(id).initiator_is_low;
+        if of_client && is_unreachable(packet) {
+            self.detect_unreachable(id, now_us);
+        }
         Some(match Standing::of(self.flows.table.hot(id)) {
             Standing::Drop => Fate::Drop(Reason::Terminated),
             Standing::Inspect | Standing::Forward => Fate::Forward,
@@ -54,6 +58,16 @@ impl<S: FrameSource> Path<S> {
             .snapshot()
             .identity(identity)
             .is_some_and(|identity| identity.quarantined)
+    }
+}
+
+/// Whether there is nothing at the host or port: scanners look for what is not told of so.
+fn is_unreachable(packet: &Packet) -> bool {
+    match packet.protocol {
+        // All of type 3 but "fragmentation needed" (RFC 792, RFC 1812).
+        protocol::ICMP => packet.source_port >> 8 == 3 && packet.source_port & 0xff != 4,
+        protocol::ICMPV6 => packet.source_port >> 8 == 1,
+        _ => false,
     }
 }
 
