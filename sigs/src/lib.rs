@@ -1,17 +1,19 @@
 //! Patterns to look for in what is allowed: rules in Suricata's language, compiled to Hyperscan.
 //!
-//! What is understood today is one pattern a rule: `content` (with hexadecimal parts and `nocase`)
-//! or `pcre` (flags `i`, `s`, `m`), over the stream of a TCP connection or a whole datagram, for one
-//! direction or both, with the actions `alert` and `drop`. Every other rule is refused by name with
-//! the reason; nothing is loaded that would match otherwise than it says.
+//! * [`rule`]: the language: text → [`rule::Rule`], or a refusal that says where and why.
+//! * [`compile`]: rules → [`RuleSet`]: for each buffer a database of the literals and expressions that
+//!   must be there for a rule to match.
+//! * [`scan`]: bytes → [`Hits`]: what the databases find is asked in full; what a rule asks of several
+//!   buffers is kept by message; state, thresholds and the order of actions follow.
 //!
-//! Streams are scanned as streams: a pattern that is split over segments matches.
+//! Streams are scanned as streams: what matches, matches however the bytes were cut on their way.
 
-mod pattern_rule;
+pub mod compile;
+mod load;
 pub mod rule;
-mod ruleset;
-mod scanner;
+pub mod scan;
 
-pub use pattern_rule::{Action, Refusal, Rule, parse_rules};
-pub use ruleset::{LoadError, Loaded, RuleSet, load_paths};
-pub use scanner::{Scanner, ScannerError, StreamId};
+pub use compile::{CompileError, Options, Report, RuleSet};
+pub use load::{LoadError, Loaded, load_paths};
+pub use rule::{Action, Refusal, Rule};
+pub use scan::{Facts, Hit, Hits, Limits, PacketFacts, Prepared, ScanFlow, Scanner, ScannerError};

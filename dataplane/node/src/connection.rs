@@ -3,8 +3,8 @@
 use weir_flow::{FlowKey, Hot, StreamState, TcpConnection};
 use weir_l7::{AppId, Confidence, Identification, SessionId, TURNED, registry};
 use weir_policy::{Application, Decision, Question};
-use weir_sigs::StreamId;
-use weir_wire::Direction;
+use weir_sigs::ScanFlow;
+use weir_wire::{Direction, protocol, to_ip_address};
 
 use crate::announced::Part;
 use crate::event::FlowFacts;
@@ -49,8 +49,8 @@ pub struct Connection {
     pub session_over: bool,
     /// Directions in which nothing more is of interest to the parser.
     pub done: [bool; 2],
-    /// Signature scanning, by direction.
-    pub scans: [Option<StreamId>; 2],
+    /// Signature scanning.
+    pub scan: Option<ScanFlow>,
     /// Bytes scanned, by direction.
     pub scanned: [u64; 2],
     /// Identities.
@@ -180,6 +180,23 @@ impl Connection {
             from_start: self.from_start,
             first_seen_us: self.first_seen_us,
             packets: self.packets,
+        }
+    }
+
+    /// What signatures ask of the flow.
+    pub fn scan_facts(&self, hot: &Hot) -> weir_sigs::Facts<'static> {
+        let (client, client_port, server, server_port) = hot.key.endpoints(hot.initiator_is_low);
+        let number = hot.key.protocol();
+        weir_sigs::Facts {
+            client: to_ip_address(client),
+            server: to_ip_address(server),
+            client_port,
+            server_port,
+            protocol: number,
+            application: self.application,
+            // A stream has bytes to look at when both ends agreed on it.
+            established: number == protocol::TCP || self.packets.iter().all(|&count| count > 0),
+            session: None,
         }
     }
 

@@ -8,7 +8,7 @@ use weir_l7::{
     EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
-use weir_sigs::{RuleSet, Scanner, ScannerError, StreamId};
+use weir_sigs::{RuleSet, ScanFlow, Scanner, ScannerError};
 use weir_threat::{Found, Threats};
 use weir_wire::{Direction, Packet};
 
@@ -60,7 +60,7 @@ impl Inspection {
             ..limits
         };
         let scanner = rules
-            .map(|rules| Scanner::new(rules, sessions))
+            .map(|rules| Scanner::new(rules, &scan_limits(sessions)))
             .transpose()?;
         Ok(Self {
             l7: Engine::new(limits),
@@ -95,13 +95,23 @@ impl Inspection {
         cold.session
     }
 
-    /// The direction's stream of scanning; opened at its first content.
-    pub fn scan_stream(&mut self, cold: &mut Connection, direction: Direction) -> Option<StreamId> {
-        let stream = &mut cold.scans[direction as usize];
-        if stream.is_none() {
-            *stream = self.scanner.as_mut()?.open(direction);
+    /// The flow as signatures know it; opened at its first content.
+    pub fn scan_flow(&mut self, cold: &mut Connection) -> Option<ScanFlow> {
+        if cold.scan.is_none() {
+            cold.scan = self.scanner.as_mut()?.open();
         }
-        *stream
+        cold.scan
+    }
+}
+
+/// Memory for the signatures of so many flows at a time.
+fn scan_limits(sessions: usize) -> weir_sigs::Limits {
+    weir_sigs::Limits {
+        flows: sessions,
+        streamed: sessions.div_ceil(8).max(16),
+        messages: sessions.saturating_mul(2),
+        secret: crate::limits::random_secret(),
+        ..weir_sigs::Limits::default()
     }
 }
 
@@ -116,10 +126,8 @@ pub fn close(reassembler: &mut Reassembler, inspection: &mut Inspection, cold: &
     if let Some(session) = cold.session.take() {
         inspection.l7.close(session);
     }
-    for scan in cold.scans.iter_mut().filter_map(Option::take) {
-        if let Some(scanner) = &mut inspection.scanner {
-            scanner.close(scan);
-        }
+    if let (Some(scan), Some(scanner)) = (cold.scan.take(), &mut inspection.scanner) {
+        scanner.abandon(scan);
     }
 }
 

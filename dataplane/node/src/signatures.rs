@@ -13,7 +13,12 @@ pub fn load(paths: &[PathBuf]) -> Result<Option<Arc<RuleSet>>> {
     if paths.is_empty() {
         return Ok(None);
     }
-    let loaded = weir_sigs::load_paths(paths).context("signatures")?;
+    let loaded = weir_sigs::load_paths(
+        paths,
+        weir_sigs::rule::Options::default(),
+        &weir_sigs::Options::default(),
+    )
+    .context("signatures")?;
     for refusal in &loaded.refused {
         warn!("{refusal}");
     }

@@ -145,7 +145,7 @@ impl<S: FrameSource> Path<S> {
                 .scanned
                 .iter()
                 .all(|&bytes| bytes >= self.rules.scan_depth_bytes)
-            || cold.scans == [None, None] && cold.done == [true; 2];
+            || cold.scan.is_none() && cold.done == [true; 2];
         if decided && scanned && cold.application.is_some() && cold.done == [true; 2] {
             for stream in &mut cold.streams {
                 self.reassembler.give_up(stream);

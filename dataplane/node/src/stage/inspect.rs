@@ -10,7 +10,7 @@ use weir_l7::{
     Announcement, AppId, EventKind as MessageKind, Interest, SessionId, Transport, registry,
 };
 use weir_policy::{Application, Question, WireAction, spec::Action};
-use weir_sigs::Action as SignatureAction;
+use weir_sigs::{Action as SignatureAction, Facts, Hits, PacketFacts};
 use weir_threat::Found;
 use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
 
@@ -166,6 +166,9 @@ impl<S: FrameSource> Path<S> {
         let lost = self
             .reassembler
             .jump_gap(&mut cold.streams[direction as usize]);
+        if let (Some(scan), Some(scanner)) = (cold.scan, &mut self.inspection.scanner) {
+            scanner.gap(scan, direction, lost);
+        }
         cold.granted_by = None;
         if let Some(session) = cold.session {
             self.inspection.l7.gap(session, direction, lost);
@@ -252,7 +255,7 @@ impl<S: FrameSource> Path<S> {
         } else {
             self.note_identification(id, now_us);
         }
-        let matched = self.scan(id, direction, transport, content, now_us);
+        let matched = self.scan(id, direction, content, now_us);
         self.learn(id, &mut findings, now_us);
         self.expect_announced(id, &findings.announcements, now_us);
         let fate = self.judge_content(id, findings, matched, now_us);
@@ -352,14 +355,7 @@ impl<S: FrameSource> Path<S> {
 
     /// scan: signatures over the stream up to the depth, over each datagram whole. Returns whether
     /// a signature that drops has matched.
-    fn scan(
-        &mut self,
-        id: FlowId,
-        direction: Direction,
-        transport: Transport,
-        content: &[u8],
-        now_us: u64,
-    ) -> bool {
+    fn scan(&mut self, id: FlowId, direction: Direction, content: &[u8], now_us: u64) -> bool {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let depth_left = self
             .rules
@@ -372,18 +368,26 @@ impl<S: FrameSource> Path<S> {
             return false;
         }
         cold.scanned[direction as usize] += length as u64;
+        let scan_facts = cold.scan_facts(hot);
+        let mut hits = Hits::new();
+        self.inspection.search(
+            cold,
+            &scan_facts,
+            direction,
+            &content[..length],
+            now_us,
+            &mut hits,
+        );
         let mut drops = false;
         let facts = cold.facts(hot);
-        let events = &mut self.events;
-        let on_match = |signature: u32, action: SignatureAction| {
-            drops |= action == SignatureAction::Drop;
-            if let Some(flow) = facts {
+        for hit in hits.iter() {
+            drops |= hit.action != SignatureAction::Alert;
+            if let (Some(flow), true) = (facts, hit.told) {
                 let plain = crate::inspection::plain_event(EventKind::Alert, now_us, flow);
-                events.emit(Event { signature, ..plain });
+                let signature = hit.rule;
+                self.events.emit(Event { signature, ..plain });
             }
-        };
-        self.inspection
-            .search(cold, direction, transport, &content[..length], on_match);
+        }
         self.stages.lap(Stage::Scan, 1);
         drops
     }
@@ -515,20 +519,28 @@ impl Inspection {
     fn search(
         &mut self,
         cold: &mut Connection,
+        facts: &Facts<'_>,
         direction: Direction,
-        transport: Transport,
         content: &[u8],
-        mut on_match: impl FnMut(u32, SignatureAction),
+        now_us: u64,
+        hits: &mut Hits,
     ) {
-        if transport == Transport::Tcp {
-            let Some(stream) = self.scan_stream(cold, direction) else {
-                return;
+        let flow = self.scan_flow(cold);
+        let Some(scanner) = &mut self.scanner else {
+            return;
+        };
+        if facts.protocol != protocol::TCP {
+            let packet = PacketFacts {
+                direction,
+                network: &[],
+                transport: &[],
+                payload_bytes: content.len() as u32,
+                fragmented: false,
+                events: &[],
             };
-            if let Some(scanner) = &mut self.scanner {
-                scanner.scan_stream(stream, content, &mut on_match);
-            }
-        } else if let Some(scanner) = &mut self.scanner {
-            scanner.scan_block(direction, content, &mut on_match);
+            scanner.packet(flow, facts, &packet, content, now_us, hits);
+        } else if let Some(flow) = flow {
+            scanner.stream(flow, facts, direction, content, now_us, hits);
         }
     }
 }
