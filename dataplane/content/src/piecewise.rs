@@ -4,6 +4,7 @@
 //! out to be none. What is no valid encoding comes out as it stands, so nothing is ever hidden.
 
 mod base64;
+mod ebcdic;
 mod entities;
 mod escapes;
 mod held;
@@ -12,6 +13,7 @@ mod quoted;
 mod utf;
 
 pub use base64::{Alphabet, Base64, Base64Mode};
+pub use ebcdic::Ebcdic;
 pub use entities::Entities;
 pub use escapes::Escapes;
 pub use percent::{Percent, PercentRules};

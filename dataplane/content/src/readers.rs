@@ -64,7 +64,8 @@ impl Reader {
                 writer.open(PartKind::Text, b"");
                 Reading::Markup(Entities::default())
             }
-            Format::Form => Reading::Form(Fields::default()),
+            // The characters of a form are decoded where its percent signs were.
+            Format::Form => Reading::Form(Fields::new(charset)),
             Format::Json => Reading::Json(Json::default()),
         };
         let charset = match format {

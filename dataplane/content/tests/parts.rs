@@ -4,7 +4,8 @@ mod common;
 
 use common::{Whole, part, parts};
 use proptest::prelude::*;
-use weir_content::PartKind::{Field, File, Header, Key, Text};
+use weir_content::PartKind::{Body, Field, File, Header, Key, Text};
+use weir_content::{Decoders, Form, Limits, Part};
 
 fn cuts() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(any::<usize>(), 0..8)
@@ -250,6 +251,29 @@ fn what_is_called_plain_or_nothing_is_looked_at() {
 }
 
 #[test]
+fn characters_of_a_form_are_decoded_after_its_percent_signs() {
+    let found = parts(
+        &format!("{FORM}; charset=ibm037"),
+        b"%81=%4c%a2&%82",
+        &[2, 5],
+    );
+    assert_eq!(
+        found,
+        [
+            part(Key, "", "a"),
+            part(Field, "a", "<s"),
+            part(Key, "", "b")
+        ]
+    );
+    let found = parts(
+        &format!("{FORM}; charset=utf-16le"),
+        b"%61%00=%3c%00%3e",
+        &[9],
+    );
+    assert_eq!(found, [part(Key, "", "a"), part(Field, "a", "<\u{fffd}")]);
+}
+
+#[test]
 fn half_a_character_at_the_end_of_a_part_is_part_of_it() {
     let found = parts(FORM, b"a=x%c3&b=%af", &[]);
     let fields: Vec<_> = found
@@ -370,4 +394,45 @@ proptest! {
             prop_assert_eq!(parts(media_type, content.as_bytes(), &cuts), whole, "{}", media_type);
         }
     }
+}
+
+#[test]
+fn nothing_is_allocated_after_the_start() {
+    let limits = Limits {
+        messages: 2,
+        inflate: 0,
+        brotli: 0,
+        zstd: 0,
+        ..Limits::default()
+    };
+    let mut decoders = Decoders::new(limits);
+    let fields = b"a=%27+or&".repeat(1000);
+    let json = b"[{\"key\": \"va\\u006cue\"}],".repeat(1000);
+    let mail = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\
+        Content-Type: message/rfc822\r\n\r\nSubject: y\r\nContent-Transfer-Encoding: base64\r\n\r\nZm9v\r\n"
+        .repeat(50);
+    let contents = [
+        (FORM, fields),
+        ("application/json", json),
+        ("message/rfc822", mail.clone()),
+        ("multipart/mixed; boundary=b", mail),
+    ];
+    let mut told = 0;
+    let counted = allocation_counter::measure(|| {
+        for (media_type, content) in &contents {
+            let form = Form {
+                coding: b"",
+                media_type: media_type.as_bytes(),
+            };
+            let id = decoders.begin(&form).unwrap();
+            let mut sink = |part: &Part<'_>| told += usize::from(part.kind != Body);
+            for piece in content.chunks(100) {
+                decoders.piece(id, piece, false, &mut sink);
+            }
+            decoders.piece(id, b"", true, &mut sink);
+            decoders.close(id);
+        }
+    });
+    assert!(told > 4000);
+    assert_eq!(counted.count_total, 0, "{counted:?}");
 }

@@ -63,11 +63,83 @@ impl Base64 {
     }
 }
 
+/// Whole groups are given so many bytes at once.
+const BATCH_BYTES: usize = 192;
+/// Stands for a character outside the alphabet.
+const NONE: u8 = 0xff;
+
+/// The six bits of every character, for each alphabet.
+static VALUES: [[u8; 256]; 3] = [
+    values(Alphabet::Standard),
+    values(Alphabet::UrlSafe),
+    values(Alphabet::Either),
+];
+
+const fn values(alphabet: Alphabet) -> [u8; 256] {
+    let mut values = [NONE; 256];
+    let mut at = 0;
+    while at < 64 {
+        let [standard, url_safe] = match at as u8 {
+            0..26 => [b'A' + at as u8; 2],
+            26..52 => [b'a' + at as u8 - 26; 2],
+            52..62 => [b'0' + at as u8 - 52; 2],
+            62 => [b'+', b'-'],
+            _ => [b'/', b'_'],
+        };
+        if !matches!(alphabet, Alphabet::UrlSafe) {
+            values[standard as usize] = at as u8;
+        }
+        if !matches!(alphabet, Alphabet::Standard) {
+            values[url_safe as usize] = at as u8;
+        }
+        at += 1;
+    }
+    values
+}
+
+impl Base64 {
+    /// Whole groups from the front, as long as there is nothing else; returns what follows.
+    fn groups<'a>(&self, input: &'a [u8], out: &mut impl Emit) -> &'a [u8] {
+        let values = &VALUES[self.alphabet as usize];
+        let mut batch = [0; BATCH_BYTES];
+        let mut rest = input;
+        loop {
+            let mut used = 0;
+            for place in batch.as_chunks_mut::<3>().0 {
+                let Some(([a, b, c, d], after)) = rest.split_first_chunk::<4>() else {
+                    break;
+                };
+                let [a, b, c, d] = [a, b, c, d].map(|byte| values[usize::from(*byte)]);
+                if (a | b | c | d) > 0x3f {
+                    break;
+                }
+                *place = [a << 2 | b >> 4, b << 4 | c >> 2, c << 6 | d];
+                used += 3;
+                rest = after;
+            }
+            if used > 0 {
+                out.bytes(batch.get(..used).unwrap_or_default());
+            }
+            if used < BATCH_BYTES {
+                return rest;
+            }
+        }
+    }
+}
+
 impl Piecewise for Base64 {
     fn piece(&mut self, input: &[u8], out: &mut impl Emit) {
-        for byte in input {
+        let mut rest = input;
+        while let Some((byte, after)) = rest.split_first() {
             if self.stopped {
                 return;
+            }
+            if self.count == 0 && rest.len() >= 4 {
+                let others = self.groups(rest, out);
+                if others.len() < rest.len() {
+                    rest = others;
+                    continue;
+                }
             }
             match value(*byte, self.alphabet) {
                 Some(value) => {
@@ -87,6 +159,7 @@ impl Piecewise for Base64 {
                 None if *byte == b'=' => self.flush(out),
                 None => {}
             }
+            rest = after;
         }
     }
 
@@ -98,16 +171,8 @@ impl Piecewise for Base64 {
 
 /// The six bits that a character stands for.
 pub(crate) fn value(byte: u8, alphabet: Alphabet) -> Option<u8> {
-    match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' if alphabet != Alphabet::UrlSafe => Some(62),
-        b'/' if alphabet != Alphabet::UrlSafe => Some(63),
-        b'-' if alphabet != Alphabet::Standard => Some(62),
-        b'_' if alphabet != Alphabet::Standard => Some(63),
-        _ => None,
-    }
+    let value = VALUES[alphabet as usize][usize::from(byte)];
+    (value != NONE).then_some(value)
 }
 
 #[cfg(test)]

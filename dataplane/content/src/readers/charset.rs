@@ -2,7 +2,7 @@
 //!
 //! A receiver that sees `<` and a zero byte reads UTF-16 without being told, so that is looked for.
 
-use crate::piecewise::{Emit, Endian, Piecewise, Utf7, Utf16};
+use crate::piecewise::{Ebcdic, Emit, Endian, Piecewise, Utf7, Utf16};
 
 /// How characters are decoded.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +14,7 @@ pub(crate) enum Charset {
     Bytes,
     Utf16(Utf16),
     Utf7(Utf7),
+    Ebcdic(Ebcdic),
 }
 
 /// What another byte tells about the charset.
@@ -37,13 +38,14 @@ impl Charset {
             () if is("utf-16le") => Self::Utf16(Utf16::new(Endian::Little)),
             () if is("utf-16be") => Self::Utf16(Utf16::new(Endian::Big)),
             () if is("utf-7") || is("unicode-1-1-utf-7") => Self::Utf7(Utf7::default()),
+            () if is("ibm037") || is("cp037") || is("ibm1140") => Self::Ebcdic(Ebcdic),
             () => Self::Sniffing(None),
         }
     }
 
     /// Whether characters have to be decoded for certain.
     pub(super) fn is_known(&self) -> bool {
-        matches!(self, Self::Utf16(_) | Self::Utf7(_))
+        matches!(self, Self::Utf16(_) | Self::Utf7(_) | Self::Ebcdic(_))
     }
 
     pub(super) fn sniff(&mut self, byte: u8) -> Sniffed {
@@ -87,6 +89,7 @@ impl Piecewise for Charset {
             Self::Sniffing(_) | Self::Bytes => out.bytes(input),
             Self::Utf16(utf16) => utf16.piece(input, out),
             Self::Utf7(utf7) => utf7.piece(input, out),
+            Self::Ebcdic(ebcdic) => ebcdic.piece(input, out),
         }
     }
 
@@ -95,6 +98,7 @@ impl Piecewise for Charset {
             Self::Sniffing(_) | Self::Bytes => {}
             Self::Utf16(utf16) => utf16.end(out),
             Self::Utf7(utf7) => utf7.end(out),
+            Self::Ebcdic(ebcdic) => ebcdic.end(out),
         }
     }
 }

@@ -4,7 +4,9 @@ use memchr::{memchr, memchr2};
 
 use crate::PartKind;
 use crate::part::{Name, Named, Writer};
-use crate::piecewise::{Percent, PercentRules, Piecewise};
+use crate::piecewise::{Percent, PercentRules, Piecewise, Through};
+
+use super::Charset;
 
 const RULES: PercentRules = PercentRules {
     plus_is_space: true,
@@ -24,20 +26,25 @@ enum Place {
 pub(super) struct Fields {
     place: Place,
     percent: Percent,
+    /// What percent signs stand for are bytes of this.
+    charset: Charset,
     name: Name,
 }
 
-impl Default for Fields {
-    fn default() -> Self {
+impl Fields {
+    pub(super) fn new(charset: Charset) -> Self {
         Self {
             place: Place::Before,
             percent: Percent::new(RULES),
+            charset: if charset.is_known() {
+                charset
+            } else {
+                Charset::Bytes
+            },
             name: Name::default(),
         }
     }
-}
 
-impl Fields {
     pub(super) fn piece(&mut self, input: &[u8], writer: &mut Writer<'_>) {
         let mut rest = input;
         while let Some(first) = rest.first() {
@@ -64,27 +71,35 @@ impl Fields {
     }
 
     fn text(&mut self, text: &[u8], writer: &mut Writer<'_>) {
-        let Self {
-            place,
-            percent,
-            name,
-        } = self;
-        match place {
-            Place::Name => percent.piece(text, &mut Named { name, writer }),
-            _ => percent.piece(text, writer),
+        let name = &mut self.name;
+        let decoder = &mut self.charset;
+        match self.place {
+            Place::Name => {
+                let next = &mut Named { name, writer };
+                self.percent.piece(text, &mut Through { decoder, next });
+            }
+            _ => {
+                let next = writer;
+                self.percent.piece(text, &mut Through { decoder, next });
+            }
         }
     }
 
     /// The name or the value is over.
     fn end_of(&mut self, delimiter: u8, writer: &mut Writer<'_>) {
-        let Self {
-            place,
-            percent,
-            name,
-        } = self;
-        match place {
-            Place::Name => percent.end(&mut Named { name, writer }),
-            _ => percent.end(writer),
+        let name = &mut self.name;
+        let decoder = &mut self.charset;
+        match self.place {
+            Place::Name => {
+                let next = &mut Named { name, writer };
+                self.percent.end(&mut Through { decoder, next });
+                self.charset.end(next);
+            }
+            _ => {
+                let next = &mut *writer;
+                self.percent.end(&mut Through { decoder, next });
+                self.charset.end(next);
+            }
         }
         if self.place == Place::Name && delimiter == b'=' {
             writer.open(PartKind::Field, self.name.as_slice());

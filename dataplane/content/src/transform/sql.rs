@@ -109,14 +109,21 @@ impl Reader<'_, '_> {
             [quote @ (b'\'' | b'"' | b'`'), ..] if self.rules.quotes => self.quoted(*quote),
             [byte, ..] if is_space(*byte) => self.space(1),
             [0xa0, ..] if self.is_after_ascii() => self.space(1),
-            [byte, ..] => {
-                let byte = *byte;
-                self.out.byte(byte);
-                self.spaced = false;
-                self.at += 1;
-            }
-            [] => {}
+            _ => self.word(),
         }
+    }
+
+    /// A byte that means nothing here, and the letters and digits after it.
+    fn word(&mut self) {
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let more = rest
+            .iter()
+            .skip(1)
+            .take_while(|byte| byte.is_ascii_alphanumeric());
+        let word = rest.get(..1 + more.count()).unwrap_or_default();
+        self.out.bytes(word);
+        self.spaced = false;
+        self.at += word.len().max(1);
     }
 
     /// The length of what follows `/*` and makes the comment an executed one.
