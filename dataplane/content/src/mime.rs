@@ -205,7 +205,10 @@ impl Mime {
         let facts = std::mem::take(&mut self.head.facts);
         if let Some(current) = self.levels.get_mut(level) {
             current.place = Place::Data;
-            current.transfer = facts.transfer;
+            current.transfer = match self.mail {
+                true => facts.transfer,
+                false => facts.transfer.doubted(),
+            };
         }
         let next = match facts.media {
             _ if self.levels.is_full() => None,

@@ -150,6 +150,30 @@ fn parts_of_a_form_are_fields_and_files() {
 }
 
 #[test]
+fn an_encoding_that_a_form_only_claims_hides_nothing() {
+    let head = "--X\r\nContent-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+    let found = |value: &str, cut| {
+        let content = format!("{head}{value}\r\n--X--");
+        parts(
+            "multipart/form-data; x-boundary=X",
+            content.as_bytes(),
+            &[cut],
+        )
+    };
+    for cut in 0..head.len() + 30 {
+        assert_eq!(found("Zm9v\r\nYmFy", cut), [part(Field, "a", "foobar")]);
+        assert_eq!(
+            found("' or 1=1 -- Zm9v", cut),
+            [part(Field, "a", "' or 1=1 -- Zm9v")]
+        );
+        assert_eq!(
+            found("Zm9vYg <script>", cut),
+            [part(Field, "a", "foob <script>")]
+        );
+    }
+}
+
+#[test]
 fn a_mail_is_its_head_its_text_and_its_attachments() {
     let mail = b"From: a@example.com\r\nSubject: =?utf-8?B?w6Q=?=\r\n =?utf-8?q?_b?= c\r\n\
         Content-Type: multipart/mixed;\r\n\tboundary=outer\r\n\r\nmime\r\n--outer\r\n\

@@ -19,6 +19,8 @@ pub(super) enum Transfer {
     #[default]
     Identity,
     Base64(Base64),
+    /// Base64 up to the first byte that is none.
+    Claimed(Base64),
     Quoted(Quoted),
 }
 
@@ -194,11 +196,14 @@ impl Facts {
     fn learn_type(&mut self, value: &[u8]) {
         self.media = value::media(value);
         self.charset = value::charset(value);
+        self.boundary.clear();
+        // The first one counts where there are several; some servers look for the word alone.
+        let named = Parameters::of(value).find(|parameter| parameter.is("boundary"));
+        let any = || Parameters::of(value).find(|parameter| parameter.has("boundary"));
+        if let Some(parameter) = named.or_else(any) {
+            parameter.unescaped(&mut Boundary(&mut self.boundary));
+        }
         for parameter in Parameters::of(value) {
-            // The first one counts where there are several.
-            if parameter.is("boundary") && self.boundary.is_empty() {
-                parameter.unescaped(&mut Boundary(&mut self.boundary));
-            }
             // The name of an attachment, where there is no disposition.
             if self.file.is_empty() {
                 parameter.collect("name", &mut self.file);
@@ -233,11 +238,35 @@ impl Emit for Boundary<'_> {
     }
 }
 
+/// Whether base64 has this byte, the end of its lines and its padding included.
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'\r' | b'\n')
+}
+
 impl Transfer {
+    /// For a form: most servers read its parts as they stand, whatever encoding they name, so that is
+    /// believed only as long as it fits.
+    pub(super) fn doubted(self) -> Self {
+        match self {
+            Self::Base64(decoder) => Self::Claimed(decoder),
+            other => other,
+        }
+    }
+
     pub(super) fn piece(&mut self, input: &[u8], out: &mut impl Emit) {
         match self {
             Self::Identity => out.bytes(input),
             Self::Base64(decoder) => decoder.piece(input, out),
+            Self::Claimed(decoder) => {
+                let end = input.iter().position(|byte| !is_base64(*byte));
+                let (encoded, rest) = input.split_at(end.unwrap_or(input.len()));
+                decoder.piece(encoded, out);
+                if !rest.is_empty() {
+                    decoder.end(out);
+                    *self = Self::Identity;
+                    out.bytes(rest);
+                }
+            }
             Self::Quoted(decoder) => decoder.piece(input, out),
         }
     }
@@ -245,7 +274,7 @@ impl Transfer {
     pub(super) fn end(&mut self, out: &mut impl Emit) {
         match self {
             Self::Identity => {}
-            Self::Base64(decoder) => decoder.end(out),
+            Self::Base64(decoder) | Self::Claimed(decoder) => decoder.end(out),
             Self::Quoted(decoder) => decoder.end(out),
         }
     }

@@ -78,6 +78,12 @@ impl Parameter<'_> {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }
 
+    /// Whether `word` is part of the name.
+    pub(super) fn has(&self, word: &str) -> bool {
+        let mut windows = self.name.windows(word.len());
+        windows.any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
+    }
+
     /// Writes the value without the backslashes that stand before quotes and backslashes. Others stay,
     /// since old browsers put whole paths there.
     pub(super) fn unescaped(&self, out: &mut impl Emit) {
