@@ -130,7 +130,7 @@ fn parts_of_a_form_are_fields_and_files() {
         Content-Type: text/html\r\n\r\n&lt;b--X\r\n--XY\r\n--X-\r\n--X\n\
         Content-Disposition: form-data; name=j\nContent-Type: application/json\n\n{\"k\":\"\\u003c\"}\n--X\r\n\
         Content-Disposition: form-data; name=\"e\"; filename=\"\"\r\nContent-Transfer-Encoding: base64\r\n\r\n\
-        Zm9v\r\nYmFy\r\n--X--\r\nepilogue\r\n--X\r\n\r\nno part";
+        Zm9v\r\nYmFy\r\n--X--\r\nepilogue\r\n--X\r\n\r\nlate";
     let expected = [
         part(Field, "a", "one"),
         part(File, "a.php", b"<?php \xc0\xaf &lt;\r\n"),
@@ -138,6 +138,8 @@ fn parts_of_a_form_are_fields_and_files() {
         part(Key, "", "k"),
         part(Field, "k", "<"),
         part(File, "e", "foobar"),
+        // After the last delimiter, which some servers read on beyond.
+        part(Field, "", "late"),
     ];
     for cut in 0..content.len() {
         let found = parts(
@@ -219,6 +221,8 @@ fn bodies_without_an_end_are_read_to_theirs() {
     );
     assert_eq!(found(&format!("{head}one\r")), [part(Field, "a", "one\r")]);
     assert_eq!(found(head), [part(Field, "a", "")]);
+    let junk = found(&format!("{head}one\r\n--X \t or 1=1\r\n--X\t \r\n"));
+    assert_eq!(junk, [part(Field, "a", "one\r\n--X or 1=1")]);
     assert_eq!(found("--X\r\nContent-Disposition: form-data"), []);
     assert_eq!(
         parts("message/rfc822", b"Subject: x", &[]),

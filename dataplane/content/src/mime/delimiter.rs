@@ -1,7 +1,8 @@
 //! Finds the delimiter lines of a multipart body (RFC 2046, section 5.1.1).
 //!
 //! A delimiter is a whole line: `--boundary`, blanks, and its end; the end of the line before it is part
-//! of it. Lines may end without a carriage return, which receivers accept. Nothing is kept but how much
+//! of it. Lines may end without a carriage return, which receivers accept. A line that goes on otherwise is
+//! data, and delimiters after the last one count, since there are receivers that read them so. Nothing is kept but how much
 //! of a delimiter was seen, since what was seen is known.
 
 use arrayvec::ArrayVec;
@@ -9,6 +10,10 @@ use memchr::memchr2;
 
 /// The longest boundary of the standard is 70; some write longer ones.
 const BOUNDARY_BYTES: usize = 128;
+
+/// Beyond the length of a delimiter: one dash was seen after it, or blanks.
+const DASH: usize = 1;
+const BLANK: usize = 2;
 
 /// What stands at the front of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +51,10 @@ enum Place {
     Line(Newline, usize),
     /// After the delimiter; one dash may have been seen.
     Suffix(Newline, bool),
-    /// Whatever follows on the line of a delimiter.
-    Rest,
-    /// After the last delimiter.
-    Closed,
+    /// Blanks on the line of a delimiter.
+    Blanks(Newline),
+    /// The input is over.
+    Over,
 }
 
 #[derive(Clone, Debug)]
@@ -83,9 +88,18 @@ impl Delimiter {
 
     /// So many bytes of the delimiter.
     pub(super) fn seen(&self, length: usize) -> ArrayVec<u8, { BOUNDARY_BYTES + 3 }> {
-        // A dash after the delimiter that nothing followed counts as seen too.
-        let dash = (length > self.line.len()).then_some(b'-');
-        self.line.iter().take(length).copied().chain(dash).collect()
+        // What followed the delimiter and made it none: a dash, or blanks, of which one is given.
+        let after = match length.checked_sub(self.line.len()) {
+            Some(DASH) => Some(b'-'),
+            Some(BLANK) => Some(b' '),
+            _ => None,
+        };
+        self.line
+            .iter()
+            .take(length)
+            .copied()
+            .chain(after)
+            .collect()
     }
 
     /// What `input` begins with, and how much of it that takes. Call again with the rest until it is
@@ -118,17 +132,18 @@ impl Delimiter {
             }
             Place::Line(newline, seen) => self.line(newline, seen, *first),
             Place::Suffix(newline, dash) => self.suffix(newline, dash, *first),
-            Place::Rest => {
-                let end = memchr::memchr(b'\n', input);
-                match end {
-                    Some(end) => {
-                        self.place = Place::Line(Newline::None, 0);
-                        (Found::Delimiter, end + 1)
-                    }
-                    None => (Found::Nothing, input.len()),
+            Place::Blanks(newline) => match *first {
+                b'\n' => {
+                    self.place = Place::Line(Newline::None, 0);
+                    (Found::Delimiter, 1)
                 }
-            }
-            Place::Closed => (Found::Nothing, input.len()),
+                b' ' | b'\t' | b'\r' => (Found::Nothing, 1),
+                _ => {
+                    self.place = Place::Text;
+                    (Found::Line(newline, self.line.len() + BLANK), 0)
+                }
+            },
+            Place::Over => (Found::Nothing, input.len()),
         }
     }
 
@@ -152,29 +167,30 @@ impl Delimiter {
                 (Found::Nothing, 1)
             }
             (true, b'-') => {
-                self.place = Place::Closed;
+                self.place = Place::Text;
                 (Found::Close, 1)
             }
             (false, b' ' | b'\t' | b'\r' | b'\n') => {
-                self.place = Place::Rest;
+                self.place = Place::Blanks(newline);
                 (Found::Nothing, 0)
             }
             _ => {
                 self.place = Place::Text;
-                (Found::Line(newline, self.line.len() + usize::from(dash)), 0)
+                let dash = if dash { DASH } else { 0 };
+                (Found::Line(newline, self.line.len() + dash), 0)
             }
         }
     }
 
     /// The input is over: what was taken for the beginning of a delimiter.
     pub(super) fn end(&mut self) -> Found<'static> {
-        match std::mem::replace(&mut self.place, Place::Closed) {
+        match std::mem::replace(&mut self.place, Place::Over) {
             Place::Cr => Found::Line(Newline::Cr, 0),
             Place::Line(newline, seen) => Found::Line(newline, seen),
             // Without the end of its line it is taken for one still.
-            Place::Suffix(_, false) | Place::Rest => Found::Delimiter,
-            Place::Suffix(newline, true) => Found::Line(newline, self.line.len() + 1),
-            Place::Text | Place::Closed => Found::Nothing,
+            Place::Suffix(_, false) | Place::Blanks(_) => Found::Delimiter,
+            Place::Suffix(newline, true) => Found::Line(newline, self.line.len() + DASH),
+            Place::Text | Place::Over => Found::Nothing,
         }
     }
 }
