@@ -66,11 +66,16 @@ pub const DNS_LOOP: &str = "a name whose compression leads in a circle";
 pub const DNS_LONG_NAME: &str = "a name longer than names may be";
 /// DNS: a record whose data go beyond the message.
 pub const DNS_LONG_RECORD: &str = "a record longer than its message";
+/// DNS: a name put together from more pieces than any sender would.
+pub const DNS_DEEP: &str = "a name of more compression pointers than names have";
 /// DNS: anything else.
 pub const DNS_MALFORMED: &str = "a malformed DNS message";
 
 /// TLS: a list of cipher suites that goes beyond the ClientHello, or is of no even length.
 pub const TLS_CIPHERS: &str = "a list of ciphers of an impossible length";
+
+/// SMB: a compressed message whose sizes add up to more than a number holds, or lie beyond it.
+pub const SMB_COMPRESSED: &str = "a compressed message whose sizes overflow";
 
 #[cfg(test)]
 mod tests {
@@ -81,8 +86,14 @@ mod tests {
         let all = [
             HTTP_SMUGGLING,
             &[HTTP_NEGATIVE_LENGTH, HTTP_NO_COLON],
-            &[DNS_LOOP, DNS_LONG_NAME, DNS_LONG_RECORD, DNS_MALFORMED],
-            &[TLS_CIPHERS],
+            &[
+                DNS_LOOP,
+                DNS_LONG_NAME,
+                DNS_LONG_RECORD,
+                DNS_DEEP,
+                DNS_MALFORMED,
+            ],
+            &[TLS_CIPHERS, SMB_COMPRESSED],
         ]
         .concat();
         for (at, what) in all.iter().enumerate() {

@@ -36,6 +36,8 @@ const CNAME: u8 = 6;
 const TTL: u8 = 7;
 const TARGET: u8 = 8;
 const TEXT: u8 = 9;
+const ID: u8 = 10;
+const LENGTH: u8 = 11;
 
 /// The parser of one connection: every message stands alone.
 #[derive(Default)]
@@ -85,6 +87,8 @@ impl Application for Dns {
             "Name that an NS, PTR, MX, SRV or DNAME answer leads to.",
         ),
         FieldSpec::text("text", "First 64 bytes of a TXT answer."),
+        FieldSpec::number("id", "Number that joins an answer to its question."),
+        FieldSpec::number("length", "Bytes of the whole message."),
     ];
     const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::DnsQuery);
 

@@ -17,7 +17,7 @@ use weir_wire::Direction;
 use crate::read::ntlmssp;
 use crate::{
     Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Seen, Step, Transport,
+    ProbeInput, Seen, Step, Transport, violation,
 };
 
 /// NetBIOS session header (RFC 1002, 4.3.1; MS-SMB2, 2.1).
@@ -26,6 +26,10 @@ const FRAME: usize = 4;
 const MESSAGE_MAX: usize = 4_096;
 /// Header of an encrypted message.
 const TRANSFORM: usize = 52;
+/// Header of a compressed message.
+const COMPRESSED: usize = 16;
+/// More than any message holds that is not compressed: the largest read or write is 8 MiB.
+const PLAIN_MAX: u32 = 16 << 20;
 /// Shares known by their numbers.
 const SHARES_MAX: usize = 4;
 /// Called and calling name without scopes (RFC 1002, 4.3.2).
@@ -40,6 +44,7 @@ const USER: u8 = 5;
 const DOMAIN: u8 = 6;
 const HOST: u8 = 7;
 const STATUS: u8 = 8;
+const NOTE: u8 = 9;
 
 /// A path or name as UTF-8; one that does not fit is left empty: half a name could be another's.
 type Path = ArrayVec<u8, 512>;
@@ -83,6 +88,7 @@ struct Request<'a> {
     file: &'a [u8],
     access: &'static str,
     login: Option<&'a ntlmssp::Login>,
+    note: &'static str,
 }
 
 impl Application for Smb {
@@ -113,6 +119,10 @@ impl Application for Smb {
         FieldSpec::text("domain", "The user's domain (MS-NLMP, 2.2.1.3)"),
         FieldSpec::text("host", "The client's name of itself (MS-NLMP, 2.2.1.3)"),
         FieldSpec::text("status", "ok, or the error (MS-ERREF, 2.3)"),
+        FieldSpec::text(
+            "note",
+            "compression only: the client negotiates that and no encryption (MS-SMB2, 2.2.3.1)",
+        ),
     ];
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0, 0x10, 0x11, 0x12, 0x81, 0x85]),
@@ -197,6 +207,9 @@ impl Smb {
         let used = match mark {
             b"\xffSMB" => self.version1(direction, input, whole, sink)?,
             b"\xfeSMB" => self.version2(direction, input, whole, sink)?,
+            b"\xfcSMB" if compressed(input.get(..whole.min(COMPRESSED))?, whole) => {
+                return Some(Step::Violation(violation::SMB_COMPRESSED));
+            }
             b"\xfdSMB" | b"\xfcSMB" => {
                 if direction == Direction::ToServer && !self.hidden {
                     // The transform's session (MS-SMB2, 2.2.41).
@@ -301,7 +314,7 @@ impl Smb {
     }
 
     fn ask(&self, request: &Request<'_>, sink: &mut dyn EventSink) {
-        let mut fields: ArrayVec<Field<'_>, 7> = ArrayVec::new();
+        let mut fields: ArrayVec<Field<'_>, 8> = ArrayVec::new();
         fields.push(Field::name(COMMAND, request.command));
         fields.push(Field::bytes(SHARE, request.share));
         fields.push(Field::bytes(FILE, request.file));
@@ -315,11 +328,29 @@ impl Smb {
             fields.push(Field::bytes(DOMAIN, &login.domain));
             fields.push(Field::bytes(HOST, &login.workstation));
         }
+        if !request.note.is_empty() {
+            fields.push(Field::name(NOTE, request.note));
+        }
         sink.event(&Event {
             kind: EventKind::Request,
             fields: &fields,
         });
     }
+}
+
+/// Whether the sizes of a compressed message cannot be (MS-SMB2, 2.2.42; CVE-2020-0796).
+fn compressed(header: &[u8], whole: usize) -> bool {
+    const CHAINED: u16 = 1;
+    let (Some(plain), Some(flags), Some(offset)) = (
+        number32(header, 4),
+        number16(header, 10),
+        number32(header, 12),
+    ) else {
+        return true;
+    };
+    let beyond = usize::try_from(offset).is_ok_and(|offset| offset > whole - COMPRESSED);
+    // The last number of a chain's first part is that part's length.
+    plain > PLAIN_MAX || plain.checked_add(offset).is_none() || beyond && flags & CHAINED == 0
 }
 
 /// The share of "\\server\share".

@@ -271,7 +271,14 @@ fn write_lists(lists: [&[u8]; 4], mut write: impl FnMut(&[u8])) {
 }
 
 fn identification(input: &[u8]) -> Probe {
-    for start in [&b"SSH-2.0-"[..], b"SSH-1.99-", b"SSH-1.5-", b"SSH-1.3-"] {
+    // Nobody speaks version 3; who claims it is to be seen doing so.
+    for start in [
+        &b"SSH-2.0-"[..],
+        b"SSH-1.99-",
+        b"SSH-1.5-",
+        b"SSH-1.3-",
+        b"SSH-3.",
+    ] {
         if input.starts_with(start) {
             return Probe::Certain;
         }
@@ -360,7 +367,8 @@ mod tests {
     fn only_identification_strings_are_certain() {
         assert_eq!(probe(b"SSH-2.0-x", b""), Probe::Certain);
         assert_eq!(probe(b"SSH-", b""), Probe::Unsure);
-        assert_eq!(probe(b"SSH-3.0-x", b""), Probe::NotMine);
+        assert_eq!(probe(b"SSH-3.0-x", b""), Probe::Certain);
+        assert_eq!(probe(b"SSH-4.0-x", b""), Probe::NotMine);
         assert_eq!(probe(b"GET / HTTP/1.1", b"SSH-2.0-x"), Probe::NotMine);
         assert_eq!(
             probe(b"", b"Welcome\r\nto this\r\nSSH-2.0-OpenSSH\r\n"),

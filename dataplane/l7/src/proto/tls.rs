@@ -57,6 +57,10 @@ struct Side {
     changed: bool,
     /// The last hello asked for another one.
     retry: bool,
+    /// Heartbeats were agreed on: records are told apart to the end.
+    heartbeats: bool,
+    /// Data was sent.
+    data: bool,
 }
 
 impl Application for Tls {
@@ -96,13 +100,19 @@ impl Application for Tls {
                 Direction::ToClient => Step::Violation("a record of another protocol"),
             };
         }
-        if side.record_left == 0 {
+        let step = if side.record_left == 0 {
             side.header(direction, input, sink)
         } else if side.message_left > 0 {
             side.pass()
         } else {
             side.message(direction, input, sink)
+        };
+        let heartbeats = side.heartbeats;
+        let other = self.sides.get_mut(direction.reverse() as usize);
+        if heartbeats && let Some(other) = other {
+            other.heartbeats = true;
         }
+        step
     }
 
     /// A message that is too long to be kept is passed over, unless it is a hello.
@@ -170,6 +180,10 @@ impl Side {
                     match probe_front(input, kind) {
                         Probe::Certain => {}
                         Probe::Unsure => return Step::Incomplete,
+                        // The end of the handshake; a heartbeat may follow before any data.
+                        Probe::NotMine if self.changed && !self.midway => {
+                            return Step::Skip(whole);
+                        }
                         Probe::NotMine => return Step::Done,
                     }
                     (self.changed, self.midway, self.spoke) = (false, false, false);
@@ -190,14 +204,63 @@ impl Side {
             record::CHANGE_CIPHER_SPEC => {
                 self.changed = true;
                 let again = direction == Direction::ToServer || self.retry || !self.spoke;
-                if again { Step::Skip(whole) } else { Step::Done }
+                if again {
+                    Step::Skip(whole)
+                } else {
+                    self.rest(whole)
+                }
             }
             record::APPLICATION_DATA if !self.spoke => {
                 Step::Violation("a handshake that does not begin with hello")
             }
-            record::APPLICATION_DATA => Step::Done,
+            record::APPLICATION_DATA => {
+                self.data = true;
+                self.rest(whole)
+            }
+            record::HEARTBEAT => self.heartbeat(length, whole, input, sink),
             _ => Step::Skip(whole),
         }
+    }
+
+    /// Nothing that follows is read, but heartbeats.
+    fn rest(&self, whole: u64) -> Step {
+        if self.heartbeats {
+            Step::Skip(whole)
+        } else {
+            Step::Done
+        }
+    }
+
+    /// A record of the heartbeat protocol, in the clear or encrypted.
+    fn heartbeat(
+        &mut self,
+        length: u16,
+        whole: u64,
+        input: &[u8],
+        sink: &mut dyn EventSink,
+    ) -> Step {
+        if self.changed || self.midway {
+            let kind = match self.data || self.midway {
+                true => "encrypted",
+                false => "encrypted before any data",
+            };
+            fields::heartbeat(kind, None, length, sink);
+            return Step::Skip(whole);
+        }
+        let content = input.get(record::HEADER_BYTES..).unwrap_or_default();
+        let content = content.get(..length.into()).unwrap_or(content);
+        let claim = match (content, length) {
+            (&[_, high, low, ..], _) => u16::from_be_bytes([high, low]),
+            (_, 3..) => return Step::Incomplete,
+            (_, _) => 0,
+        };
+        let kind = match content.first() {
+            None => return Step::Incomplete,
+            Some(2) => "response",
+            Some(_) => "request",
+        };
+        fields::heartbeat(kind, Some(claim), length, sink);
+        Step::Skip(whole)
     }
 
     /// Passes over what nobody reads of the record at hand.
@@ -273,7 +336,10 @@ impl Side {
                 Ok(true)
             }
             Direction::ToClient => match hello::server(body, None, sink)? {
-                hello::Answer::Agreed => Ok(true),
+                hello::Answer::Agreed { heartbeats } => {
+                    self.heartbeats = heartbeats;
+                    Ok(true)
+                }
                 hello::Answer::Encrypted => Ok(false),
                 hello::Answer::Retry => {
                     self.retry = true;

@@ -6,7 +6,9 @@ use arrayvec::ArrayVec;
 
 use super::fault;
 use super::name::{self, Name};
-use super::{ADDRESS, ANSWER_NAME, CNAME, NAME, OPCODE, RCODE, TARGET, TEXT, TTL, TYPE};
+use super::{
+    ADDRESS, ANSWER_NAME, CNAME, ID, LENGTH, NAME, OPCODE, RCODE, TARGET, TEXT, TTL, TYPE,
+};
 use crate::read::content;
 use crate::read::cursor::Cursor;
 use crate::{Buffer, Event, EventKind, EventSink, Field, Value, violation};
@@ -283,6 +285,7 @@ fn tell_requests(
         return Err("more questions than anybody asks at once");
     }
     let opcode = name::word(name::opcode(header.opcode()), "OPCODE", header.opcode());
+    let about = about(header, walk.message);
     let mut name = Name::new();
     for _ in 0..header.questions {
         let Some((question, _)) = walk.question() else {
@@ -295,20 +298,37 @@ fn tell_requests(
             &name,
             &name::word(name::record_type(question.kind), "TYPE", question.kind),
             &opcode,
+            about,
             sink,
         );
     }
     if header.questions == 0 {
-        tell_request(b"", b"", &opcode, sink);
+        tell_request(b"", b"", &opcode, about, sink);
     }
     Ok(Some(()))
 }
 
-fn tell_request(name: &[u8], kind: &[u8], opcode: &[u8], sink: &mut dyn EventSink) {
+/// What is told of a message as a whole.
+fn about(header: Header, message: &[u8]) -> [Field<'static>; 2] {
+    [
+        Field::number(ID, header.id.into()),
+        Field::number(LENGTH, message.len() as u64),
+    ]
+}
+
+fn tell_request(
+    name: &[u8],
+    kind: &[u8],
+    opcode: &[u8],
+    [id, length]: [Field<'static>; 2],
+    sink: &mut dyn EventSink,
+) {
     let fields = [
         Field::bytes(NAME, name),
         Field::bytes(TYPE, kind),
         Field::bytes(OPCODE, opcode),
+        id,
+        length,
     ];
     sink.event(&Event {
         kind: EventKind::Request,
@@ -344,10 +364,13 @@ fn tell_response(header: Header, mut walk: Walk<'_>, sink: &mut dyn EventSink) -
     }
     let kind = kind.map(|kind| name::word(name::record_type(kind), "TYPE", kind));
     let rcode = rcode(header, &walk);
+    let [id, length] = about(header, walk.message);
     let about = [
         Field::bytes(NAME, &name),
         Field::bytes(TYPE, kind.as_deref().unwrap_or_default()),
         Field::bytes(RCODE, &rcode),
+        id,
+        length,
     ];
     let mut answers = ArrayVec::<Answer<'_>, ANSWERS_PER_EVENT>::new();
     let mut sound = Some(());
@@ -407,8 +430,8 @@ fn answer<'a>(walk: &Walk<'a>, record: &Record<'a>) -> Option<Answer<'a>> {
     Some(Answer { name, ttl_s, data })
 }
 
-fn tell_answers(about: &[Field<'_>; 3], answers: &[Answer<'_>], sink: &mut dyn EventSink) {
-    let mut fields = ArrayVec::<Field<'_>, { 3 + 3 * ANSWERS_PER_EVENT }>::new();
+fn tell_answers(about: &[Field<'_>; 5], answers: &[Answer<'_>], sink: &mut dyn EventSink) {
+    let mut fields = ArrayVec::<Field<'_>, { 5 + 3 * ANSWERS_PER_EVENT }>::new();
     fields.extend(*about);
     for answer in answers {
         let (index, value) = match &answer.data {

@@ -10,6 +10,11 @@ const WIRE_BYTES_MAX: usize = 255;
 /// Twice that, since a dot within a label is written with a backslash.
 pub(super) const NAME_BYTES_MAX: usize = 2 * WIRE_BYTES_MAX;
 
+/// Pointers that a name is followed over: senders use one or two.
+const POINTERS_MAX: usize = 16;
+/// Pointers without a label between them: no sender has use for one.
+const IDLE_POINTERS_MAX: usize = 3;
+
 /// A name as text.
 pub(super) type Name = ArrayVec<u8, NAME_BYTES_MAX>;
 
@@ -59,6 +64,7 @@ fn labels(
     let mut cursor = Cursor::new(message.get(at..).ok_or(MALFORMED)?);
     let mut start = at;
     let mut length = 0;
+    let (mut pointers, mut idle) = (0, 0);
     loop {
         match cursor.u8().ok_or(MALFORMED)? {
             0 => return Ok(()),
@@ -67,6 +73,7 @@ fn labels(
                 if length >= WIRE_BYTES_MAX {
                     return Err(violation::DNS_LONG_NAME);
                 }
+                idle = 0;
                 let label = cursor.take(label.into()).ok_or(MALFORMED)?;
                 take(label).ok_or(MALFORMED)?;
             }
@@ -75,6 +82,11 @@ fn labels(
                 let target = usize::from(u16::from_be_bytes([high & 0x3f, low]));
                 if target >= start {
                     return Err(violation::DNS_LOOP);
+                }
+                pointers += 1;
+                idle += 1;
+                if pointers > POINTERS_MAX || idle > IDLE_POINTERS_MAX {
+                    return Err(violation::DNS_DEEP);
                 }
                 start = target;
                 cursor = Cursor::new(message.get(target..).ok_or(MALFORMED)?);
@@ -212,6 +224,18 @@ mod tests {
         let message = b"\x03COM\x00\x07Example\xc0\x00\x03www\xc0\x05";
         assert_eq!(text(message, 15).as_deref(), Some("www.example.com"));
         assert_eq!(text(message, 4).as_deref(), Some("."));
+    }
+
+    #[test]
+    fn no_name_is_followed_over_many_pointers() {
+        let mut message = b"\x01a\x00".to_vec();
+        for hop in 0..=IDLE_POINTERS_MAX as u16 {
+            let target = if hop == 0 { 0 } else { 1 + 2 * hop };
+            message.extend((0xc000 | target).to_be_bytes());
+        }
+        let last = message.len() - 2;
+        assert_eq!(text(&message, last - 2).as_deref(), Some("a"));
+        assert_eq!(judge(&message, last), Err(violation::DNS_DEEP));
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl Smb {
                 share: &share,
                 file,
                 access,
-                login: None,
+                ..Request::default()
             },
             sink,
         );

@@ -59,7 +59,9 @@ impl Smb {
         }
         let answer = header.flags & RESPONSE != 0;
         let wanted = match (header.command, answer) {
-            (SESSION_SETUP | TREE_CONNECT | CREATE | SET_INFO, false) => length.min(MESSAGE_MAX),
+            (NEGOTIATE | SESSION_SETUP | TREE_CONNECT | CREATE | SET_INFO, false) => {
+                length.min(MESSAGE_MAX)
+            }
             (NEGOTIATE, true) => length.min(HEADER + 8),
             _ => HEADER,
         };
@@ -81,7 +83,20 @@ impl Smb {
         }
         let tree = side.tree;
         match header.command {
-            NEGOTIATE => self.ask2("negotiate", None, &[], "", sink),
+            NEGOTIATE => {
+                let note = match offers_compression_only(message) {
+                    true => "compression only",
+                    false => "",
+                };
+                self.ask(
+                    &Request {
+                        command: "negotiate",
+                        note,
+                        ..Request::default()
+                    },
+                    sink,
+                );
+            }
             SESSION_SETUP => {
                 let login = ntlmssp::login(message);
                 if let Some(login) = &login {
@@ -178,7 +193,7 @@ impl Smb {
                 share: &share,
                 file,
                 access,
-                login: None,
+                ..Request::default()
             },
             sink,
         );
@@ -229,4 +244,38 @@ fn buffer(message: &[u8], place: usize) -> Path {
         ntlmssp::utf16(bytes, &mut text);
     }
     text
+}
+
+/// Whether a negotiation offers to compress and not to encrypt (MS-SMB2, 2.2.3.1).
+fn offers_compression_only(message: &[u8]) -> bool {
+    const CONTEXTS_MAX: u16 = 16;
+    const ENCRYPTION: u16 = 2;
+    const COMPRESSION: u16 = 3;
+    const HEAD: usize = 8;
+    let body = HEADER;
+    let contexts = || {
+        let dialects = usize::from(number16(message, body + 2)?);
+        let list = message.get(body + 36..)?;
+        let list = list.get(..2 * dialects)?;
+        // Only of 3.1.1 is what follows a list of contexts.
+        let newest = list.chunks_exact(2).any(|dialect| dialect == [0x11, 0x03]);
+        let at = usize::try_from(number32(message, body + 28)?).ok()?;
+        newest.then_some((at, number16(message, body + 32)?))
+    };
+    let Some((mut at, count)) = contexts() else {
+        return false;
+    };
+    let mut compresses = false;
+    for _ in 0..count.min(CONTEXTS_MAX) {
+        let (Some(kind), Some(length)) = (number16(message, at), number16(message, at + 2)) else {
+            return false;
+        };
+        match kind {
+            ENCRYPTION => return false,
+            COMPRESSION => compresses = true,
+            _ => {}
+        }
+        at += (HEAD + usize::from(length)).next_multiple_of(8);
+    }
+    compresses
 }

@@ -21,6 +21,9 @@ pub(crate) const ALERT_LEVEL: u8 = 14;
 pub(crate) const ALERT: u8 = 15;
 pub(crate) const NOTE: u8 = 16;
 pub(crate) const NAME_ADDRESS: u8 = 17;
+pub(crate) const HEARTBEAT: u8 = 18;
+pub(crate) const HEARTBEAT_CLAIM: u8 = 19;
+pub(crate) const HEARTBEAT_LENGTH: u8 = 20;
 
 pub(crate) const SNI_SPEC: FieldSpec = FieldSpec::condition(
     "sni",
@@ -103,7 +106,7 @@ pub(crate) const TLS: &[FieldSpec] = &[
     ),
     FieldSpec::text(
         "note",
-        "What a hello means: dns over tls (RFC 7858), ech (RFC 9849), retry (RFC 8446, 4.1.4).",
+        "What a hello means: dns over tls (RFC 7858), ech (RFC 9849), retry (RFC 8446, 4.1.4), sslv2 hello (RFC 5246, E.2).",
     ),
     FieldSpec {
         name: "san_address",
@@ -112,6 +115,15 @@ pub(crate) const TLS: &[FieldSpec] = &[
         buffer: None,
         about: "Address among the certificate's alternative names (RFC 5280, 4.2.1.6).",
     },
+    FieldSpec::text(
+        "heartbeat",
+        "A heartbeat (RFC 6520): request, response, encrypted, or encrypted before any data.",
+    ),
+    FieldSpec::number(
+        "heartbeat_claim",
+        "Bytes that a heartbeat in the clear says it carries.",
+    ),
+    FieldSpec::number("heartbeat_length", "Bytes of the heartbeat's record."),
 ];
 
 /// What TLS and DTLS tell beside them.
@@ -136,6 +148,27 @@ pub(crate) fn alert(side: &'static str, level: u8, description: u8, sink: &mut d
         Field::name(ALERT, alert_name(description)),
     ];
     tell(EventKind::Session, &fields, sink);
+}
+
+/// Tells of a heartbeat: what it says it carries, and how long its record is.
+pub(crate) fn heartbeat(
+    kind: &'static str,
+    claim: Option<u16>,
+    length: u16,
+    sink: &mut dyn EventSink,
+) {
+    let claimed = Field::number(HEARTBEAT_CLAIM, claim.unwrap_or(0).into());
+    let fields = [
+        Field::name(HEARTBEAT, kind),
+        Field::number(HEARTBEAT_LENGTH, length.into()),
+        claimed,
+    ];
+    let count = if claim.is_some() { 3 } else { 2 };
+    tell(
+        EventKind::Session,
+        fields.get(..count).unwrap_or_default(),
+        sink,
+    );
 }
 
 /// The alerts' names (IANA TLS Alerts).

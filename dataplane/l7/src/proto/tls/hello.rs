@@ -18,6 +18,7 @@ const ALPN_BYTES_MAX: usize = 256;
 type FingerprintText = ArrayVec<u8, 8_192>;
 
 const EXTENSION_SERVER_NAME: u16 = 0;
+const EXTENSION_HEARTBEAT: u16 = 15;
 const EXTENSION_ALPN: u16 = 16;
 const EXTENSION_SUPPORTED_VERSIONS: u16 = 43;
 const EXTENSION_ENCRYPTED_CLIENT_HELLO: u16 = 0xfe0d;
@@ -39,7 +40,10 @@ const REPEATED: &str = "an extension that comes twice";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Up to TLS 1.2: the certificate follows in the clear.
-    Agreed,
+    Agreed {
+        /// And either side may send heartbeats (RFC 6520).
+        heartbeats: bool,
+    },
     /// What follows is encrypted.
     Encrypted,
     /// The client shall say hello again.
@@ -77,6 +81,7 @@ struct Extensions<'a> {
     alpn: Option<Cursor<'a>>,
     versions: Option<Cursor<'a>>,
     encrypted: bool,
+    heartbeats: bool,
 }
 
 /// What is wrong with a ClientHello that could not be cut.
@@ -295,7 +300,9 @@ impl<'a> ServerHello<'a> {
         Ok(match self.found.versions {
             _ if self.retry => Answer::Retry,
             Some(_) => Answer::Encrypted,
-            None => Answer::Agreed,
+            None => Answer::Agreed {
+                heartbeats: self.found.heartbeats,
+            },
         })
     }
 }
@@ -351,6 +358,10 @@ fn read_extensions<'a>(
             EXTENSION_SUPPORTED_VERSIONS => found.versions.replace(content).is_some(),
             EXTENSION_ENCRYPTED_CLIENT_HELLO => {
                 found.encrypted = true;
+                false
+            }
+            EXTENSION_HEARTBEAT => {
+                found.heartbeats = true;
                 false
             }
             _ => false,

@@ -57,6 +57,7 @@ pub(super) fn client(input: &[u8], sink: &mut dyn EventSink) -> Result<(u16, Ste
         Field::bytes(fields::SNI, b""),
         Field::bytes(fields::ALPN, b""),
         Field::name(fields::VERSION, fields::version_name(version)),
+        Field::name(fields::NOTE, "sslv2 hello"),
     ];
     fields::tell(EventKind::Request, &told, sink);
     Ok((version, Step::Skip(length as u64)))
