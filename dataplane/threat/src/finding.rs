@@ -20,6 +20,10 @@ pub struct Evidence {
     pub excerpt: ArrayVec<u8, EXCERPT_BYTES>,
     /// Name and value.
     pub counters: ArrayVec<(&'static str, u64), COUNTERS_MAX>,
+    /// Who does it, where that is not the client of the connection at hand. IPv4 mapped into IPv6.
+    pub source: Option<u128>,
+    /// To whom, where that is not its server.
+    pub target: Option<u128>,
 }
 
 impl Evidence {
@@ -34,6 +38,18 @@ impl Evidence {
     /// Shows these bytes, the first of them.
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
         self.excerpt = bytes.iter().copied().take(EXCERPT_BYTES).collect();
+        self
+    }
+
+    /// Names who does it.
+    pub fn source(mut self, address: u128) -> Self {
+        self.source = Some(address);
+        self
+    }
+
+    /// Names to whom it is done.
+    pub fn target(mut self, address: u128) -> Self {
+        self.target = Some(address);
         self
     }
 

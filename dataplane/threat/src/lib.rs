@@ -11,6 +11,7 @@ mod config;
 mod finding;
 pub mod network;
 pub mod protocols;
+mod table;
 mod watch;
 
 use std::sync::Arc;
@@ -91,8 +92,15 @@ impl Threats {
             now_us,
             found,
         );
-        self.protocols
-            .packet(&self.config, watch, connection, direction, now_us, found);
+        self.protocols.packet(
+            &self.config,
+            watch,
+            connection,
+            direction,
+            packet.payload(frame),
+            now_us,
+            found,
+        );
     }
 
     /// A stage objected to a packet. Of one that could not be decoded only the addresses hold, and the flags
@@ -173,6 +181,17 @@ impl Threats {
     ) {
         self.protocols
             .violation(&self.config, connection, application, what, found);
+    }
+
+    /// From now on these are the outside addresses that services claim for themselves.
+    pub fn claim(&mut self, external: protocols::kubernetes::ExternalAddresses) {
+        self.protocols.claim(external);
+    }
+
+    /// Time passed: some attacks are that nothing happens. To be called some times a second, also
+    /// where no packet comes; what is found belongs to no connection at hand.
+    pub fn tick(&mut self, now_us: u64, found: &mut Found) {
+        self.protocols.tick(&self.config, now_us, found);
     }
 
     /// A connection is over.
