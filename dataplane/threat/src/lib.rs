@@ -9,6 +9,7 @@
 pub mod catalogue;
 mod config;
 mod finding;
+pub mod injection;
 pub mod network;
 pub mod protocols;
 mod table;
