@@ -57,6 +57,8 @@ pub const WANTED: BufferSet = BufferSet::EMPTY
     .with(Buffer::HttpRequestHeader)
     .with(Buffer::HttpRequestBody)
     .with(Buffer::Form)
+    .with(Buffer::FormName)
+    .with(Buffer::FileName)
     .with(Buffer::Statement);
 
 /// The detectors, and the buffers they decode into.
@@ -152,8 +154,17 @@ impl Injection {
 
 impl Judge {
     fn window(&mut self, config: &Config, buffer: Buffer, window: &Window<'_>, found: &mut Found) {
-        if buffer == Buffer::Statement {
-            return self.pair(config, Place::Statement, b"", window.bytes, found);
+        match buffer {
+            Buffer::Statement => {
+                return self.pair(config, Place::Statement, b"", window.bytes, found);
+            }
+            Buffer::FormName => {
+                return self.pair(config, Place::Parameter, window.bytes, b"", found);
+            }
+            Buffer::Form | Buffer::FileName => {
+                return self.pair(config, Place::Parameter, b"", window.bytes, found);
+            }
+            _ => {}
         }
         if buffer == Buffer::HttpRequestBody {
             note(
@@ -175,7 +186,7 @@ impl Judge {
             window.media,
             window.bytes,
             window.continued,
-            |name, value| {
+            &mut |name, value| {
                 self.pair(config, Place::Parameter, name, value, found);
             },
         );
@@ -188,7 +199,7 @@ impl Judge {
             None => (target, &[] as &[u8]),
         };
         self.pair(config, Place::Path, b"", without_authority(path), found);
-        split::values(Media::Form, query, false, |name, value| {
+        split::values(Media::Form, query, false, &mut |name, value| {
             self.pair(config, Place::Parameter, name, value, found);
         });
     }
@@ -200,7 +211,7 @@ impl Judge {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         if is(b"cookie") {
             self.pair(config, Place::Grammar, name, value, found);
-            return split::values(Media::Cookie, value, false, |name, value| {
+            return split::values(Media::Cookie, value, false, &mut |name, value| {
                 // The semicolon within a function is no cookie's end to bash.
                 note(
                     config,
@@ -215,7 +226,7 @@ impl Judge {
         if is(b"referer") {
             self.pair(config, Place::Grammar, name, value, found);
             let query = memchr::memchr(b'?', value).map_or(value, |mark| &value[mark + 1..]);
-            return split::values(Media::Form, query, false, |_, value| {
+            return split::values(Media::Form, query, false, &mut |_, value| {
                 self.pair(config, Place::Header, b"", value, found);
             });
         }

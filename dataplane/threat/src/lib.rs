@@ -17,12 +17,13 @@ mod watch;
 
 use std::sync::Arc;
 
-use weir_l7::{AppId, BufferSet, Content, Event, Speaker};
+use weir_l7::{AppId, Buffer, BufferSet, Content, Event, Speaker};
 use weir_wire::{Direction, Packet, Reason};
 
 pub use catalogue::{Action, Threat};
 pub use config::{Config, Settings, UnknownThreat};
 pub use finding::{COUNTERS_MAX, EXCERPT_BYTES, Evidence, FINDINGS_MAX, Finding, Found};
+use injection::Injection;
 pub use watch::{Connection, Ending, Watch};
 
 /// The detectors of one worker.
@@ -30,6 +31,7 @@ pub struct Threats {
     config: Arc<Config>,
     network: network::Network,
     protocols: protocols::Protocols,
+    injection: Injection,
 }
 
 impl Threats {
@@ -39,13 +41,14 @@ impl Threats {
         Self {
             network: network::Network::new(shared),
             protocols: protocols::Protocols::new(secret),
+            injection: Injection::new(),
             config,
         }
     }
 
     /// The buffers that the detectors look into.
     pub fn wants(&self) -> BufferSet {
-        self.protocols.wants()
+        self.protocols.wants().union(injection::WANTED)
     }
 
     /// Looks by this configuration from now on.
@@ -170,6 +173,35 @@ impl Threats {
             now_us,
             found,
         );
+        self.look_into(connection, speaker, content, found);
+    }
+
+    /// What a client sends is looked into for attacks; what a server sends is its own.
+    fn look_into(
+        &mut self,
+        connection: &Connection,
+        speaker: Speaker,
+        content: &Content<'_>,
+        found: &mut Found,
+    ) {
+        let asks = speaker.direction == Direction::ToServer;
+        // Mails have fields too, and say in them what they like.
+        let is_read =
+            content.buffer == Buffer::Statement || speaker.parser.name().starts_with("http");
+        if !asks || !is_read {
+            return;
+        }
+        let piece = injection::Piece {
+            source: injection::Source {
+                connection: connection.number,
+                stream: content.stream,
+                buffer: content.buffer,
+            },
+            begins: content.begins.map(|form| form.media_type),
+            bytes: content.bytes,
+            ends: content.ends,
+        };
+        self.injection.content(&self.config, &piece, found);
     }
 
     /// Bytes contradicted their application.

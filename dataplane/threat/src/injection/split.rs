@@ -21,9 +21,6 @@ pub(super) enum Media {
     Text,
 }
 
-/// Longest text that is judged as one value where a body has no parts.
-const TEXT_BYTES: usize = 8 << 10;
-
 impl Media {
     /// What a Content-Type says.
     pub(super) fn of(media_type: &[u8]) -> Self {
@@ -59,24 +56,48 @@ pub(super) fn values(
     media: Media,
     bytes: &[u8],
     continued: bool,
-    mut tell: impl FnMut(&[u8], &[u8]),
+    tell: &mut dyn FnMut(&[u8], &[u8]),
 ) {
     match media {
-        Media::Form => pairs(bytes, b'&', &mut tell),
-        Media::Cookie => pairs(bytes, b';', &mut tell),
-        Media::Json => json(bytes, &mut tell),
-        Media::Multipart => multipart(bytes, continued, &mut tell),
+        Media::Form => pairs(bytes, b'&', tell),
+        Media::Cookie => pairs(bytes, b';', tell),
+        Media::Json => json(bytes, tell),
+        Media::Multipart => multipart(bytes, continued, tell),
         Media::Opaque => {}
-        Media::Text => {
-            // Forms are sent under other names as well.
-            let text = bytes.get(..TEXT_BYTES).unwrap_or(bytes);
-            tell(b"", text);
-            if is_form(text) {
-                pairs(text, b'&', &mut tell);
-            } else if matches!(text.trim_ascii_start().first(), Some(b'{' | b'[')) {
-                json(text, &mut tell);
+        Media::Text => match guess(bytes) {
+            Media::Text => tell(b"", bytes),
+            Media::Form => {
+                // `id=1 or 1=1` is as much a text.
+                if memchr::memchr(b'&', bytes).is_none() {
+                    tell(b"", bytes);
+                }
+                pairs(bytes, b'&', tell);
             }
-        }
+            media => values(media, bytes, continued, tell),
+        },
+    }
+}
+
+/// What bytes are whose media type is not told: forms are sent under other names as well.
+fn guess(bytes: &[u8]) -> Media {
+    let start = bytes.trim_ascii_start();
+    if matches!(start.first(), Some(b'{' | b'[')) {
+        return Media::Json;
+    }
+    if start.starts_with(b"--") && memmem::find(start, b"ontent-").is_some() {
+        return Media::Multipart;
+    }
+    let odd = bytes
+        .iter()
+        .filter(|byte| matches!(byte, 0..=8 | 14..=31 | 127))
+        .count();
+    if odd * 20 > bytes.len() {
+        return Media::Opaque;
+    }
+    if is_form(start) {
+        Media::Form
+    } else {
+        Media::Text
     }
 }
 
@@ -91,7 +112,7 @@ fn is_form(text: &[u8]) -> bool {
     name > 0 && text.get(name) == Some(&b'=')
 }
 
-fn pairs(bytes: &[u8], separator: u8, tell: &mut impl FnMut(&[u8], &[u8])) {
+fn pairs(bytes: &[u8], separator: u8, tell: &mut dyn FnMut(&[u8], &[u8])) {
     for pair in bytes
         .split(|byte| *byte == separator)
         .filter(|pair| !pair.is_empty())
@@ -104,7 +125,7 @@ fn pairs(bytes: &[u8], separator: u8, tell: &mut impl FnMut(&[u8], &[u8])) {
 }
 
 /// Every string of a JSON text; the name of a member goes with the string behind it.
-fn json(bytes: &[u8], tell: &mut impl FnMut(&[u8], &[u8])) {
+fn json(bytes: &[u8], tell: &mut dyn FnMut(&[u8], &[u8])) {
     let mut name: &[u8] = b"";
     let mut at = 0;
     while let Some(quote) = bytes.get(at..).and_then(|rest| memchr::memchr(b'"', rest)) {
@@ -143,7 +164,7 @@ fn end_of_string(bytes: &[u8], from: usize) -> usize {
 }
 
 /// The contents of each part; the lines of its head as well, where names of files stand.
-fn multipart(bytes: &[u8], continued: bool, tell: &mut impl FnMut(&[u8], &[u8])) {
+fn multipart(bytes: &[u8], continued: bool, tell: &mut dyn FnMut(&[u8], &[u8])) {
     let mut rest = bytes;
     let mut in_head = !continued;
     loop {
