@@ -72,6 +72,9 @@ fn build_set<M: Mode>(sources: &[(u32, Source)]) -> Built {
         .iter()
         .map(|(id, source)| pattern(source, *id, PatternFlags::empty()))
         .collect();
+    if M::is_streaming() {
+        patterns.extend((0..FILLERS).map(filler));
+    }
     while !patterns.is_empty() {
         let set = Patterns(patterns);
         let error = match set.build::<M>().and_then(|database| database.serialize()) {
@@ -93,7 +96,7 @@ fn build_set<M: Mode>(sources: &[(u32, Source)]) -> Built {
         let gone: Vec<usize> = match culprit.filter(|&index| index < patterns.len()) {
             Some(index) => vec![index],
             None => (0..patterns.len())
-                .filter(|&index| !is_literal(&patterns[index].expression))
+                .filter(|&index| !is_literal(&patterns[index]))
                 .collect(),
         };
         if gone.is_empty() {
@@ -113,12 +116,28 @@ fn build_set<M: Mode>(sources: &[(u32, Source)]) -> Built {
     }
 }
 
-fn is_literal(expression: &str) -> bool {
-    expression.len().is_multiple_of(4)
-        && expression
-            .as_bytes()
-            .chunks(4)
-            .all(|part| part.starts_with(b"\\x") && part[2..].iter().all(u8::is_ascii_hexdigit))
+fn is_literal(pattern: &Pattern) -> bool {
+    Source {
+        expression: pattern.expression.clone(),
+        flags: 0,
+    }
+    .is_literal()
+}
+
+/// Literals that nobody looks for, in each database for streams. With a few literals only it would be an
+/// automaton that skips bytes, and that may overlook matches (see [`super::expression::END_MARK`]).
+const FILLERS: usize = 24;
+/// The number that a filler is told as: none that is asked for.
+const FILLER: usize = u32::MAX as usize;
+
+fn filler(index: usize) -> Pattern {
+    let mut sum: u64 = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(index as u64 + 1);
+    sum ^= sum >> 29;
+    let source = Source::literal(
+        &sum.wrapping_mul(0xbf58_476d_1ce4_e5b9).to_le_bytes(),
+        false,
+    );
+    pattern(&source, FILLER as u32, PatternFlags::empty())
 }
 
 fn build_single(source: &Source) -> Built {

@@ -24,7 +24,7 @@ use database::{Built, Job};
 use expression::Source;
 
 pub(crate) use chain::{Chain, Needle, SLOTS, Step};
-pub(crate) use expression::{Engine, Expression};
+pub(crate) use expression::{END_MARK, Engine, Expression};
 pub use names::Reputations;
 pub(crate) use names::{Integer, State, Vocabulary};
 pub(crate) use plan::{Condition, Databases, Field, Member, Plan};
@@ -350,6 +350,34 @@ impl RuleSet {
     /// What compiling took and gave.
     pub const fn report(&self) -> Report {
         self.report
+    }
+
+    /// The databases, a line each, for people.
+    pub fn describe_groups(&self) -> Vec<String> {
+        let line = |group: &CompiledGroup| {
+            let asked = &group.asked;
+            let block = group.block.as_ref().and_then(|one| one.size().ok());
+            let stream = group.stream.as_ref();
+            let state = stream.and_then(|one| one.stream_size().ok());
+            let stream = stream.and_then(|one| one.size().ok());
+            format!(
+                "{:?} {} {:?}: {} conditions, {} always, {} literals, block {} stream {} bytes, {} a stream",
+                asked.field,
+                if asked.direction == 0 {
+                    "to server"
+                } else {
+                    "to client"
+                },
+                asked.transforms,
+                asked.members.len(),
+                asked.always.len(),
+                asked.triggered.len(),
+                block.unwrap_or(0),
+                stream.unwrap_or(0),
+                state.unwrap_or(0),
+            )
+        };
+        self.groups.iter().map(line).collect()
     }
 
     /// The groups of a field.

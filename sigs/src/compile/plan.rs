@@ -8,7 +8,7 @@ use weir_l7::{Buffer, BufferSet};
 use super::Flaw;
 use super::chain::{Chain, slots};
 use super::database::Job;
-use super::expression::{Source, looks_at_ends};
+use super::expression::Source;
 use super::fast::{Fast, as_literals, choose};
 use super::names::{State, Vocabulary};
 use crate::rule::{
@@ -293,11 +293,9 @@ impl Planner {
             Fast::Literal { bytes, nocase, .. } => {
                 databases.look_for(Source::literal(bytes, nocase), member);
             }
-            // What counts from the cursor is no expression of its own; what asks for the end of a
-            // stream would only be found when it is there.
-            Fast::Expression(pcre)
-                if !(pcre.relative || field.is_streamed() && looks_at_ends(pcre).1) =>
-            {
+            // What counts from the cursor is no expression of its own; for streams only literals are
+            // looked for (see `END_MARK`).
+            Fast::Expression(pcre) if !pcre.relative && !field.is_streamed() => {
                 databases.look_for(Source::of(pcre), member);
             }
             Fast::Expression(_) | Fast::Nothing => databases.always.push(member),

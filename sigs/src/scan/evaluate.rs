@@ -12,7 +12,7 @@ use super::facts::Session;
 use super::numbers::{Reading, Slots, align, calculate, compare, read, value};
 use super::table::{Table, key_of};
 use super::text::{Answer, End, Text};
-use crate::compile::{Chain, Engine, Needle, RuleSet, SLOTS, Step};
+use crate::compile::{Chain, END_MARK, Engine, Expression, Needle, RuleSet, SLOTS, Step};
 use crate::rule::{
     Base64, Base64Mode, ByteJump, Content, Dataset, DatasetOperation, Entropy, IsDataAt, JumpFrom,
     Matcher, Pcre, Range,
@@ -28,6 +28,8 @@ pub(crate) const DECODED_BYTES: usize = 4_096;
 /// What evaluation needs beside the text; one per scanner.
 pub(crate) struct Tools {
     pub scratch: Scratch,
+    /// Bytes, the mark of their end, and padding.
+    pub padded: Vec<u8>,
     pub decoded: Vec<u8>,
     pub sets: Table<u32>,
     pub secret: [u64; 2],
@@ -36,6 +38,11 @@ pub(crate) struct Tools {
     /// Searches by the engine that tracks back.
     pub backtracked: u64,
 }
+
+/// Bytes behind the mark of the end.
+const PADDING: usize = 64;
+/// The longest buffer that expressions are searched in.
+pub(crate) const PADDED_BYTES: usize = 256 << 10;
 
 /// One evaluation.
 pub(crate) struct Evaluation<'a> {
@@ -354,7 +361,7 @@ impl<'a> Evaluation<'a> {
             }
             // At the end of what is here it cannot be said what looks beyond it.
             let unsure = expression.looks_at_end && text.end != End::Closed && is_last;
-            let ends = self.ends(&expression.engine, part, one, unsure);
+            let ends = self.ends(expression, part, one, unsure);
             if pcre.negated {
                 if !ends.is_empty() {
                     return Answer::No;
@@ -385,19 +392,25 @@ impl<'a> Evaluation<'a> {
     /// the end of the part do not count.
     fn ends(
         &mut self,
-        engine: &Engine,
+        Expression {
+            engine,
+            looks_at_end,
+            ..
+        }: &Expression,
         part: &[u8],
         one: bool,
         unsure: bool,
     ) -> ArrayVec<u32, ENDS> {
         let mut ends = ArrayVec::new();
         let last = part.len() as u64;
+        let marked = last + END_MARK.len() as u64;
         let mut tell = |end: u64| {
             if !(ends.contains(&(end as u32)) || unsure && end == last) {
                 let _ = ends.try_push(end as u32);
             }
             one && !ends.is_empty() || ends.is_full()
         };
+        let looks_at_end = *looks_at_end;
         let (database, regex) = match engine {
             Engine::Exact(database) => (Some(database), None),
             Engine::Confirmed(rough, regex) => (rough.as_ref(), Some(regex)),
@@ -405,16 +418,20 @@ impl<'a> Evaluation<'a> {
         let mut seen = regex.is_some() && database.is_none();
         if let Some(database) = database {
             let on_match = |_: u32, _: u64, end: u64, _: u32| {
+                let place = match end {
+                    end if end <= last => end,
+                    end if end == marked && looks_at_end => last,
+                    _ => return Matching::Continue,
+                };
                 seen = true;
-                let enough = regex.is_some() || tell(end);
-                if enough {
-                    Matching::Terminate
-                } else {
-                    Matching::Continue
+                match regex.is_some() || tell(place) {
+                    true => Matching::Terminate,
+                    false => Matching::Continue,
                 }
             };
             // The only errors are of misuse, and that it was ended here.
-            let _ = database.scan(part, &self.tools.scratch, on_match);
+            let padded = pad(&mut self.tools.padded, part);
+            let _ = database.scan(padded, &self.tools.scratch, on_match);
         }
         if let (Some(regex), true) = (regex, seen) {
             self.tools.backtracked += 1;
@@ -518,6 +535,18 @@ pub(crate) fn base64_rules(mode: Base64Mode) -> weir_content::transform::Base64R
         strict: mode == Base64Mode::Strict,
         ..Base64Rules::default()
     }
+}
+
+/// The bytes with the mark of their end behind them, and then what may be overlooked. Of more than there
+/// is place for the last ones are taken.
+pub(crate) fn pad<'a>(buffer: &'a mut [u8], bytes: &[u8]) -> &'a [u8] {
+    let room = buffer.len() - END_MARK.len() - PADDING;
+    let bytes = &bytes[bytes.len().saturating_sub(room)..];
+    let (start, marked) = (bytes.len(), bytes.len() + END_MARK.len());
+    buffer[..start].copy_from_slice(bytes);
+    buffer[start..marked].copy_from_slice(&END_MARK);
+    buffer[marked..marked + PADDING].fill(0);
+    &buffer[..marked + PADDING]
 }
 
 /// The first place from `low` on where the needle lies before `limit`.

@@ -135,13 +135,9 @@ impl Lanes {
     }
 
     /// A lane at `position` of its stream; None where all are in use.
-    pub fn open(
-        &mut self,
-        key: LaneKey,
-        group: u16,
-        has_database: bool,
-        position: u64,
-    ) -> Option<u32> {
+    pub fn open(&mut self, key: LaneKey, group: u16, set: &RuleSet, position: u64) -> Option<u32> {
+        let asked = &set.groups[usize::from(group)];
+        let (has_database, always) = (asked.stream.is_some(), &asked.asked.always);
         let stream = match has_database {
             true => self.pools[usize::from(group)].free.pop()?,
             false => NONE,
@@ -165,8 +161,13 @@ impl Lanes {
             fulfilled: [(NONE, 0); FULFILLED],
             fulfilled_next: 0,
         };
-        let bits = self.bits_of(index);
-        self.bits[bits].fill(0);
+        let (bits, words) = (self.bits_of(index), self.words);
+        let bits = &mut self.bits[bits];
+        bits.fill(0);
+        // What asks for nothing that must be there is asked of an empty stream as well.
+        for &member in always {
+            bits[words + member as usize / 64] |= 1 << (member % 64);
+        }
         Some(index)
     }
 
@@ -200,7 +201,9 @@ impl Lanes {
         if lane.stream != NONE {
             let stream = &self.pools[usize::from(lane.group)].streams[lane.stream as usize];
             let on_match = |id: u32, _: u64, _: u64, _: u32| {
-                for &member in &group.asked.triggered[id as usize] {
+                // Some literals in it nobody asks for.
+                let members = group.asked.triggered.get(id as usize);
+                for &member in members.into_iter().flatten() {
                     now[member as usize / 64] |= 1 << (member % 64);
                 }
                 Matching::Continue

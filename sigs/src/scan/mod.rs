@@ -443,8 +443,7 @@ impl Scanner {
             .iter()
             .find(|&&group| set.groups[usize::from(group)].asked.transforms.is_empty());
         let group = *plain.or(groups.first())?;
-        let has_database = set.groups[usize::from(group)].stream.is_some();
-        let lane = self.worker.lanes.open(key, group, has_database, position)?;
+        let lane = self.worker.lanes.open(key, group, set, position)?;
         let state = self.worker.flows.get_mut(flow);
         self.worker.lanes.lanes[lane as usize].next = state.lanes;
         state.lanes = lane;

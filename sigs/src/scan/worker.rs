@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_wire::Direction;
 
-use super::evaluate::{DECODED_BYTES, Evaluation, Tools};
+use super::evaluate::{DECODED_BYTES, Evaluation, PADDED_BYTES, Tools, pad};
 use super::flows::{Flows, LASTING};
 use super::gate::{Occasion, fits, tests_hold};
 use super::hits::{Excerpt, Hit, Hits, Where};
@@ -15,7 +15,7 @@ use super::table::Table;
 use super::text::{Answer, End, Text};
 use super::transform::Transformer;
 use super::{Limits, ScannerError, Stats};
-use crate::compile::{Condition, Field, Member, RuleSet};
+use crate::compile::{Condition, END_MARK, Field, Member, RuleSet};
 use crate::rule::{Action, ThresholdKind};
 
 /// Conditions that one call can find fulfilled before they are gone through.
@@ -98,6 +98,7 @@ impl Worker {
             lanes: lanes.map_err(failed)?,
             tools: Tools {
                 scratch,
+                padded: vec![0; PADDED_BYTES],
                 decoded: vec![0; DECODED_BYTES],
                 sets: Table::new(limits.remembered),
                 secret: limits.secret,
@@ -173,7 +174,11 @@ impl Worker {
         }
         touched.clear();
         if let Some(database) = &group.block {
-            let on_match = |id: u32, _: u64, _: u64, _: u32| {
+            let (last, marked) = (bytes.len() as u64, (bytes.len() + END_MARK.len()) as u64);
+            let on_match = |id: u32, _: u64, end: u64, _: u32| {
+                if end > last && end != marked {
+                    return hyperscan::Matching::Continue;
+                }
                 let last = &mut seen[id as usize];
                 if *last != *scan {
                     *last = *scan;
@@ -182,7 +187,8 @@ impl Worker {
                 hyperscan::Matching::Continue
             };
             // The only errors are of misuse.
-            let _ = database.scan(bytes, &tools.scratch, on_match);
+            let padded = pad(&mut tools.padded, bytes);
+            let _ = database.scan(padded, &tools.scratch, on_match);
         }
         stats.scanned_bytes += bytes.len() as u64;
         let text = Text::whole(bytes);

@@ -1,0 +1,188 @@
+//! What must hold for every rule and all bytes: the same matches however a stream was cut, as a slow
+//! and plain reading of all its bytes has them; and the same rules in whatever order buffers come.
+
+#[path = "support/oracle.rs"]
+mod oracle;
+mod support;
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use weir_l7::Buffer;
+use weir_sigs::rule::{self, RuleReader};
+use weir_sigs::{Options, RuleSet};
+use weir_wire::Direction::ToServer;
+
+use oracle::{Item, bytes, holds, items, options};
+use support::Wire;
+
+/// Rules of these chains, numbered by place; those that the language calls impossible are left out.
+fn rules(chains: &[Vec<Item>]) -> Arc<RuleSet> {
+    let mut reader = RuleReader::new(rule::Options::default());
+    for (index, chain) in chains.iter().enumerate() {
+        let text = format!(
+            "alert tcp-stream any any -> any any ({} sid:{};)\n",
+            options(chain),
+            index + 1
+        );
+        reader.read("law", text.as_bytes());
+    }
+    let (set, refused) = RuleSet::compile(reader.finish().0, &Options::default()).unwrap();
+    assert!(
+        refused.is_empty() || refused.iter().all(|one| one.why.contains("value")),
+        "{refused:?}"
+    );
+    Arc::new(set)
+}
+
+fn fired(set: &Arc<RuleSet>, text: &[u8], cuts: &[usize]) -> Vec<u32> {
+    let mut wire = Wire::with(Arc::clone(set));
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (text.len() + 1)).collect();
+    cuts.extend([0, text.len()]);
+    cuts.sort_unstable();
+    for pair in cuts.windows(2) {
+        wire.stream(ToServer, &text[pair[0]..pair[1]]);
+    }
+    wire.close();
+    let mut sids = wire.sids();
+    sids.sort_unstable();
+    sids.dedup();
+    sids
+}
+
+/// Texts with a stretch of nothing in them, so that spans begin and end.
+fn long_text() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec((bytes(0..30), 0_usize..1_200), 1..6).prop_map(|parts| {
+        let mut text = Vec::new();
+        for (bytes, gap) in parts {
+            text.extend(bytes);
+            text.extend(std::iter::repeat_n(b'.', gap));
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn streams_match_as_all_their_bytes_do(
+        chains in prop::collection::vec(items(), 1..8),
+        text in bytes(1..40),
+        cuts in prop::collection::vec(prop::collection::vec(any::<usize>(), 0..6), 4),
+    ) {
+        let set = rules(&chains);
+        let wanted: Vec<u32> = (1..=chains.len() as u32)
+            .filter(|sid| (0..set.len() as u32).any(|index| set.rule(index).unwrap().sid == *sid))
+            .filter(|sid| holds(&chains[*sid as usize - 1], &text))
+            .collect();
+        for cuts in &cuts {
+            prop_assert_eq!(
+                fired(&set, &text, cuts), &wanted[..], "{:?}", chains.iter().map(|chain| options(chain)).collect::<Vec<_>>()
+            );
+        }
+        let single: Vec<usize> = (0..text.len()).collect();
+        prop_assert_eq!(fired(&set, &text, &single), wanted);
+    }
+
+    #[test]
+    fn long_streams_match_alike_however_they_are_cut(
+        chains in prop::collection::vec(items(), 1..8),
+        text in long_text(),
+        cuts in prop::collection::vec(prop::collection::vec(any::<usize>(), 0..12), 4),
+    ) {
+        let set = rules(&chains);
+        let wanted = fired(&set, &text, &[]);
+        for cuts in &cuts {
+            prop_assert_eq!(
+                fired(&set, &text, cuts), &wanted[..], "{:?}", chains.iter().map(|chain| options(chain)).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn what_lies_within_a_span_of_a_stream_is_found(
+        before in 0_usize..5_000,
+        gap in 0_usize..1_000,
+        cuts in prop::collection::vec(any::<usize>(), 0..8),
+    ) {
+        let set = rules(&[vec![
+            Item::Content { bytes: b"aAb".to_vec(), nocase: false, negated: false, place: oracle::Place::Anywhere, at_end: false },
+            Item::Content { bytes: b"bA".to_vec(), nocase: false, negated: false, place: oracle::Place::Behind { distance: 0, within: None }, at_end: false },
+        ]]);
+        let text = [vec![b'.'; before], b"aAb".to_vec(), vec![b'.'; gap], b"bA".to_vec()].concat();
+        prop_assert_eq!(fired(&set, &text, &cuts), [1]);
+    }
+
+    #[test]
+    fn buffers_complete_a_rule_in_any_order(
+        chosen in prop::collection::vec((0_usize..5, any::<bool>()), 1..5),
+        order in Just(vec![0_usize, 1, 2, 3, 4]).prop_shuffle(),
+        texts in prop::collection::vec(prop::sample::select(vec!["x", "xy", "y", ""]), 5),
+        in_pieces in any::<bool>(),
+    ) {
+        let buffers = [
+            Buffer::HttpMethod, Buffer::HttpUri, Buffer::HttpHost, Buffer::HttpUserAgent, Buffer::HttpRequestBody,
+        ];
+        let options: String = chosen
+            .iter()
+            .map(|(buffer, negated)| {
+                let not = if *negated { "!" } else { "" };
+                format!("{}; content:{not}\"x\"; ", buffers[*buffer].name())
+            })
+            .collect();
+        // A buffer that does not come holds nothing, not even the absence of something.
+        let wanted = chosen.iter().all(|(buffer, negated)| texts[*buffer].contains('x') != *negated);
+        let text = format!("alert http any any -> any any ({options} sid:1;)");
+        let mut reader = RuleReader::new(rule::Options::default());
+        reader.read("law", text.as_bytes());
+        let (read, refused) = reader.finish();
+        prop_assume!(refused.is_empty());
+        let (set, _) = RuleSet::compile(read, &Options::default()).unwrap();
+        let mut wire = Wire::with(Arc::new(set));
+        for _ in 0..2 {
+            wire.message(ToServer, 0);
+            for &index in &order {
+                let (buffer, text) = (buffers[index], texts[index].as_bytes());
+                let streamed = buffer == Buffer::HttpRequestBody && in_pieces;
+                match streamed {
+                    true => {
+                        let (one, other) = text.split_at(text.len() / 2);
+                        wire.pieces(ToServer, buffer, &[one, other, b""])
+                    }
+                    false => wire.buffer(ToServer, buffer, text),
+                };
+            }
+            let found = wire.sids();
+            prop_assert_eq!(!found.is_empty(), wanted, "{}", options);
+            prop_assert!(found.len() < 2);
+        }
+    }
+}
+
+/// Vectorscan before 5.4.13 overlooks matches near the end of what it is given (AVX-512), most of all
+/// with a few short literals and with single expressions.
+#[test]
+fn nothing_is_overlooked_near_the_end_of_a_piece() {
+    let set = support::compile(
+        r#"
+alert tcp-stream any any -> any any (content:"aA"; sid:1;)
+alert tcp-stream any any -> any any (content:"A"; endswith; sid:2;)
+alert tcp-pkt any any -> any any (content:"aA"; sid:3;)
+alert tcp-pkt any any -> any any (content:"Ax"; sid:4;)
+alert tcp-pkt any any -> any any (content:"."; pcre:"/a+A/"; sid:5;)
+"#,
+    );
+    for length in [100, 300, 1_024, 1_460] {
+        let mut wire = Wire::with(Arc::clone(&set));
+        for at in (0..length - 1).rev().take(130) {
+            let mut text = vec![b'.'; length];
+            text[at..at + 2].copy_from_slice(b"aA");
+            wire.stream(ToServer, &text)
+                .packet(ToServer, &[0; 20], &text);
+            let mut sids = wire.sids();
+            sids.sort_unstable();
+            assert_eq!(sids, [1, 3, 5], "{at} of {length}");
+        }
+    }
+}
