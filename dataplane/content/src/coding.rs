@@ -3,7 +3,9 @@
 //! Distrusts everything: a coding may expand without end, name a window of gigabytes, or lie about
 //! being one. What a stage gives is counted against what came in ([`Bounds`]), so that a bomb costs no
 //! more than its bound, and the count does not depend on how the input was cut. What was decoded before
-//! a fault is given. Checksums are not verified: the receiver has read the bytes by then.
+//! a fault is given. Checksums are not verified: the receiver has read the bytes by then. What turns out
+//! within [`BLOCK_BYTES`] not to be what it says is given as it stands too, since a server that ignores
+//! the coding reads that.
 
 mod brotli;
 mod inflate;
@@ -68,6 +70,10 @@ struct Bounds {
 pub(crate) struct Chain {
     stages: ArrayVec<Stage, STAGES>,
     encoded: u64,
+    /// The first block as it came.
+    first: ArrayVec<u8, { BLOCK_BYTES as usize }>,
+    /// The fault after which the message is given as it stands.
+    plain: Option<&'static str>,
 }
 
 impl Codecs {
@@ -189,41 +195,62 @@ impl Codec {
 }
 
 impl Chain {
-    /// Decodes the next piece of the message.
+    /// Decodes the next piece of the message; returns how much of it was read.
     pub(crate) fn piece(
         &mut self,
         input: &[u8],
         limits: &Limits,
         out: &mut Out<'_>,
-    ) -> ControlFlow<Outcome> {
-        if self.stages.is_empty() {
-            return out(input);
+    ) -> (ControlFlow<Outcome>, usize) {
+        if self.stages.is_empty() || self.plain.is_some() {
+            return (out(input), input.len());
         }
-        let mut rest = input;
-        while !rest.is_empty() {
+        let mut read = 0;
+        while let Some(rest) = input.get(read..).filter(|rest| !rest.is_empty()) {
             let to_block = BLOCK_BYTES - self.encoded % BLOCK_BYTES;
-            let taken = rest.len().min(to_block as usize);
-            let (block, after) = rest.split_at(taken);
+            let (block, _) = rest.split_at(rest.len().min(to_block as usize));
             let seen = (self.encoded / BLOCK_BYTES + 1) * BLOCK_BYTES;
+            let ratio = seen.saturating_mul(limits.ratio.into());
             let bounds = Bounds {
-                ratio: seen
-                    .saturating_mul(limits.ratio.into())
-                    .max(limits.ratio_from_bytes),
+                ratio: ratio.max(limits.ratio_from_bytes),
                 decoded: limits.decoded_bytes,
             };
-            run(&mut self.stages, block, bounds, out)?;
-            self.encoded += taken as u64;
-            rest = after;
+            if self.encoded < BLOCK_BYTES {
+                // The first block fits, so this cannot fail.
+                let _ = self.first.try_extend_from_slice(block);
+            }
+            self.encoded += block.len() as u64;
+            read += block.len();
+            let done = run(&mut self.stages, block, bounds, out);
+            if done.is_break() {
+                return (done, read);
+            }
         }
-        ControlFlow::Continue(())
+        (ControlFlow::Continue(()), read)
     }
 
     /// The message ends: whether all of its codings do.
     pub(crate) fn end(&self) -> ControlFlow<Outcome> {
+        if let Some(why) = self.plain {
+            return ControlFlow::Break(Outcome::Corrupt(why));
+        }
         match self.stages.iter().all(|stage| stage.codec.is_whole()) {
             true => ControlFlow::Continue(()),
             false => ControlFlow::Break(Outcome::Corrupt("truncated")),
         }
+    }
+
+    /// A fault within the first block may mean that nothing was encoded, and most servers do not look at
+    /// the coding of a request. From here on the message is given as it stands; returns what came so far.
+    pub(crate) fn read_plain(&mut self, fault: Outcome) -> Option<&[u8]> {
+        let Outcome::Corrupt(why) = fault else {
+            return None;
+        };
+        if self.plain.is_some() || self.stages.is_empty() || self.encoded > BLOCK_BYTES {
+            return None;
+        }
+        self.plain = Some(why);
+        Some(&self.first)
     }
 }
 

@@ -144,7 +144,8 @@ pub enum Outcome {
     Bomb,
     /// It reached [`Limits::decoded_bytes`].
     Limit,
-    /// It is not what it says it is; what was decoded before that was given.
+    /// It is not what it says it is; what was decoded before that was given. Where that shows in the first
+    /// 4 KiB, the content was given as it stands as well, and this is told at its end.
     Corrupt(&'static str),
     /// It is over already.
     Over,

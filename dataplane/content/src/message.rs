@@ -55,19 +55,31 @@ impl Message {
             return Outcome::Over;
         }
         let Self { state, chain, mime } = self;
-        let mut done = chain.piece(bytes, limits, &mut |piece| {
-            body(state, piece, false, sink);
-            if sink.wants_parts() {
-                mime.piece(piece, sink);
-            }
+        let (mut done, read) = chain.piece(bytes, limits, &mut |piece| {
+            give(state, mime, piece, sink);
             ControlFlow::Continue(())
         });
         if done.is_continue() && ends {
             done = chain.end();
         }
+        if let ControlFlow::Break(fault) = done
+            && let Some(first) = chain.read_plain(fault)
+        {
+            if sink.wants_parts() {
+                mime.restart(sink);
+            }
+            give(state, mime, first, sink);
+            give(state, mime, bytes.get(read..).unwrap_or_default(), sink);
+            done = match ends {
+                true => chain.end(),
+                false => ControlFlow::Continue(()),
+            };
+        }
         let over = ends || done.is_break();
         if over {
-            mime.end(sink);
+            if sink.wants_parts() {
+                mime.end(sink);
+            }
             body(state, &[], true, sink);
             self.state = State::Over;
         }
@@ -76,6 +88,14 @@ impl Message {
             ControlFlow::Continue(()) if over => Outcome::Whole,
             ControlFlow::Continue(()) => Outcome::More,
         }
+    }
+}
+
+/// Gives decoded bytes: as the body, and in parts.
+fn give(state: &mut State, mime: &mut Mime, bytes: &[u8], sink: &mut impl Sink) {
+    body(state, bytes, false, sink);
+    if sink.wants_parts() {
+        mime.piece(bytes, sink);
     }
 }
 

@@ -50,8 +50,10 @@ pub(crate) struct Mime {
     leaf: Leaf,
     /// A mail is around it all: parts are text or attachments, no fields.
     mail: bool,
-    /// How the content is read is known from the media type alone.
-    pending: Option<Facts>,
+    /// What the message says about its content.
+    media: Facts,
+    /// The reader of a content without parts is not chosen yet.
+    pending: bool,
 }
 
 impl Mime {
@@ -60,18 +62,28 @@ impl Mime {
         self.levels.clear();
         self.reader = Reader::default();
         self.leaf.reset();
+        self.media = Facts::of_media_type(media_type);
+        self.begin_content();
+    }
+
+    /// The content begins anew: what was read of it was not it.
+    pub(crate) fn restart(&mut self, sink: &mut dyn Sink) {
+        self.end(sink);
+        self.begin_content();
+    }
+
+    fn begin_content(&mut self) {
         self.mail = false;
-        let facts = Facts::of_media_type(media_type);
-        match facts.media {
+        match self.media.media {
             Media::Multipart => {
-                if let Some(delimiter) = Delimiter::new(&facts.boundary) {
+                if let Some(delimiter) = Delimiter::new(&self.media.boundary) {
                     self.push(Some(delimiter));
                 }
             }
             Media::Mail => self.push(None),
             Media::Content(_) => {}
         }
-        self.pending = self.levels.is_empty().then_some(facts);
+        self.pending = true;
     }
 
     /// The next piece of the content.
@@ -89,12 +101,10 @@ impl Mime {
 
     /// A content without parts: the reader is chosen when there is somebody to tell.
     fn begin_reading(&mut self, sink: &mut dyn Sink) {
-        let Some(facts) = self.pending.take() else {
-            return;
-        };
-        if let Media::Content(format) = facts.media {
+        let pending = std::mem::take(&mut self.pending);
+        if let (true, Media::Content(format)) = (pending, self.media.media) {
             let mut writer = Writer::new(&mut self.leaf, sink);
-            self.reader = Reader::begin(format, facts.charset, &mut writer);
+            self.reader = Reader::begin(format, self.media.charset, &mut writer);
         }
     }
 
