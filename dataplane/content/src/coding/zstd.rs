@@ -113,3 +113,24 @@ fn fault(code: usize) -> Outcome {
         _ => Outcome::Corrupt("zstd"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libzstd_holds_stays_the_same() {
+        let mut decoder = Zstd::new(1 << 20).expect("there is memory");
+        let held = decoder.memory_bytes();
+        assert!(held > 1 << 20, "the largest window is there from the start");
+        let large = zstd::encode_all(&[7; 400_000][..], 1).unwrap();
+        let small = zstd::encode_all(&b"small"[..], 1).unwrap();
+        // libzstd makes itself smaller after 128 small frames in a row.
+        for encoded in std::iter::once(&large).chain(std::iter::repeat_n(&small, 300)) {
+            decoder.begin();
+            let done = decoder.piece(encoded, &mut |_| ControlFlow::Continue(()));
+            assert!(done.is_continue() && decoder.is_whole());
+            assert_eq!(decoder.memory_bytes(), held);
+        }
+    }
+}
