@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::FieldKind;
 use crate::registry::{self, ApplicationInfo};
+use crate::{Buffer, FieldKind};
 
 const HEAD: &str = "\
 # Applications
@@ -44,6 +44,7 @@ pub(crate) fn document() -> String {
     for row in registry::applications() {
         fields(&mut page, row);
     }
+    buffers(&mut page);
     page
 }
 
@@ -54,6 +55,10 @@ fn fields(page: &mut String, row: &ApplicationInfo) {
         row.name,
         row.about.trim_end_matches('.')
     );
+    let looked: Vec<_> = row.buffers().map(|buffer| format!("`{buffer}`")).collect();
+    if !looked.is_empty() {
+        let _ = writeln!(page, "\nLooked into: {}.", looked.join(", "));
+    }
     if row.fields.is_empty() {
         page.push_str("\nIt has no fields.\n");
         return;
@@ -72,6 +77,29 @@ fn fields(page: &mut String, row: &ApplicationInfo) {
             row.name,
             spec.name,
             cell(spec.about)
+        );
+    }
+}
+
+/// What can be looked into, and whose it is.
+fn buffers(page: &mut String) {
+    page.push_str(
+        "\n# Buffers\n\nWhat signatures and sensors look into, by its name in rules. One that *comes in pieces* is \
+         matched\nacross them; every other is whole. Those that no parser tells are made of others when they \
+         are decoded.\n\n| buffer | in pieces | told by | what it is |\n|---|---|---|---|\n",
+    );
+    for &buffer in Buffer::ALL {
+        let told: Vec<_> = registry::applications()
+            .iter()
+            .filter(|row| row.buffers().any(|told| told == buffer))
+            .map(|row| row.name)
+            .collect();
+        let streamed = if buffer.is_streamed() { "yes" } else { "no" };
+        let _ = writeln!(
+            page,
+            "| `{buffer}` | {streamed} | {} | {} |",
+            told.join(", "),
+            cell(buffer.about())
         );
     }
 }

@@ -4,7 +4,8 @@
 //! Memcached), [`tpkt`] (S7), [`ber`] (SNMP, LDAP, Kerberos), [`unpack`] (compressed fronts: MongoDB,
 //! Cassandra). Text: [`lines`] (mail, FTP, chat, brokers), [`head`] (SIP, RTSP), [`sdp`] (SIP). Who logs
 //! in: [`sasl`] (mail, LDAP), [`ntlmssp`] (SMB, DCE/RPC). Probes: [`sides`] (what each side says),
-//! [`weigh`] (weak marks that add up: brokers, chat).
+//! [`weigh`] (weak marks that add up: brokers, chat). What is looked into: [`content`] (all that hand
+//! something on).
 
 pub(crate) mod ber;
 pub(crate) mod content;

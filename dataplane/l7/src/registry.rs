@@ -10,8 +10,8 @@ use std::sync::LazyLock;
 use weir_wire::Direction;
 
 use crate::{
-    AppId, AppSet, Application, Blocks, BufferSet, EventSink, FieldSpec, Probe, ProbeInput, Seen,
-    Step, Transport,
+    AppId, AppSet, Application, Blocks, Buffer, BufferSet, EventSink, FieldSpec, Probe, ProbeInput,
+    Seen, Step, Transport,
 };
 
 applications! {
@@ -122,6 +122,16 @@ pub struct ApplicationInfo {
     pub refinable: bool,
     /// What it was shown to work on.
     pub seen: Seen,
+}
+
+impl ApplicationInfo {
+    /// The buffers that its parser tells, as fields or beside them.
+    pub fn buffers(&self) -> impl Iterator<Item = Buffer> {
+        Buffer::ALL.iter().copied().filter(|&buffer| {
+            let field = |spec: &FieldSpec| spec.buffer == Some(buffer);
+            self.contents.contains(buffer) || self.fields.iter().any(field)
+        })
+    }
 }
 
 /// A field of an application: "http.path" resolved.

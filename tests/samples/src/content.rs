@@ -79,9 +79,9 @@ impl Contents {
         let Content { buffer, stream, .. } = *content;
         let event = self.events[speaker.direction as usize];
         if let Some(form) = content.begins {
-            // A file may have a connection of its own.
+            // A file may have a connection of its own, and a comment may stand before a statement.
             assert!(
-                event > 0 || buffer == Buffer::FileData,
+                event > 0 || matches!(buffer, Buffer::FileData | Buffer::Mail | Buffer::Statement),
                 "{buffer} before any event"
             );
             assert!(

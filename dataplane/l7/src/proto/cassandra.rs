@@ -19,8 +19,8 @@ use weir_wire::Direction;
 
 use crate::sql::{Kind, Prepared};
 use crate::{
-    Application, Blocks, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Blocks, Buffer, BufferSet, ByteSet, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// How much of a message is read, and how much of it is unpacked.
@@ -132,6 +132,7 @@ impl Application for Cassandra {
         FieldSpec::number("error_code", "Number of an error (native protocol, ERROR)"),
         FieldSpec::text("error", "Message of an error"),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Statement);
     const OPENINGS: Openings = Openings {
         // Thrift begins with a length.
         to_server: ByteSet::of(&[0]).and_range(1, 5).and_range(0x41, 0x42),

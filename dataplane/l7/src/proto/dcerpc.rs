@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use arrayvec::{ArrayString, ArrayVec};
 use weir_wire::Direction;
 
+use crate::read::content::Run;
 use crate::read::ntlmssp;
 use crate::{
-    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldKind, FieldSpec,
-    Openings, Probe, ProbeInput, Seen, Step, Transport,
+    Application, Blocks, Buffer, BufferSet, ByteSet, Event, EventKind, EventSink, Field, FieldKind,
+    FieldSpec, Openings, Probe, ProbeInput, Seen, Step, Transport,
 };
 
 /// Version 5's common header (C706, 12.6.3.1).
@@ -27,6 +28,11 @@ const DATAGRAM_HEADER: usize = 80;
 /// Interfaces remembered of a connection; Windows binds up to four at once.
 const CONTEXTS_MAX: usize = 8;
 const FIRST_FRAGMENT: u8 = 1;
+const LAST_FRAGMENT: u8 = 2;
+/// An object stands behind the header of a call.
+const OBJECT: u8 = 0x80;
+/// What stands before a signature.
+const SIGNATURE_HEADER: usize = 8;
 
 const INTERFACE: u8 = 0;
 const NAME: u8 = 1;
@@ -54,6 +60,17 @@ type UuidText = ArrayString<36>;
 pub struct Dcerpc {
     datagrams: bool,
     contexts: ArrayVec<(u16, Uuid), CONTEXTS_MAX>,
+    stub: Stub,
+}
+
+/// The arguments of the call at hand, where somebody looks into them.
+#[derive(Default)]
+struct Stub {
+    run: Run,
+    /// What stands behind them in the fragment.
+    behind: u32,
+    /// They go on in the next fragment.
+    open: bool,
 }
 
 /// A checked header of version 5.
@@ -92,6 +109,7 @@ impl Application for Dcerpc {
         FieldSpec::text("user", "User who logs in by NTLM (MS-NLMP, 2.2.1.3)"),
         FieldSpec::text("domain", "The user's domain (MS-NLMP, 2.2.1.3)"),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::DcerpcStub);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[4, 5]),
         to_client: ByteSet::of(&[4, 5]),
@@ -133,6 +151,14 @@ impl Application for Dcerpc {
                 None => Step::Violation("dcerpc: datagram without a header"),
             };
         }
+        if direction == Direction::ToServer {
+            if self.stub.run.goes_on() {
+                return self.stub.run.hand_on(Buffer::DcerpcStub, input, sink);
+            }
+            if self.stub.behind > 0 {
+                return Step::Skip(std::mem::take(&mut self.stub.behind).into());
+            }
+        }
         if input.len() < HEADER {
             return Step::Incomplete;
         }
@@ -157,11 +183,45 @@ impl Application for Dcerpc {
         if matches!(header.kind, BIND | ALTER | AUTH3) && header.authentication > 0 {
             log_in(message, sink);
         }
+        if header.kind == REQUEST && sink.wants(Buffer::DcerpcStub) {
+            return self.arguments(&header, sink);
+        }
         Step::Skip(header.length as u64)
+    }
+
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        let covered = direction == Direction::ToServer && self.stub.run.covers(length);
+        if covered {
+            self.stub.open = false;
+        }
+        covered
     }
 }
 
 impl Dcerpc {
+    /// What a fragment of a call holds between its header and who signs it (C706, 12.6.4.9).
+    fn arguments(&mut self, header: &Header, sink: &mut dyn EventSink) -> Step {
+        let object = if header.flags & OBJECT != 0 { 16 } else { 0 };
+        let front = CALL_HEADER + object;
+        let signed = match header.authentication {
+            0 => 0,
+            length => length + SIGNATURE_HEADER,
+        };
+        let length = header.length.checked_sub(front + signed);
+        let begins = header.flags & FIRST_FRAGMENT != 0;
+        let ends = header.flags & LAST_FRAGMENT != 0;
+        let Some(length) = length.filter(|_| begins || self.stub.open) else {
+            self.stub.open = false;
+            return Step::Skip(header.length as u64);
+        };
+        self.stub = Stub {
+            run: Run::new(Buffer::DcerpcStub, length as u64, (begins, ends), sink),
+            behind: u32::try_from(signed).unwrap_or(u32::MAX),
+            open: !ends,
+        };
+        Step::Consumed(front)
+    }
+
     /// Context elements: id, one abstract syntax, some transfer syntaxes (C706, 12.6.3.1).
     fn bind(&mut self, header: &Header, message: &[u8], sink: &mut dyn EventSink) {
         let call = if header.kind == BIND { "bind" } else { "alter" };

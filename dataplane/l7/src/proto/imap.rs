@@ -11,12 +11,13 @@ mod probe;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::read::content::Run;
 use crate::read::lines::{self, Line};
 use crate::read::sasl::{Mechanism, User};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const COMMAND_MAX: usize = 24;
@@ -59,6 +60,10 @@ pub struct Imap {
     client_within: bool,
     /// The next line belongs to the response before it.
     server_within: bool,
+    /// That response brings mails.
+    fetched: bool,
+    /// The mail at hand, where somebody looks into it.
+    mail: Run,
     greeted: bool,
     /// Answers to the server's challenges follow; the first may name the user.
     answers: Option<bool>,
@@ -118,6 +123,7 @@ impl Application for Imap {
             "Its version, where the greeting tells it",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Mail);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b".#-_")
             .and_range(b'0', b'9')
@@ -147,6 +153,9 @@ impl Application for Imap {
     }
 
     fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        if direction == Direction::ToClient && self.mail.covers(length) {
+            return true;
+        }
         self.greeted = true;
         if direction == Direction::ToClient {
             self.server_within = true;
@@ -253,6 +262,9 @@ impl Imap {
     }
 
     fn server(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if self.mail.goes_on() {
+            return self.mail.hand_on(Buffer::Mail, input, sink);
+        }
         let Line::Whole(text, used) = lines::first(input) else {
             return Step::Incomplete;
         };
@@ -260,8 +272,18 @@ impl Imap {
         let within = std::mem::replace(&mut self.server_within, literal.is_some());
         if !within {
             self.response(text, sink);
+            let mut words = lines::words(text).skip(2);
+            self.fetched = words
+                .next()
+                .is_some_and(|word| word.eq_ignore_ascii_case(b"FETCH"));
         }
-        skip(used, literal)
+        match literal {
+            Some(size) if self.fetched && sink.wants(Buffer::Mail) => {
+                self.mail = Run::new(Buffer::Mail, size, (true, true), sink);
+                Step::Consumed(used)
+            }
+            _ => skip(used, literal),
+        }
     }
 
     fn response(&mut self, text: &[u8], sink: &mut dyn EventSink) {

@@ -23,7 +23,8 @@ use weir_wire::Direction;
 use crate::read::cursor::Cursor;
 use crate::sql::{Prepared, Scanner};
 use crate::{
-    Application, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step, Transport,
+    Application, Buffer, BufferSet, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput,
+    Step, Transport,
 };
 
 /// Type, status, length, process, number, window.
@@ -152,6 +153,7 @@ impl Application for Mssql {
         FieldSpec::number("error_code", "Number of an error ([MS-TDS], ERROR)"),
         FieldSpec::text("error", "Message of an error, at most 512 characters"),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Statement);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[packet::BATCH, packet::OLD_LOGIN, packet::RPC])
             .and_range(packet::LOGIN, packet::PRELOGIN),

@@ -20,8 +20,8 @@ use weir_wire::Direction;
 
 use crate::sql::{Kind, Prepared, Scanner};
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    Application, Buffer, BufferSet, ByteSet, Event, EventKind, EventSink, Field, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport,
 };
 use state::Asked;
 
@@ -123,6 +123,8 @@ struct ClientSide {
     /// The packet was full: its command goes on in the next.
     continues: bool,
     scan: Option<Scan>,
+    /// Somebody looks into the text that goes on.
+    looked: bool,
     /// The server asked for a file; it ends with an empty packet.
     sends_file: bool,
     several_statements: bool,
@@ -208,6 +210,7 @@ impl Application for Mysql {
             "File of the client that the server asked for (MySQL, LOCAL INFILE)",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Statement);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::ANY,
         to_client: ByteSet::ANY,
@@ -229,7 +232,10 @@ impl Application for Mysql {
         }
     }
 
-    fn gap(&mut self, _direction: Direction, length: u64) -> bool {
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        if direction == Direction::ToServer && length > 0 && self.client.within_text(length) {
+            return true;
+        }
         self.picked_up = true;
         // The probe saw that a packet begins here; behind a loss nobody knows.
         length == 0

@@ -3,8 +3,8 @@
 //! There is no public specification; after the descriptions in Wireshark's `packet-tns.c` and in
 //! python-oracledb (Oracle's own driver, open source). Trusts nothing. Connect descriptors are read
 //! for their keys, packets behind them are skipped by their lengths, which have four bytes from
-//! version 315 on; of the server's packets those that carry an error are looked into. Statements are
-//! not read. Native encryption hides what follows the negotiation: nothing is told of it. Violations:
+//! version 315 on; of the server's packets those that carry an error are looked into. Of a call the
+//! first text that begins with a verb is handed on as its statement, if somebody looks. Native encryption hides what follows the negotiation: nothing is told of it. Violations:
 //! impossible lengths, unknown packets. Memory: two names and a few flags.
 
 mod descriptor;
@@ -13,13 +13,40 @@ mod probe;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::read::content;
 use crate::read::cursor::Cursor;
+use crate::read::lines;
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 use descriptor::value;
+
+/// A call of the server, alone or behind others.
+const CALL: u8 = 3;
+const CALL_BEHIND: u8 = 17;
+/// What statements begin with.
+const VERBS: &[&[u8]] = &[
+    b"SELECT",
+    b"INSERT",
+    b"UPDATE",
+    b"DELETE",
+    b"MERGE",
+    b"WITH",
+    b"BEGIN",
+    b"DECLARE",
+    b"CALL",
+    b"CREATE",
+    b"ALTER",
+    b"DROP",
+    b"TRUNCATE",
+    b"GRANT",
+    b"REVOKE",
+    b"EXPLAIN",
+    b"LOCK",
+    b"SET",
+];
 
 /// Length, checksum, type, flags, checksum of the header.
 const HEADER: usize = 8;
@@ -104,6 +131,7 @@ impl Application for Oracle {
             "Version of the protocol that is asked for, or accepted",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Statement);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0]).and_range(1, 0x20),
         to_client: ByteSet::of(&[0]).and_range(1, 0x20),
@@ -174,6 +202,11 @@ impl Oracle {
                 self.descriptor_follows = false;
                 self.connect(body.get(2..).unwrap_or_default(), sink);
             }
+            packet::DATA if sink.wants(Buffer::Statement) => {
+                if let Some(text) = statement(body) {
+                    content::whole(Buffer::Statement, text, sink);
+                }
+            }
             _ => {}
         }
     }
@@ -230,6 +263,24 @@ impl Oracle {
             _ => {}
         }
     }
+}
+
+/// The statement of a call, which stands in it as text: what begins with a verb, up to the next byte
+/// that no text has.
+fn statement(body: &[u8]) -> Option<&[u8]> {
+    if !matches!(body.get(2), Some(&(CALL | CALL_BEHIND))) {
+        return None;
+    }
+    let is_text = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+    body.split(|byte| !is_text(byte)).find_map(|text| {
+        // Its length may look like text.
+        (0..text.len().min(4)).find_map(|start| {
+            let text = text.get(start..)?;
+            let (verb, rest) = lines::word(text);
+            let known = VERBS.iter().any(|known| known.eq_ignore_ascii_case(verb));
+            (known && !rest.is_empty()).then_some(text)
+        })
+    })
 }
 
 fn redirect(text: &[u8], sink: &mut dyn EventSink) {

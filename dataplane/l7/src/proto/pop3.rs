@@ -11,12 +11,13 @@ mod probe;
 
 use weir_wire::Direction;
 
+use crate::read::content;
 use crate::read::lines::{self, Line, LoneDot};
 use crate::read::sasl::{Mechanism, User};
 use crate::told::Told;
 use crate::{
-    Application, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Buffer, BufferSet, ByteSet, EventKind, EventSink, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 const COMMAND_MAX: usize = 8;
@@ -53,6 +54,8 @@ pub struct Pop3 {
     client: Client,
     /// The lines of a reply, up to the lone dot.
     lines: Option<LoneDot>,
+    /// They are a mail that somebody looks into.
+    mail: bool,
     greeted: bool,
     /// Picked up: replies are not matched with commands.
     unpaired: bool,
@@ -81,18 +84,24 @@ enum Kind {
 #[derive(Default)]
 struct Waiting {
     kinds: u128,
+    /// Which of them bring a mail: one bit for each.
+    mails: u64,
     count: u8,
 }
 
 impl Waiting {
-    fn push(&mut self, kind: Kind) {
+    fn push(&mut self, kind: Kind, mail: bool) {
         if self.count < WAITING_MAX {
+            self.mails |= u64::from(mail) << self.count;
             self.kinds |= (kind as u128) << (2 * self.count);
             self.count += 1;
         }
     }
 
-    fn pop(&mut self) -> Kind {
+    /// What the oldest one's reply means, and whether it brings a mail.
+    fn pop(&mut self) -> (Kind, bool) {
+        let mail = self.mails & 1 != 0;
+        self.mails >>= 1;
         let kind = match self.kinds & 3 {
             1 => Kind::Lines,
             2 => Kind::Login,
@@ -101,7 +110,7 @@ impl Waiting {
         };
         self.kinds >>= 2;
         self.count = self.count.saturating_sub(1);
-        kind
+        (kind, mail)
     }
 }
 
@@ -125,6 +134,7 @@ impl Application for Pop3 {
             "Its version, where the greeting tells it",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Mail);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(b"UPCASQTLRNDXupcasqtlrndx"),
         to_client: ByteSet::of(b"+-"),
@@ -198,7 +208,8 @@ impl Pop3 {
             b"LIST" | b"UIDL" if argument.is_empty() => kind = Kind::Lines,
             _ => {}
         }
-        self.waiting.push(kind);
+        self.waiting
+            .push(kind, matches!(command.as_slice(), b"RETR" | b"TOP"));
         let fields = self.request(&command);
         match (command.as_slice(), lines::number(rest)) {
             (b"RETR" | b"TOP" | b"DELE" | b"LIST" | b"UIDL", Some((number, _))) => {
@@ -226,9 +237,18 @@ impl Pop3 {
 
     fn server(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
         if let Some(dot) = &mut self.lines {
-            let Some(used) = dot.find(input, false) else {
+            let mail = self.mail;
+            let end = dot.hand_on(input, false, &mut |piece| {
+                if mail {
+                    content::piece(Buffer::Mail, false, piece, false, sink);
+                }
+            });
+            let Some(used) = end else {
                 return Step::Consumed(input.len());
             };
+            if mail {
+                content::piece(Buffer::Mail, false, &[], true, sink);
+            }
             self.lines = None;
             return Step::Consumed(used);
         }
@@ -255,7 +275,7 @@ impl Pop3 {
             return Step::Consumed(used);
         }
         let good = status == "+OK";
-        let kind = self.waiting.pop();
+        let (kind, mail) = self.waiting.pop();
         if kind == Kind::Login {
             self.client = Client::Command;
             fields
@@ -265,7 +285,13 @@ impl Pop3 {
             fields.send(EventKind::Response, sink);
         }
         match kind {
-            Kind::Lines if good => self.lines = Some(LoneDot::Start),
+            Kind::Lines if good => {
+                self.lines = Some(LoneDot::Start);
+                self.mail = mail && sink.wants(Buffer::Mail);
+                if self.mail {
+                    content::piece(Buffer::Mail, true, &[], false, sink);
+                }
+            }
             Kind::Tls if good => self.tls_agreed = true,
             _ => {}
         }

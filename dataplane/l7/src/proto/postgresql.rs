@@ -16,8 +16,8 @@ use weir_wire::Direction;
 
 use crate::sql::{Kind, Prepared, Scanner};
 use crate::{
-    Application, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe, ProbeInput, Step,
-    Transport,
+    Application, Buffer, BufferSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
+    ProbeInput, Step, Transport,
 };
 
 /// A message's type and length.
@@ -58,6 +58,8 @@ pub struct Postgresql {
     /// Text of the message at hand that is still to be read for statements.
     left: usize,
     scan: Option<Scan>,
+    /// Somebody looks into the text that goes on.
+    looked: bool,
     prepared: Prepared,
     unnamed: Kind,
     /// Portals by the hash of their names, the latest last.
@@ -135,6 +137,7 @@ impl Application for Postgresql {
             "Message of an error (manual, Error and Notice Message Fields)",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::Statement);
     const OPENINGS: Openings = Openings::ANY;
 
     fn probe(input: &ProbeInput<'_>) -> Probe {
@@ -155,7 +158,10 @@ impl Application for Postgresql {
         }
     }
 
-    fn gap(&mut self, _direction: Direction, length: u64) -> bool {
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        if direction == Direction::ToServer && length > 0 && self.within_text(length) {
+            return true;
+        }
         self.picked_up = true;
         // The probe saw that a message begins here; behind a loss nobody knows.
         length == 0

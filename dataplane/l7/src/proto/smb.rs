@@ -2,7 +2,7 @@
 //! directly over TCP, in NetBIOS sessions and in NetBIOS datagrams (RFC 1001, RFC 1002).
 //!
 //! Trusts nothing. Every message has a length and a header that is checked; contents of files are
-//! skipped. Operations on open files are not told: what may be done with a file is asked for when
+//! skipped; of versions 2 and 3 they are handed on where somebody looks into files. Operations on open files are not told: what may be done with a file is asked for when
 //! it is opened. Shares are known by numbers that the session gave them, so the parser gives up
 //! after a gap. Violations: frames and messages that are none. Memory: a user's name, four shares.
 
@@ -14,10 +14,11 @@ mod version2;
 use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
+use crate::read::content::{self, Run};
 use crate::read::ntlmssp;
 use crate::{
-    Application, Blocks, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Seen, Step, Transport, violation,
+    Application, Blocks, Buffer, BufferSet, ByteSet, Event, EventKind, EventSink, Field, FieldSpec,
+    Openings, Probe, ProbeInput, Seen, Step, Transport, violation,
 };
 
 /// NetBIOS session header (RFC 1002, 4.3.1; MS-SMB2, 2.1).
@@ -71,6 +72,10 @@ struct Side {
     left: u32,
     /// Tree of the message before within the frame: related operations go on with it.
     tree: u32,
+    /// What is read or written, where somebody looks into files.
+    file: Run,
+    /// What stands behind it in its message.
+    behind: u32,
 }
 
 /// A share that was asked for, and its number once the server gave it one.
@@ -124,6 +129,13 @@ impl Application for Smb {
             "compression only: the client negotiates that and no encryption (MS-SMB2, 2.2.3.1)",
         ),
     ];
+    const CONTENTS: BufferSet = BufferSet::EMPTY
+        .with(Buffer::SmbNamedPipe)
+        .with(Buffer::SmbShare)
+        .with(Buffer::SmbNtlmUser)
+        .with(Buffer::SmbNtlmDomain)
+        .with(Buffer::FileName)
+        .with(Buffer::FileData);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[0, 0x10, 0x11, 0x12, 0x81, 0x85]),
         to_client: ByteSet::of(&[0, 0x10, 0x11, 0x12, 0x82, 0x83, 0x84, 0x85]),
@@ -163,15 +175,26 @@ impl Application for Smb {
                 None => Step::Violation("smb: datagram without a message"),
             };
         }
-        let left = match self.sides.get(direction as usize) {
-            Some(side) => side.left,
-            None => return Step::Done,
+        let Some(side) = self.sides.get_mut(direction as usize) else {
+            return Step::Done;
         };
+        if side.file.goes_on() {
+            return side.file.hand_on(Buffer::FileData, input, sink);
+        }
+        if side.behind > 0 {
+            return Step::Skip(std::mem::take(&mut side.behind).into());
+        }
+        let left = side.left;
         if left == 0 {
             return self.frame(direction, input);
         }
         self.message(direction, input, left, sink)
             .unwrap_or(Step::Incomplete)
+    }
+
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        let side = self.sides.get_mut(direction as usize);
+        side.is_some_and(|side| side.file.covers(length))
     }
 }
 
@@ -240,7 +263,17 @@ impl Smb {
         };
         let side = self.sides.get_mut(direction as usize)?;
         side.left = left.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX));
-        Some(Step::Skip(used as u64))
+        let data = match mark {
+            b"\xfeSMB" => self.data2(direction, input, used, sink),
+            _ => None,
+        };
+        let (Some(data), Some(side)) = (data, self.sides.get_mut(direction as usize)) else {
+            return Some(Step::Skip(used as u64));
+        };
+        let length = data.len() as u64;
+        side.file = Run::new(Buffer::FileData, length, (true, true), sink);
+        side.behind = u32::try_from(used - data.end).unwrap_or(u32::MAX);
+        Some(Step::Consumed(data.start))
     }
 
     /// Remembers that a share was asked for; the oldest goes when there are too many.
@@ -335,6 +368,27 @@ impl Smb {
             kind: EventKind::Request,
             fields: &fields,
         });
+        let file = match is_pipes(request.share) {
+            true => Buffer::SmbNamedPipe,
+            false => Buffer::FileName,
+        };
+        let share = match request.command {
+            "tree_connect" => request.share,
+            _ => b"",
+        };
+        let (user, domain) = request
+            .login
+            .map_or((&b""[..], &b""[..]), |login| (&login.user, &login.domain));
+        for (buffer, text) in [
+            (file, request.file),
+            (Buffer::SmbShare, share),
+            (Buffer::SmbNtlmUser, user),
+            (Buffer::SmbNtlmDomain, domain),
+        ] {
+            if !text.is_empty() {
+                content::whole(buffer, text, sink);
+            }
+        }
     }
 }
 
@@ -351,6 +405,11 @@ fn compressed(header: &[u8], whole: usize) -> bool {
     let beyond = usize::try_from(offset).is_ok_and(|offset| offset > whole - COMPRESSED);
     // The last number of a chain's first part is that part's length.
     plain > PLAIN_MAX || plain.checked_add(offset).is_none() || beyond && flags & CHAINED == 0
+}
+
+/// The share of named pipes, which are no files.
+fn is_pipes(share: &[u8]) -> bool {
+    share.eq_ignore_ascii_case(b"IPC$")
 }
 
 /// The share of "\\server\share".

@@ -205,7 +205,17 @@ impl Application for Smtp {
 impl Smtp {
     fn client(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
         match self.client {
-            Client::Body { dot, bare, .. } => return self.body(dot, bare, input, sink),
+            Client::Body {
+                dot,
+                bare,
+                confirmed,
+            } => {
+                if self.unpaired && !confirmed && self.mail == mail::Told::Nothing {
+                    // The server may have refused it: these may be commands.
+                    self.mail.lose();
+                }
+                return self.body(dot, bare, input, sink);
+            }
             Client::Chunk { left, last } => return self.chunk_piece(left, last, input, sink),
             Client::Command | Client::Login { .. } => {}
         }

@@ -379,9 +379,10 @@ impl Side {
         };
         if wanted > front {
             let der = content.get(front..front + first).unwrap_or_default();
-            certificate::tell(side_name(direction), der, sink);
-            let list = content.get(MESSAGE_HEADER_BYTES..).unwrap_or_default();
-            certificate::tell_chain(list, sink);
+            if certificate::tell(side_name(direction), der, sink) {
+                let list = content.get(MESSAGE_HEADER_BYTES..).unwrap_or_default();
+                certificate::tell_chain(list, sink);
+            }
         }
         self.take(used, left, MESSAGE_HEADER_BYTES + length - wanted)
     }

@@ -1,16 +1,19 @@
 //! WebSocket (RFC 6455): what an Upgrade of HTTP turns into. Host and path are in the request.
 //!
 //! Trusts: nothing. Distrusts: frames that contradict the protocol; a client that does not mask.
-//! Messages are passed over: their kind is told, and why the connection is closed. Only an Upgrade
+//! Messages are passed over unless somebody looks into files and they are not compressed: their kind is
+//! told, and why the connection is closed. Only an Upgrade
 //! leads here: frames alone are too plain to be recognised. Memory: the state below.
 
+use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use super::http::fields::{self, WEBSOCKET_CLOSE_CODE, WEBSOCKET_OPCODE};
+use crate::read::content;
 use crate::read::cursor::Cursor;
 use crate::{
-    Application, ByteSet, Event, EventKind, EventSink, Field, FieldSpec, Openings, Probe,
-    ProbeInput, Step, Transport,
+    Application, Buffer, BufferSet, ByteSet, Event, EventKind, EventSink, Field, FieldSpec,
+    Openings, Probe, ProbeInput, Step, Transport,
 };
 
 const CONTINUATION: u8 = 0;
@@ -19,6 +22,8 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PONG: u8 = 10;
 
+/// What is unmasked at once.
+const PIECE_BYTES: usize = 512;
 /// Longest payload of a control frame (RFC 6455, 5.5).
 const CONTROL_BYTES_MAX: u64 = 125;
 
@@ -27,11 +32,28 @@ const CONTROL_BYTES_MAX: u64 = 125;
 pub struct Websocket {
     /// Whether each side is amid a message in several frames.
     amid: [bool; 2],
+    /// What is handed on of each side's message.
+    messages: [Message; 2],
+}
+
+/// A message that somebody looks into.
+#[derive(Default)]
+struct Message {
+    /// Bytes of the frame at hand that are still to come.
+    left: u64,
+    mask: [u8; 4],
+    begins: bool,
+    /// The frame is the message's last.
+    last: bool,
+    /// It is looked into to its end: it is not compressed, and nothing of it was lost.
+    looked: bool,
 }
 
 /// The head of a frame.
 struct Head {
     last: bool,
+    /// RFC 7692.
+    compressed: bool,
     opcode: u8,
     mask: Option<[u8; 4]>,
     length: u64,
@@ -44,6 +66,7 @@ impl Application for Websocket {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[];
     const FIELDS: &'static [FieldSpec] = &fields::WEBSOCKET_FIELDS;
+    const CONTENTS: BufferSet = BufferSet::EMPTY.with(Buffer::FileData);
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE,
         to_client: ByteSet::NONE,
@@ -55,6 +78,10 @@ impl Application for Websocket {
     }
 
     fn parse(&mut self, direction: Direction, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        let message = &mut self.messages[direction as usize];
+        if message.left > 0 {
+            return message.hand_on(input, sink);
+        }
         let Some(head) = head(input) else {
             return Step::Incomplete;
         };
@@ -82,10 +109,66 @@ impl Application for Websocket {
                     "binary"
                 };
                 tell(&[opcode(name)], sink);
+                message.looked = !head.compressed && sink.wants(Buffer::FileData);
+                message.begins = true;
             }
             _ => {}
         }
-        Step::Skip(whole)
+        if head.opcode >= CLOSE || !message.looked {
+            return Step::Skip(whole);
+        }
+        message.frame(&head, sink);
+        Step::Consumed(head.head_bytes)
+    }
+
+    fn gap(&mut self, direction: Direction, length: u64) -> bool {
+        let message = &mut self.messages[direction as usize];
+        let covered = length > 0 && length <= message.left;
+        if covered {
+            message.left -= length;
+            message.looked = false;
+        }
+        covered
+    }
+}
+
+impl Message {
+    /// A frame of it begins.
+    fn frame(&mut self, head: &Head, sink: &mut dyn EventSink) {
+        self.left = head.length;
+        self.mask = head.mask.unwrap_or_default();
+        self.last = head.last;
+        if self.left == 0 {
+            self.piece(&[], sink);
+        }
+    }
+
+    /// What is there of the frame, as it was before it was masked.
+    fn hand_on(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
+        if !self.looked {
+            return Step::Skip(std::mem::take(&mut self.left));
+        }
+        let mut plain = ArrayVec::<u8, PIECE_BYTES>::new();
+        let here = usize::try_from(self.left).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let mask = self.mask.iter().cycle();
+        plain.extend(
+            input
+                .iter()
+                .zip(mask)
+                .take(here)
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        self.mask.rotate_left(plain.len() % 4);
+        self.left -= plain.len() as u64;
+        self.piece(&plain, sink);
+        Step::Consumed(plain.len())
+    }
+
+    fn piece(&mut self, bytes: &[u8], sink: &mut dyn EventSink) {
+        let ends = self.last && self.left == 0;
+        let begins = std::mem::take(&mut self.begins);
+        content::piece(Buffer::FileData, begins, bytes, ends, sink);
+        self.looked &= !ends;
     }
 }
 
@@ -104,6 +187,7 @@ fn head(input: &[u8]) -> Option<Head> {
     };
     Some(Head {
         last: first & 0x80 != 0,
+        compressed: first & 0x40 != 0,
         opcode: first & 0x0f,
         mask,
         length,

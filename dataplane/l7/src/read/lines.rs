@@ -186,12 +186,8 @@ pub(crate) enum LoneDot {
 
 impl LoneDot {
     /// How many bytes belong to the body and its end; None: all, and it goes on. With `bare`, a
-    /// line feed alone ends a line.
-    pub(crate) fn find(&mut self, input: &[u8], bare: bool) -> Option<usize> {
-        self.hand_on(input, bare, &mut |_| {})
-    }
-
-    /// The same; `each` is handed the body, without the dots that mark it as no end.
+    /// line feed alone ends a line. `each` is handed the body, without the dots that mark it as no
+    /// end.
     pub(crate) fn hand_on(
         &mut self,
         input: &[u8],
@@ -296,8 +292,8 @@ mod tests {
                 let (front, back) = body.split_at(cut);
                 let mut dot = LoneDot::default();
                 let found = dot
-                    .find(front, bare)
-                    .or_else(|| dot.find(back, bare).map(|at| at + cut));
+                    .hand_on(front, bare, &mut |_| {})
+                    .or_else(|| dot.hand_on(back, bare, &mut |_| {}).map(|at| at + cut));
                 assert_eq!(found, end, "{} cut at {cut}", body.escape_ascii());
             }
         }

@@ -5,10 +5,11 @@ use super::{
     CLIENT, COMMAND, COMPRESSION, Cassandra, Compression, KEYSPACE, Message, QUERY, STATEMENT,
     TABLE, USER, opcode, string,
 };
+use crate::read::content;
 use crate::read::cursor::Cursor;
 use crate::sql::{Dialect, Kind, Scanner, Statements, identifier};
 use crate::told::Told;
-use crate::{EventKind, EventSink, Step};
+use crate::{Buffer, EventKind, EventSink, Step};
 
 /// A request with named bytes of anybody's before its body.
 const CUSTOM_PAYLOAD: u8 = 4;
@@ -145,6 +146,9 @@ impl Cassandra {
         if matches!(first, Kind::EMPTY) || (!whole && (batch || first == Kind::OTHER)) {
             let kind = if whole { Kind::EMPTY } else { Kind::OTHER };
             self.told(command, kind, &[], text, &[], sink);
+        }
+        if sink.wants(Buffer::Statement) {
+            content::piece(Buffer::Statement, true, text, whole, sink);
         }
         first
     }

@@ -6,9 +6,10 @@ use super::text::{self, little_u16, little_u32};
 use super::{
     COMMAND, DATABASE, HEADER, Header, KEPT, Mssql, QUERY, STATEMENT, Scan, TABLE, USER, packet,
 };
+use crate::read::content;
 use crate::sql::{Dialect, Found, Kind, Scanner, Statements};
 use crate::told::Told;
-use crate::{EventKind, EventSink, Step};
+use crate::{Buffer, EventKind, EventSink, Step};
 
 /// Bytes of a text that are read at once behind its front.
 const PIECE: usize = 1_024;
@@ -73,10 +74,13 @@ impl Mssql {
         let kind = statements.each(&utf8, &mut |kind, tables| {
             self.request(b"BATCH", kind, &utf8, tables, sink)
         });
+        if whole && kind.is_none() {
+            self.request(b"BATCH", Kind::EMPTY, &utf8, &[], sink);
+        }
+        if sink.wants(Buffer::Statement) {
+            content::piece(Buffer::Statement, true, &utf8, whole, sink);
+        }
         if whole {
-            if kind.is_none() {
-                self.request(b"BATCH", Kind::EMPTY, &utf8, &[], sink);
-            }
             return header.step();
         }
         self.scan = Some(Scan {
@@ -107,6 +111,9 @@ impl Mssql {
         if piece.len() % 2 == 1 {
             scan.half = piece.last().copied();
         }
+        if sink.wants(Buffer::Statement) {
+            content::piece(Buffer::Statement, false, &utf8, false, sink);
+        }
         scan.scanner.feed(&utf8, &mut |item| {
             if let Found::Statement(kind) = item {
                 scan.told = true;
@@ -126,6 +133,9 @@ impl Mssql {
         let Some(mut scan) = self.scan.take() else {
             return;
         };
+        if sink.wants(Buffer::Statement) {
+            content::piece(Buffer::Statement, false, &[], true, sink);
+        }
         scan.scanner.finish(&mut |item| {
             if let Found::Statement(kind) = item {
                 scan.told = true;

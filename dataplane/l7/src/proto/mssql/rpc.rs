@@ -5,9 +5,10 @@ use arrayvec::ArrayVec;
 use super::client::{headers, kind};
 use super::text::{self, little_u16, little_u32};
 use super::{Header, KEPT, Mssql};
-use crate::EventSink;
+use crate::read::content;
 use crate::read::cursor::Cursor;
 use crate::sql::{Dialect, Kind, Scanner, Statements};
+use crate::{Buffer, EventSink};
 
 /// Names of procedures.
 const NAME_MAX: usize = 128;
@@ -130,6 +131,9 @@ impl Mssql {
         let empty = if whole { Kind::EMPTY } else { Kind::OTHER };
         if first.is_none() {
             self.request(name, empty, &utf8, &[], sink);
+        }
+        if sink.wants(Buffer::Statement) {
+            content::piece(Buffer::Statement, true, &utf8, whole, sink);
         }
         // What runs later by its number.
         if !prepares {

@@ -4,11 +4,12 @@ use arrayvec::ArrayVec;
 
 use super::login::compressed_command;
 use super::{
-    COMMAND, FULL, HEADER, Kind, Mysql, Phase, QUERY_MAX, Scan, capability, header, little_u16,
-    little_u32, name, number, status, string, until_zero,
+    COMMAND, ClientSide, FULL, HEADER, Kind, Mysql, Phase, QUERY_MAX, Scan, capability, header,
+    little_u16, little_u32, name, number, status, string, until_zero,
 };
+use crate::read::content;
 use crate::sql::{self, Dialect, Found, Scanner, Statements};
-use crate::{Event, EventKind, EventSink, Field, Step};
+use crate::{Buffer, Event, EventKind, EventSink, Field, Step};
 
 pub(super) const QUIT: u8 = 0x01;
 pub(super) const INIT_DB: u8 = 0x02;
@@ -198,11 +199,18 @@ impl Mysql {
             self.prepared.sent(kind);
         }
         self.client.continues = length == FULL;
-        if whole || (!several && scanner.settled()) || hidden {
+        let looked = sink.wants(Buffer::Statement);
+        self.client.looked = looked && !whole;
+        if looked {
+            let text = if text.is_empty() { body } else { text };
+            content::piece(Buffer::Statement, true, text, whole, sink);
+        }
+        let settled = (!several && scanner.settled()) || hidden;
+        if whole || settled && !looked {
             return Step::Skip((HEADER + length) as u64);
         }
         self.client.left = length - QUERY_MAX;
-        self.client.scan = Some(Scan {
+        self.client.scan = (!settled).then_some(Scan {
             scanner,
             command,
             told: kind.is_some(),
@@ -216,13 +224,17 @@ impl Mysql {
         self.client.left -= used;
         let last = self.client.left == 0 && !self.client.continues;
         self.scan(input.get(..used).unwrap_or_default(), last, sink);
+        if self.client.scan.is_none() && !self.client.looked {
+            // The rest was looked into, until some of it was lost.
+            return Step::Skip((used + std::mem::take(&mut self.client.left)) as u64);
+        }
         Step::Consumed(used)
     }
 
     /// The next packet of a command that does not fit into one.
     fn continued(&mut self, length: usize, sink: &mut dyn EventSink) -> Step {
         self.client.continues = length == FULL;
-        if self.client.scan.is_none() {
+        if self.client.scan.is_none() && !self.client.looked {
             return Step::Skip((HEADER + length) as u64);
         }
         self.client.left = length;
@@ -233,6 +245,10 @@ impl Mysql {
     }
 
     fn scan(&mut self, text: &[u8], last: bool, sink: &mut dyn EventSink) {
+        if self.client.looked {
+            content::piece(Buffer::Statement, false, text, last, sink);
+            self.client.looked = !last;
+        }
         let Some(mut scan) = self.client.scan.take() else {
             return;
         };
@@ -277,6 +293,21 @@ impl Mysql {
                 .first()
                 .is_some_and(|&charset| super::login::hides_quotes(charset));
         }
+    }
+}
+
+impl ClientSide {
+    /// Whether all that was lost is of a text that is only looked into.
+    pub(super) fn within_text(&mut self, lost: u64) -> bool {
+        let left = usize::try_from(lost)
+            .ok()
+            .and_then(|lost| self.left.checked_sub(lost));
+        let Some(left) = left.filter(|_| self.scan.is_none()) else {
+            return false;
+        };
+        self.left = left;
+        self.looked = false;
+        true
     }
 }
 

@@ -1,8 +1,9 @@
 //! What the client sends: simple and extended queries.
 
 use super::{HEADER, MESSAGE_MAX, Postgresql, QUERY_MAX, Scan, header, until_zero};
+use crate::read::content;
 use crate::sql::{Dialect, Found, Kind, Scanner, Statements};
-use crate::{EventSink, Step};
+use crate::{Buffer, EventSink, Step};
 
 /// Longest name of a statement or portal that is read.
 const NAME_MAX: usize = 1_024;
@@ -92,12 +93,18 @@ impl Postgresql {
         if let Some(name) = names {
             self.prepare(name, kind.unwrap_or(Kind::EMPTY));
         }
-        if whole || (names.is_some() && scanner.settled()) {
+        let looked = sink.wants(Buffer::Statement);
+        if looked {
+            content::piece(Buffer::Statement, true, text, whole, sink);
+        }
+        self.looked = looked && !whole;
+        let settled = names.is_some() && scanner.settled();
+        if whole || settled && !looked {
             return Step::Skip(length as u64);
         }
         self.left = length - end;
         let told = kind.is_some();
-        self.scan = Some(Scan {
+        self.scan = (!settled).then_some(Scan {
             scanner,
             command,
             told,
@@ -111,11 +118,19 @@ impl Postgresql {
     fn scan_on(&mut self, input: &[u8], sink: &mut dyn EventSink) -> Step {
         let used = self.left.min(input.len());
         self.left -= used;
-        let Some(mut scan) = self.scan.take() else {
-            return Step::Consumed(used);
-        };
         let piece = input.get(..used).unwrap_or_default();
         let text = piece.split(|&byte| byte == 0).next().unwrap_or_default();
+        if self.looked {
+            let ends = text.len() < piece.len() || self.left == 0;
+            content::piece(Buffer::Statement, false, text, ends, sink);
+            self.looked = !ends;
+        }
+        let Some(mut scan) = self.scan.take() else {
+            return match self.looked {
+                true => Step::Consumed(used),
+                false => Step::Skip((used + std::mem::take(&mut self.left)) as u64),
+            };
+        };
         let mut first = None;
         let mut tell = |item: Found| {
             if let Found::Statement(kind) = item {
@@ -143,6 +158,19 @@ impl Postgresql {
             self.scan = Some(scan);
         }
         Step::Consumed(used)
+    }
+
+    /// Whether all that was lost is of a text that is only looked into.
+    pub(super) fn within_text(&mut self, lost: u64) -> bool {
+        let left = usize::try_from(lost)
+            .ok()
+            .and_then(|lost| self.left.checked_sub(lost));
+        let Some(left) = left.filter(|_| self.scan.is_none()) else {
+            return false;
+        };
+        self.left = left;
+        self.looked = false;
+        true
     }
 
     fn prepare(&mut self, name: u32, kind: Kind) {

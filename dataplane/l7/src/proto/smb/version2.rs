@@ -1,10 +1,12 @@
 //! Messages of versions 2 and 3 (MS-SMB2, 2.2).
 
+use std::ops::Range;
+
 use weir_wire::Direction;
 
 use super::{MESSAGE_MAX, Path, Request, Smb, names, number16, number32, tell_dialect, tell_error};
-use crate::EventSink;
 use crate::read::ntlmssp;
+use crate::{Buffer, EventSink};
 
 const HEADER: usize = 64;
 /// MS-SMB2, 2.2.1.2.
@@ -18,7 +20,13 @@ const LOGOFF: u16 = 2;
 const TREE_CONNECT: u16 = 3;
 const TREE_DISCONNECT: u16 = 4;
 const CREATE: u16 = 5;
+const READ: u16 = 8;
+const WRITE: u16 = 9;
 const SET_INFO: u16 = 17;
+/// What tells where the data are, behind the header (MS-SMB2, 2.2.20 and 2.2.21).
+const DATA_PLACE: usize = 8;
+/// Where the data begin at the latest.
+const DATA_FRONT: usize = 64;
 /// Also the server's own notification.
 const COMMAND_LAST: u16 = 19;
 
@@ -63,6 +71,9 @@ impl Smb {
                 length.min(MESSAGE_MAX)
             }
             (NEGOTIATE, true) => length.min(HEADER + 8),
+            (WRITE, false) | (READ, true) if sink.wants(Buffer::FileData) => {
+                length.min(HEADER + DATA_FRONT)
+            }
             _ => HEADER,
         };
         let message = input.get(..wanted)?;
@@ -73,6 +84,33 @@ impl Smb {
             _ => {}
         }
         Some(Some(length))
+    }
+
+    /// Where in a message of this length what is read or written stands.
+    pub(super) fn data2(
+        &self,
+        direction: Direction,
+        message: &[u8],
+        length: usize,
+        sink: &mut dyn EventSink,
+    ) -> Option<Range<usize>> {
+        if !sink.wants(Buffer::FileData) {
+            return None;
+        }
+        let (header, _) = header(message.get(..HEADER)?)?;
+        let answer = header.flags & RESPONSE != 0;
+        let start = match (header.command, direction, answer) {
+            (WRITE, Direction::ToServer, false) => usize::from(number16(message, HEADER + 2)?),
+            (READ, Direction::ToClient, true) if header.status == 0 => {
+                usize::from(*message.get(HEADER + 2)?)
+            }
+            _ => return None,
+        };
+        let end = start.checked_add(usize::try_from(number32(message, HEADER + 4)?).ok()?)?;
+        let sound = (DATA_PLACE..=DATA_FRONT).contains(&(start.saturating_sub(HEADER)))
+            && start < end
+            && end <= length;
+        (sound && !super::is_pipes(&self.share(header.tree))).then_some(start..end)
     }
 
     fn request2(&mut self, header: &Header, message: &[u8], sink: &mut dyn EventSink) {

@@ -56,16 +56,15 @@ pub(crate) fn tell_first(side: &'static str, list: &[u8], sink: &mut dyn EventSi
     let first = cursor
         .u24()
         .and_then(|length| cursor.take(usize::try_from(length).ok()?));
-    if let Some(first) = first {
-        tell(side, first, sink);
+    if first.is_some_and(|first| tell(side, first, sink)) {
         tell_chain(list, sink);
     }
 }
 
-/// Tells of a certificate, if it is one.
-pub(crate) fn tell(side: &'static str, der: &[u8], sink: &mut dyn EventSink) {
+/// Tells of a certificate; returns whether it is one.
+pub(crate) fn tell(side: &'static str, der: &[u8], sink: &mut dyn EventSink) -> bool {
     let Some(certificate) = read(der) else {
-        return;
+        return false;
     };
     let subject = distinguished(certificate.subject);
     let issuer = distinguished(certificate.issuer);
@@ -124,6 +123,7 @@ pub(crate) fn tell(side: &'static str, der: &[u8], sink: &mut dyn EventSink) {
         let text = octets(&Sha1::digest(der), u8::to_ascii_lowercase);
         content::whole(Buffer::TlsFingerprint, &text, sink);
     }
+    true
 }
 
 /// Hexadecimal digits, a colon between bytes.

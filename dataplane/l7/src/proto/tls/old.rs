@@ -87,8 +87,7 @@ pub(super) fn server(input: &[u8], sink: &mut dyn EventSink) -> Step {
     let told = [Field::name(fields::VERSION, fields::version_name(version))];
     fields::tell(EventKind::Response, &told, sink);
     fields::version_buffer(version, sink);
-    if certificate_kind == 1 {
-        certificate::tell("server", certificate, sink);
+    if certificate_kind == 1 && certificate::tell("server", certificate, sink) {
         content::whole(Buffer::TlsCertificate, certificate, sink);
     }
     Step::Done
