@@ -29,6 +29,8 @@ pub struct ContentDecoding {
     decoders: Decoders,
     open: HashMap<Key, Open, foldhash::fast::RandomState>,
     wanted: BufferSet,
+    /// What is wanted, and what that is made from.
+    needed: BufferSet,
 }
 
 /// Whose content it is.
@@ -61,20 +63,19 @@ impl ContentDecoding {
                 foldhash::fast::RandomState::default(),
             ),
             decoders: Decoders::new(limits),
+            needed: needed(wanted),
             wanted,
         }
     }
 
     /// Whether a parser is to tell this buffer: it is wanted, or something wanted is made from it.
     pub fn wants(&self, buffer: Buffer) -> bool {
-        let made = |from: &[Buffer]| from.iter().any(|&made| self.wanted.contains(made));
-        self.wanted.contains(buffer)
-            || match buffer {
-                Buffer::HttpRequestBody | Buffer::HttpResponseBody | Buffer::Mail => {
-                    made(&[Buffer::FileData, Buffer::Form, Buffer::FormName])
-                }
-                _ => false,
-            }
+        self.needed.contains(buffer)
+    }
+
+    /// All that parsers are to tell.
+    pub fn needed(&self) -> BufferSet {
+        self.needed
     }
 
     /// A piece of content: `each` is given what it says. Some: why it cannot be read to its end.
@@ -160,6 +161,18 @@ impl ContentDecoding {
         if let Some(open) = self.open.remove(key) {
             self.decoders.close(open.id);
         }
+    }
+}
+
+/// What is wanted, and what that is made from.
+fn needed(wanted: BufferSet) -> BufferSet {
+    let made = [Buffer::FileData, Buffer::Form, Buffer::FormName];
+    match made.iter().any(|&made| wanted.contains(made)) {
+        true => wanted
+            .with(Buffer::HttpRequestBody)
+            .with(Buffer::HttpResponseBody)
+            .with(Buffer::Mail),
+        false => wanted,
     }
 }
 

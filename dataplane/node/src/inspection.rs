@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_flow::Reassembler;
 use weir_l7::{
-    Announcement, AppEventSink, AppId, Buffer, Content, Engine, Event as Message,
+    Announcement, AppEventSink, AppId, Buffer, BufferSet, Content, Engine, Event as Message,
     EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
@@ -338,6 +338,7 @@ impl AppEventSink for Heard<'_, '_> {
             let spec = fields.get(usize::from(field.index));
             if let Some(buffer) = spec.and_then(|spec| spec.buffer)
                 && let Some(bytes) = field.value.as_bytes()
+                && !bytes.is_empty()
                 && self.decoding.wants(buffer)
             {
                 self.look_into(speaker, &Content::whole(buffer, 0, bytes));
@@ -347,6 +348,10 @@ impl AppEventSink for Heard<'_, '_> {
 
     fn wants(&self, buffer: Buffer) -> bool {
         self.decoding.wants(buffer)
+    }
+
+    fn wanted(&self) -> BufferSet {
+        self.decoding.needed()
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
