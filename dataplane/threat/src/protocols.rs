@@ -15,6 +15,8 @@ pub mod metadata;
 pub mod slow;
 mod smb;
 mod ssh;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use serde::Deserialize;
@@ -159,6 +161,7 @@ impl Protocols {
     pub fn wants(&self) -> BufferSet {
         BufferSet::EMPTY
             .with(Buffer::HttpRequestBody)
+            .with(Buffer::HttpContentLength)
             .with(Buffer::TlsSerial)
     }
 

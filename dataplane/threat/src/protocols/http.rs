@@ -15,6 +15,10 @@ pub struct Memory {
     state: State,
     /// It is known to the table of those that hang.
     held: bool,
+    /// Bytes since that state began.
+    sent: u32,
+    /// When the table was told last, in 2^18 microseconds.
+    noted: u16,
     /// The request at hand writes a service: what was seen of its body.
     claim: Option<kubernetes::Claim>,
     /// The last request was for no program, of an address.
@@ -76,9 +80,12 @@ impl Http {
         now_us: u64,
         found: &mut Found,
     ) {
-        let in_turn = connection
-            .application
-            .is_some_and(|case| self.in_turn.contains(case));
+        // The first bytes come before it is known whose they are.
+        let undecided = connection.application.is_none();
+        let in_turn = undecided
+            || connection
+                .application
+                .is_some_and(|case| self.in_turn.contains(case));
         if !in_turn || connection.protocol != protocol::TCP || !connection.from_start {
             return;
         }
@@ -94,14 +101,24 @@ impl Http {
                 return;
             }
             State::Idle => return,
+            _ if undecided => return,
             // It did not end with the packet that began it.
             State::Head { since_us } => (Part::Head, since_us),
             State::Body { since_us } => (Part::Body, since_us),
         };
-        memory.held = true;
+        // A body that is uploaded at full speed costs four look-ups a second.
+        let noted = (now_us >> 18) as u16;
+        let is_due = !memory.held || memory.noted != noted || part.0 == Part::Head;
+        memory.sent = memory
+            .sent
+            .saturating_add(u32::try_from(sent).unwrap_or(u32::MAX));
+        (memory.held, memory.noted) = (true, noted);
         watch.memory = Remembered::Http(memory);
-        self.slow
-            .holds(config, connection, part, sent, now_us, found);
+        if is_due {
+            let bytes = memory.sent.into();
+            self.slow
+                .holds(config, connection, part, bytes, now_us, found);
+        }
     }
 
     pub(super) fn message(&mut self, scene: &mut Scene<'_>, message: &Event<'_>) {
@@ -125,6 +142,16 @@ impl Http {
     }
 
     pub(super) fn content(&mut self, scene: &mut Scene<'_>, content: &Content<'_>) {
+        if content.buffer == Buffer::HttpContentLength {
+            let announced = scene.speaker.direction == Direction::ToServer
+                && content.stream == 0
+                && content.bytes != b"0";
+            if announced {
+                let since_us = scene.now_us;
+                self.arrive(scene.watch, scene.connection, State::Body { since_us });
+            }
+            return;
+        }
         if content.buffer != Buffer::HttpRequestBody {
             let hides = scene.watch.http().hides;
             malware::body(scene, hides, content);
@@ -163,6 +190,9 @@ impl Http {
     fn arrive(&mut self, watch: &mut Watch, connection: &Connection, state: State) {
         let mut memory = watch.http();
         let was_held = memory.held;
+        if memory.state != state {
+            memory.sent = 0;
+        }
         memory.state = state;
         memory.held &= state != State::Idle;
         watch.memory = Remembered::Http(memory);

@@ -83,8 +83,8 @@ impl Slow {
         }
     }
 
-    /// A request of this connection has been incomplete since `since_us`, and this many more bytes of
-    /// it came.
+    /// A request of this connection has been incomplete since `since_us`, and this many bytes of it
+    /// came since.
     pub(super) fn holds(
         &mut self,
         config: &Config,
@@ -102,10 +102,10 @@ impl Slow {
             .find(|held| held.number == connection.number);
         match known {
             Some(held) if held.part == part && held.since_us == since_us => {
-                held.bytes += bytes;
-                if bytes > 0 {
+                if bytes > held.bytes {
                     held.last_us = now_us;
                 }
+                held.bytes = bytes;
             }
             Some(held) => {
                 *held = Held {
