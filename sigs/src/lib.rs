@@ -9,11 +9,15 @@
 //! Streams are scanned as streams: what matches, matches however the bytes were cut on their way.
 
 pub mod compile;
+mod files;
 mod load;
 pub mod rule;
 pub mod scan;
+mod shipped;
 
 pub use compile::{CompileError, Options, Report, RuleSet};
+pub use files::{FILE_BYTES_MAX, ReadError, RuleFile, read_files};
 pub use load::{LoadError, Loaded, load_paths};
 pub use rule::{Action, Refusal, Rule};
 pub use scan::{Facts, Hit, Hits, Limits, PacketFacts, Prepared, ScanFlow, Scanner, ScannerError};
+pub use shipped::shipped_rules;

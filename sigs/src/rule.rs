@@ -42,3 +42,4 @@ pub use number::{AddressSet, NumberTest, Ordinal, PortSet, Ranges};
 pub use read::{Options, RuleReader, parse_rule};
 pub use refusal::{Cause, Refusal};
 pub use variables::{VariableError, Variables};
+pub(crate) use write::{pcre_text, quoted_bytes};

@@ -90,6 +90,11 @@ pub enum Command {
         #[command(subcommand)]
         command: PolicyCommand,
     },
+    /// Signatures in Suricata's rule language: check files, explain a rule.
+    Sigs {
+        #[command(subcommand)]
+        command: SigsCommand,
+    },
     /// How far policy goes for a workload: discover, monitor, protect.
     Mode {
         #[command(subcommand)]
@@ -216,6 +221,53 @@ pub enum PolicyCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum SigsCommand {
+    /// Says of each rule whether it is loaded, or exactly why not.
+    Test(SigsTestArguments),
+    /// Explains what a rule needs to fire, and what it then does.
+    Why {
+        /// The rule's number.
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        sid: u32,
+        /// Files of rules, and directories of *.rules; Weir's own where none are named.
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        reading: SigsReading,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct SigsTestArguments {
+    /// Files of rules, and directories of *.rules; Weir's own where none are named.
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub reading: SigsReading,
+    /// Only the language: nothing is compiled.
+    #[arg(long)]
+    pub syntax: bool,
+    /// Exit code 1 if any rule is refused.
+    #[arg(long)]
+    pub strict: bool,
+    /// Only the rules that are not loaded, and the summary.
+    #[arg(long)]
+    pub refused: bool,
+}
+
+/// How rules are read.
+#[derive(Debug, Args)]
+pub struct SigsReading {
+    /// The value of a variable: HOME_NET=10.0.0.0/8, 'HTTP_PORTS=[80,8080]'. Repeatable.
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = variable)]
+    pub variables: Vec<(String, String)>,
+    /// More classes: a file of lines `config classification: name,words,priority`. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub classification: Vec<PathBuf>,
+    /// Rules behind # too.
+    #[arg(long)]
+    pub commented: bool,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum ModeCommand {
     /// The modes of all workloads, or of one.
     Get { workload: Option<String> },
@@ -260,6 +312,13 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         .split_once('=')
         .ok_or("write name=value, for instance http.path=/api")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write NAME=VALUE, for instance HOME_NET=10.0.0.0/8")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn confidence(text: &str) -> Result<f64, String> {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Command, LearnCommand, ModeCommand, PolicyCommand};
+use crate::args::{Arguments, Command, LearnCommand, ModeCommand, PolicyCommand, SigsCommand};
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -55,6 +55,16 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
             command: PolicyCommand::Test { files },
         } => {
             return command::test::run(&files, output);
+        }
+        Command::Sigs { command } => {
+            return match command {
+                SigsCommand::Test(arguments) => command::sigs::test(&arguments, output),
+                SigsCommand::Why {
+                    sid,
+                    files,
+                    reading,
+                } => command::sigs::why(sid, &files, &reading, output),
+            };
         }
         _ => {}
     }
@@ -105,7 +115,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 }
             },
             Command::Path { node } => command::path::run(&mut client, node, output).await,
-            Command::Apps | Command::Completions { .. } => Ok(Answer::Yes),
+            Command::Apps | Command::Completions { .. } | Command::Sigs { .. } => Ok(Answer::Yes),
         }
     })
 }

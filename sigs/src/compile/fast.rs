@@ -2,7 +2,7 @@
 
 use super::chain::commonness;
 use super::expression::Source;
-use crate::rule::{Content, Matcher, Pcre, Range, Value};
+use crate::rule::{Content, Matcher, Pcre, Range, Value, pcre_text, quoted_bytes};
 
 /// Longer literals tell no more, and cost a streaming database memory per stream.
 const LONGEST: usize = 24;
@@ -61,6 +61,21 @@ pub(crate) fn choose(matchers: &[Matcher]) -> Fast<'_> {
         _ => None,
     });
     expression.map_or(Fast::Nothing, Fast::Expression)
+}
+
+/// What is looked for first in a group's buffer, in words; only where it is found the rest is asked.
+pub fn sought_first(matchers: &[Matcher]) -> String {
+    match choose(matchers) {
+        Fast::Literal { bytes, nocase, .. } => {
+            let case = match nocase {
+                true => " in upper or lower case",
+                false => "",
+            };
+            format!("\"{}\"{case}", quoted_bytes(bytes))
+        }
+        Fast::Expression(pcre) => pcre_text(pcre),
+        Fast::Nothing => "nothing: the rule is asked of each such buffer".to_owned(),
+    }
 }
 
 /// The part of a content that is looked for.

@@ -25,6 +25,7 @@ use expression::Source;
 
 pub(crate) use chain::{Chain, Needle, SLOTS, Step};
 pub(crate) use expression::{END_MARK, Engine, Expression};
+pub use fast::sought_first;
 pub use names::Reputations;
 pub(crate) use names::{Integer, State, Vocabulary};
 pub(crate) use plan::{Condition, Databases, Field, Member, Plan};

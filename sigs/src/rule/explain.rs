@@ -91,9 +91,15 @@ impl Rule {
             protocol.transport,
             Transport::Any | Transport::Icmp | Transport::IcmpV4 | Transport::IcmpV6
         );
-        let end = |endpoint: &Endpoint| match ports {
-            true => format!("{} port {}", endpoint.addresses, endpoint.ports),
-            false => endpoint.addresses.to_string(),
+        let end = |endpoint: &Endpoint| {
+            let addresses = match endpoint.addresses.is_none() {
+                true => "no address".to_owned(),
+                false => endpoint.addresses.to_string(),
+            };
+            match ports {
+                true => format!("{addresses} port {}", endpoint.ports),
+                false => addresses,
+            }
         };
         let way = if self.header.both_ways {
             ", or the other way round"
@@ -111,9 +117,14 @@ impl Rule {
         )
     }
 
+    /// Whether it looks into the payload of TCP, which is a stream and packets.
     fn has_payload(&self) -> bool {
-        let buffers = self.buffers();
-        buffers.contains(weir_l7::Buffer::Payload)
+        let transport = self.header.protocol.transport;
+        let may_be_stream = matches!(
+            transport,
+            Transport::Any | Transport::Tcp | Transport::TcpOrUdp
+        );
+        may_be_stream && self.buffers().contains(weir_l7::Buffer::Payload)
     }
 }
 

@@ -7,6 +7,7 @@
 //! earlier content or pcre is tried at its next place (as far as the scanner's bound allows). A negated
 //! matcher holds where the positive would not, and leaves the cursor.
 
+use std::fmt;
 use std::sync::Arc;
 
 use weir_l7::Buffer;
@@ -31,6 +32,16 @@ pub enum Place {
     Buffer(Buffer),
     /// A header of one packet, as it stands in the packet.
     Header(PacketHeader),
+}
+
+impl fmt::Display for Place {
+    /// The name that selects it; the payload by its own.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Buffer(Buffer::Payload) => out.pad("payload"),
+            place => out.pad(super::keyword::sticky_name(*place)),
+        }
+    }
 }
 
 /// A header of a packet.

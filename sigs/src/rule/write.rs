@@ -5,8 +5,6 @@ mod matcher;
 
 use std::fmt;
 
-use weir_l7::Buffer;
-
 use super::ast::{Action, Family, Header, RejectTo, Rule};
 use super::matcher::Place;
 use super::number::NumberTest;
@@ -15,7 +13,8 @@ pub(super) use condition::{
     IP_OPTIONS, flag_letters, integer, packet_field, session_field, time_test, tls_state,
     tls_version, uuid_text,
 };
-pub(super) use matcher::{arithmetic, comparison, pcre_text, quoted_bytes, transform_text};
+pub(super) use matcher::{arithmetic, comparison, transform_text};
+pub(crate) use matcher::{pcre_text, quoted_bytes};
 
 impl fmt::Display for Rule {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,13 +160,5 @@ fn apart(test: NumberTest) -> String {
         NumberTest::Within(_, high) => format!("<=,{high}"),
         NumberTest::Outside(low, _) => format!("!=,{low}"),
         NumberTest::Masked { value, .. } => format!("=,{value}"),
-    }
-}
-
-/// The name that selects a place.
-pub(super) fn place_name(place: Place) -> &'static str {
-    match place {
-        Place::Buffer(Buffer::Payload) => "pkt_data",
-        place => super::keyword::sticky_name(place),
     }
 }

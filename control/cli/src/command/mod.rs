@@ -9,5 +9,6 @@ pub mod map;
 pub mod mode;
 pub mod path;
 pub mod policy;
+pub mod sigs;
 pub mod status;
 pub mod test;

@@ -5,17 +5,11 @@ use crate::rule::matcher::{
     IsDataAt, JumpFrom, Matcher, NumberForm, Pcre, Range, Value,
 };
 use crate::rule::number::NumberTest;
-use crate::rule::write::{
-    arithmetic, comparison, pcre_text, place_name, quoted_bytes, transform_text,
-};
+use crate::rule::write::{arithmetic, comparison, pcre_text, quoted_bytes, transform_text};
 
 /// The buffer, with what is done to it.
 pub(super) fn place(group: &Group) -> String {
-    let name = match place_name(group.place) {
-        "pkt_data" => "payload",
-        name => name,
-    };
-    let mut text = name.to_owned();
+    let mut text = group.place.to_string();
     for transform in &group.transforms {
         text.push_str(" · ");
         text.push_str(&transform_text(transform));

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::{apart, place_name, test};
+use super::{apart, test};
+use crate::rule::keyword::sticky_name;
 use crate::rule::matcher::{
     Arithmetic, Base64, Base64Mode, ByteJump, ByteRead, Comparison, Content, Dataset, DatasetKind,
     DatasetOperation, Entropy, Group, JumpFrom, Matcher, NumberForm, Pcre, Range, Transform, Value,
@@ -29,7 +30,7 @@ pub(super) fn write_group(out: Out<'_, '_>, group: &Group, names: Names<'_>) -> 
 }
 
 fn write_place(out: Out<'_, '_>, group: &Group) -> fmt::Result {
-    write!(out, " {};", place_name(group.place))?;
+    write!(out, " {};", sticky_name(group.place))?;
     for transform in &group.transforms {
         write!(out, " {};", transform_text(transform))?;
     }
@@ -164,7 +165,7 @@ fn value(of: Value, names: Names<'_>) -> String {
 }
 
 /// Bytes as a content writes them, without quotation marks.
-pub(in crate::rule) fn quoted_bytes(bytes: &[u8]) -> String {
+pub(crate) fn quoted_bytes(bytes: &[u8]) -> String {
     let (mut out, mut inside) = (String::new(), false);
     for &byte in bytes {
         let plain = (byte.is_ascii_graphic() || byte == b' ') && !b"\";:\\|".contains(&byte);
@@ -238,7 +239,7 @@ fn write_content(out: Out<'_, '_>, content: &Content, names: Names<'_>) -> fmt::
 }
 
 /// `/a+b/i`, without quotation marks.
-pub(in crate::rule) fn pcre_text(pcre: &Pcre) -> String {
+pub(crate) fn pcre_text(pcre: &Pcre) -> String {
     let flags = [
         (pcre.caseless, 'i'),
         (pcre.dot_all, 's'),
