@@ -10,6 +10,7 @@ import unittest
 from lab import tcp
 
 from . import overlays, support
+from .disguises import TABLE as DISGUISES
 from .evasions import FRAGMENTS, TABLE
 from .raw import Connection, Vlan, Vxlan
 from .support import FAMILIES, PROGRAMS, PYTHON
@@ -26,7 +27,14 @@ RAW = {
 }
 ATTACK = b"GET /?file=../../../../../etc/shadow HTTP/1.1\r\nHost: shop\r\n\r\n"
 HARMLESS = b"GET /?file=photos/of/the/long/summer HTTP/1.1\r\nHost: shop\r\n\r\n"
-RULE = 'drop tcp any any -> any any (msg:"the file of passwords"; content:"/etc/shadow"; sid:1000001;)\n'
+RULES = """
+drop tcp any any -> any any (msg:"the file of passwords"; content:"/etc/shadow"; sid:1000001;)
+drop http any any -> any any (msg:"the file of passwords, asked for"; http.uri; content:"/etc/shadow"; sid:1000002;)
+drop http any any -> any any (msg:"the file of passwords, sent"; http.request_body; content:"/etc/shadow"; sid:1000003;)
+drop http any any -> any any (msg:"the file of passwords, sent as a file"; file.data; content:"/etc/shadow"; sid:1000004;)
+"""
+# What the disguises carry: of one length.
+SECRET, PUBLIC = b"/etc/shadow", b"/etc/motd.d"
 assert len(ATTACK) == len(HARMLESS)
 
 
@@ -53,7 +61,7 @@ def setUpModule():
 
 def start_node():
     rules = LAB.directory / "evasion.rules"
-    rules.write_text(RULE)
+    rules.write_text(RULES)
     LAB.start_node(inspection={"signatures": [str(rules)]})
 
 
@@ -153,6 +161,34 @@ class Row:
     def __str__(self):
         monitor = ("arrives" if self.works else "not taken") + (", told" if self.told else "")
         return f"{monitor:<24} {f'stopped {self.stopped}/{self.variants}':<18} passes {self.unharmed}/{self.variants}"
+
+
+@support.here_only
+class Disguises(unittest.TestCase):
+    """What is not to arrive, written down so that nobody recognises it but the server's application."""
+
+    def arrives(self, family, message):
+        def inside():
+            connection = connect("eth0", family)
+            try:
+                self.assertTrue(connection.open())
+                middle = len(message) // 2
+                connection.say(message[:middle])
+                connection.say(message[middle:], middle)
+                connection.wait(lambda: connection.received or connection.was_reset, 0.4)
+                return connection.ports
+            finally:
+                connection.close()
+
+        return message in received(LAB.hosts["client"].call(inside))
+
+    def test_each(self):
+        for entry in DISGUISES:
+            for family in FAMILIES:
+                with self.subTest(disguise=entry.name, family=family):
+                    self.assertTrue(self.arrives(family, entry.write(PUBLIC)), "harmless content of this shape is harmed")
+                    self.assertFalse(self.arrives(family, entry.write(SECRET)), "the attack arrives")
+                    print(f"{entry.name:<55} IPv{family}  stopped; harmless passes", flush=True)
 
 
 @support.here_only
