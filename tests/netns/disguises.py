@@ -131,12 +131,12 @@ def h2_head(path, method=b"GET"):
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(H2_SETTINGS, 0, 0, b"")
 
 
-@disguise("HTTP/2: the path in CONTINUATION frames of a byte")
+@disguise("HTTP/2: the path in many CONTINUATION frames")
 def continuations(text):
     block = h2_head(b"/get?file=" + text)
-    frames = [frame(H2_HEADERS, H2_END_STREAM, 1, block[:1])]
-    frames += [frame(H2_CONTINUATION, 0, 1, block[at:at + 1]) for at in range(1, len(block) - 1)]
-    return PREFACE + b"".join(frames) + frame(H2_CONTINUATION, H2_END_HEADERS, 1, block[-1:])
+    frames = [frame(H2_HEADERS, H2_END_STREAM, 1, b"")]
+    frames += [frame(H2_CONTINUATION, 0, 1, block[at:at + 3]) for at in range(0, len(block), 3)]
+    return PREFACE + b"".join(frames) + frame(H2_CONTINUATION, H2_END_HEADERS, 1, b"")
 
 
 @disguise("HTTP/2: two bodies, a byte of each in turn")

@@ -1,5 +1,6 @@
 //! The node's configuration: one TOML file, every setting of which a flag may replace.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -233,6 +234,8 @@ pub struct InspectionSettings {
     pub strictness: Strictness,
     /// Rule files or directories of signatures.
     pub signatures: Vec<PathBuf>,
+    /// Values of variables in rules: `HOME_NET = "10.0.0.0/8"`.
+    pub variables: BTreeMap<String, String>,
     /// KiB per direction that signatures look at.
     pub scan_depth_kb: u64,
 }
@@ -244,6 +247,7 @@ impl Default for InspectionSettings {
             verify_checksums: true,
             strictness: Strictness::Strict,
             signatures: Vec::new(),
+            variables: BTreeMap::new(),
             scan_depth_kb: 1024,
         }
     }
@@ -376,7 +380,6 @@ impl Config {
     /// The sections that differ in `next` and that a running node cannot change: all but
     /// `[inspection]`, `[threats]` and `events.requests`.
     pub fn restart_needed(&self, next: &Self) -> Vec<&'static str> {
-        let signatures = self.inspection.signatures != next.inspection.signatures;
         let kept = |events: &EventSettings| (events.packets.clone(), events.packets_mb);
         let packets = kept(&self.events) != kept(&next.events);
         let differs = [
@@ -387,7 +390,6 @@ impl Config {
             ("tap", self.tap != next.tap),
             ("controller", self.controller != next.controller),
             ("limits", self.limits != next.limits),
-            ("inspection.signatures", signatures),
             ("events.file", self.events.file != next.events.file),
             ("events.packets", packets),
         ];

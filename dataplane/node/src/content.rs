@@ -68,6 +68,11 @@ impl ContentDecoding {
         }
     }
 
+    /// Somebody looks into these buffers from now on.
+    pub fn want(&mut self, wanted: BufferSet) {
+        self.wanted = wanted;
+    }
+
     /// Whether a parser is to tell this buffer: it is wanted, or something wanted is made from it.
     pub fn wants(&self, buffer: Buffer) -> bool {
         self.needed.contains(buffer)

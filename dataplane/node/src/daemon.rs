@@ -32,7 +32,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     config.check()?;
     check_cores(config)?;
     let eve = open_events(config)?;
-    let ruleset = signatures::load(&config.inspection.signatures)?;
+    let ruleset = signatures::load(&signature_source(config))?;
     let controller = controller_address(config)?;
     let eal = start_eal(config)?;
     let started = ports::start(config, &eal)?;
@@ -222,6 +222,11 @@ fn reload(config: &Config, reread: &dyn Fn() -> Result<Config>, shared: &Shared)
                 );
             }
             shared.look_by(rules(&next));
+            let source = signature_source(&next);
+            let sessions = config.limits.sessions;
+            if let Err(why) = signatures::reload(&source, sessions, shared) {
+                error!("the signatures are not taken; those in force stay: {why:#}");
+            }
             info!("configuration read again");
         }
     }
@@ -324,6 +329,14 @@ fn rules(config: &Config) -> Rules {
         // The names were checked with the rest of the configuration.
         threats: Arc::new(weir_threat::Config::new(&config.threats).unwrap_or_default()),
         ..Rules::default()
+    }
+}
+
+fn signature_source(config: &Config) -> signatures::Source {
+    signatures::Source {
+        paths: config.inspection.signatures.clone(),
+        variables: config.inspection.variables.clone(),
+        cache: Some(config.node.state_directory.join("signatures")),
     }
 }
 

@@ -89,6 +89,13 @@ pub fn eve(described: &Described) -> Value {
         });
         put(&record.application, Value::Object(fields.collect()));
     }
+    if let Some(alert) = &described.alert {
+        put("alert", signature(alert, &record.reason));
+        put(
+            "evidence",
+            json!({"excerpt": printable(alert.hit.excerpt.bytes()), "offset": alert.hit.excerpt.offset}),
+        );
+    }
     if let Some(finding) = &described.finding {
         put("alert", alert(finding, &record.reason));
         put("threat", threat(finding));
@@ -154,10 +161,46 @@ fn flow(described: &Described) -> Value {
     })
 }
 
+/// A signature as Suricata tells it.
+fn signature(alert: &crate::event::Alert, reason: &str) -> Value {
+    let Some(rule) = alert.rules.rule(alert.hit.rule) else {
+        return Value::Null;
+    };
+    let metadata = rule
+        .metadata
+        .iter()
+        .map(|(key, value)| format!("{key} {value}"));
+    json!({
+        "action": allowed_or_blocked(reason),
+        "gid": rule.gid,
+        "signature_id": rule.sid,
+        "rev": rule.revision,
+        "signature": rule.message,
+        "category": rule.class,
+        "severity": rule.priority,
+        "metadata": metadata.collect::<Vec<_>>(),
+    })
+}
+
+fn allowed_or_blocked(reason: &str) -> &'static str {
+    if reason.is_empty() {
+        "allowed"
+    } else {
+        "blocked"
+    }
+}
+
+fn printable(bytes: &[u8]) -> String {
+    let escaped = bytes
+        .iter()
+        .flat_map(|&byte| std::ascii::escape_default(byte));
+    escaped.map(char::from).collect()
+}
+
 /// A finding in the words of Suricata's alerts.
 fn alert(finding: &Finding, reason: &str) -> Value {
     json!({
-        "action": if reason.is_empty() { "allowed" } else { "blocked" },
+        "action": allowed_or_blocked(reason),
         "gid": THREAT_GENERATOR,
         "signature_id": finding.threat.id(),
         "rev": 1,
@@ -184,16 +227,10 @@ pub fn evidence(finding: &Finding) -> Value {
         .counters
         .iter()
         .map(|&(name, value)| (name.to_owned(), json!(value)));
-    let printable: String = evidence
-        .excerpt
-        .iter()
-        .flat_map(|&byte| std::ascii::escape_default(byte))
-        .map(char::from)
-        .collect();
     json!({
         "sign": evidence.sign,
         "counters": Value::Object(counters.collect()),
-        "excerpt": printable,
+        "excerpt": printable(&evidence.excerpt),
     })
 }
 

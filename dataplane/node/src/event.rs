@@ -7,6 +7,7 @@ use arrayvec::{ArrayString, ArrayVec};
 use crossbeam::queue::ArrayQueue;
 use weir_l7::{AppId, Confidence, Event as Message, Value};
 use weir_policy::Decision;
+use weir_sigs::{Hit, RuleSet};
 use weir_threat::Finding;
 use weir_wire::Reason;
 
@@ -24,7 +25,7 @@ pub enum EventKind {
     Request,
     /// A response was read from an allowed flow.
     Response,
-    /// A signature matched; its number is in `Event::signature`.
+    /// A signature matched; it is in `Event::alert`.
     Alert,
     /// A threat showed; it is in `Event::finding`.
     Threat,
@@ -77,6 +78,15 @@ pub struct FlowFacts {
     pub last_seen_us: u64,
 }
 
+/// A signature that matched.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// The rules that were looked for.
+    pub rules: Arc<RuleSet>,
+    /// Which of them, and what matched.
+    pub hit: Hit,
+}
+
 /// One event.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -88,8 +98,8 @@ pub struct Event {
     pub flow: FlowFacts,
     /// Why, for a verdict.
     pub reason: Option<Reason>,
-    /// Index of the rule that matched, for an alert.
-    pub signature: u32,
+    /// The signature that matched.
+    pub alert: Option<Alert>,
     /// The request's fields.
     pub detail: Detail,
     /// The threat and its evidence.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use weir_flow::Reassembler;
 use weir_l7::{
-    Announcement, AppEventSink, AppId, Buffer, BufferSet, Content, Engine, Event as Message,
+    Announcement, AppEventSink, AppId, BufferSet, Engine, Event as Message,
     EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
-use weir_sigs::{RuleSet, ScanFlow, Scanner, ScannerError};
-use weir_threat::{Found, Threats};
+use weir_sigs::{Prepared, RuleSet, ScanFlow, Scanner, ScannerError};
+use weir_threat::Threats;
 use weir_wire::{Direction, Packet};
 
 use crate::connection::Connection;
-use crate::content::{ContentDecoding, Owner};
+use crate::content::ContentDecoding;
 use crate::dns::DnsAnswers;
 use crate::event::{Detail, Event, EventKind, FlowFacts, LearnedName};
 
@@ -73,8 +73,30 @@ impl Inspection {
 
     /// Looks for threats as well, in content that is decoded within these limits.
     pub fn watch(&mut self, threats: Threats, content: weir_content::Limits) {
-        self.decoding = ContentDecoding::new(content, threats.wants());
+        self.decoding = ContentDecoding::new(content, BufferSet::EMPTY);
         self.threats = Some(threats);
+        self.say_what_is_wanted();
+    }
+
+    /// Looks for other signatures from now on. Returns what was used for those before.
+    pub fn install(&mut self, prepared: Prepared) -> Option<Prepared> {
+        let old = match &mut self.scanner {
+            Some(scanner) => Some(scanner.install(prepared)),
+            none => {
+                *none = Some(Scanner::with(prepared));
+                None
+            }
+        };
+        self.say_what_is_wanted();
+        old
+    }
+
+    fn say_what_is_wanted(&mut self) {
+        let threats = self.threats.as_ref().map(Threats::wants);
+        let rules = self.scanner.as_ref().map(Scanner::wants);
+        let wanted = [threats, rules].into_iter().flatten();
+        self.decoding
+            .want(wanted.fold(BufferSet::EMPTY, BufferSet::union));
     }
 
     /// The session of a flow; opened at its first content. None when none can be had: the flow is
@@ -105,7 +127,7 @@ impl Inspection {
 }
 
 /// Memory for the signatures of so many flows at a time.
-fn scan_limits(sessions: usize) -> weir_sigs::Limits {
+pub fn scan_limits(sessions: usize) -> weir_sigs::Limits {
     weir_sigs::Limits {
         flows: sessions,
         streamed: sessions.div_ceil(8).max(16),
@@ -148,7 +170,7 @@ pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
         time_us,
         flow,
         reason: None,
-        signature: 0,
+        alert: None,
         detail: Detail::default(),
         finding: None,
     }
@@ -269,122 +291,6 @@ impl AppEventSink for Findings<'_> {
 
     fn announce(&mut self, announcement: &Announcement) {
         let _ = self.announcements.try_push(*announcement);
-    }
-}
-
-/// Findings, and those who look into what they are made from.
-pub struct Heard<'a, 'f> {
-    /// The findings.
-    pub findings: &'a mut Findings<'f>,
-    /// Who listens.
-    pub listener: Option<&'a mut Box<dyn Listener>>,
-    /// Who looks for threats.
-    pub watcher: Option<Watcher<'a>>,
-    /// Decodes content for those who look into it.
-    pub decoding: &'a mut ContentDecoding,
-    /// The number of the flow.
-    pub flow: u64,
-    /// Content was decoded.
-    pub decoded: bool,
-    /// Why content could not be decoded, and the way it went.
-    pub unreadable: Option<(&'static str, Direction)>,
-}
-
-/// The threat detectors at one flow.
-pub struct Watcher<'a> {
-    /// The detectors.
-    pub threats: &'a mut Threats,
-    /// What they remember of the flow.
-    pub watch: &'a mut weir_threat::Watch,
-    /// The flow.
-    pub connection: weir_threat::Connection,
-    /// What they find.
-    pub found: &'a mut Found,
-    /// Microseconds.
-    pub now_us: u64,
-}
-
-impl Heard<'_, '_> {
-    /// A piece of content, decoded, to all who look.
-    fn look_into(&mut self, speaker: Speaker, content: &Content<'_>) {
-        let owner = Owner {
-            flow: self.flow,
-            direction: speaker.direction,
-        };
-        let watcher = &mut self.watcher;
-        let unreadable = self.decoding.content(owner, content, &mut |decoded| {
-            if let Some(watcher) = watcher {
-                watcher.content(speaker, decoded);
-            }
-        });
-        self.decoded = true;
-        if let Some(why) = unreadable {
-            self.unreadable.get_or_insert((why, speaker.direction));
-        }
-    }
-}
-
-impl AppEventSink for Heard<'_, '_> {
-    fn event(&mut self, speaker: Speaker, message: &Message<'_>) {
-        if let Some(listener) = &mut self.listener {
-            listener.message(self.flow, speaker.parser, message);
-        }
-        if let Some(watcher) = &mut self.watcher {
-            watcher.message(speaker, message);
-        }
-        self.findings.event(speaker, message);
-        let fields = registry::info(speaker.parser).map_or(&[][..], |info| info.fields);
-        for field in message.fields {
-            let spec = fields.get(usize::from(field.index));
-            if let Some(buffer) = spec.and_then(|spec| spec.buffer)
-                && let Some(bytes) = field.value.as_bytes()
-                && !bytes.is_empty()
-                && self.decoding.wants(buffer)
-            {
-                self.look_into(speaker, &Content::whole(buffer, 0, bytes));
-            }
-        }
-    }
-
-    fn wants(&self, buffer: Buffer) -> bool {
-        self.decoding.wants(buffer)
-    }
-
-    fn wanted(&self) -> BufferSet {
-        self.decoding.needed()
-    }
-
-    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
-        self.look_into(speaker, content);
-    }
-
-    fn announce(&mut self, announcement: &Announcement) {
-        self.findings.announce(announcement);
-    }
-}
-
-impl Watcher<'_> {
-    fn message(&mut self, speaker: Speaker, message: &Message<'_>) {
-        self.connection.application = Some(speaker.app);
-        self.threats.message(
-            self.watch,
-            &self.connection,
-            speaker,
-            message,
-            self.now_us,
-            self.found,
-        );
-    }
-
-    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
-        self.threats.content(
-            self.watch,
-            &self.connection,
-            speaker,
-            content,
-            self.now_us,
-            self.found,
-        );
     }
 }
 

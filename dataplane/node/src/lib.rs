@@ -14,6 +14,7 @@ pub mod eve;
 pub mod event;
 mod flows;
 pub mod handover;
+mod heard;
 mod hold;
 pub mod inspect;
 pub mod inspection;

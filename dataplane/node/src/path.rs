@@ -18,6 +18,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use weir_flow::{Defragmenter, FlowId, Oriented, Reassembler};
 use weir_policy::Snapshot;
+use weir_sigs::Prepared;
 use weir_wire::{Direction, Packet, Reason};
 
 use crate::alarm::AlarmBudget;
@@ -210,6 +211,12 @@ impl<S: FrameSource> Path<S> {
             threats.configure(Arc::clone(&rules.threats));
         }
         self.rules = rules;
+    }
+
+    /// Looks for other signatures from now on; returns what was used for those before. Call it between
+    /// bursts.
+    pub fn look_for(&mut self, prepared: Prepared) -> Option<Prepared> {
+        self.inspection.install(prepared)
     }
 
     /// Ends every flow and gives every held frame up: the node stops.

@@ -14,6 +14,7 @@ use crossbeam::queue::ArrayQueue;
 use hdrhistogram::Histogram;
 use tracing::error;
 use weir_policy::Snapshot;
+use weir_sigs::Prepared;
 
 use crate::counters::Stages;
 use crate::event::LearnedName;
@@ -76,6 +77,10 @@ pub struct Shared {
     pub alive: Arc<Vec<AtomicBool>>,
     /// Counters of each worker.
     pub pages: Vec<Mutex<Page>>,
+    /// Signatures on their way to each worker.
+    pub signatures: Vec<ArrayQueue<Prepared>>,
+    /// Signatures that workers gave back, to be dropped elsewhere.
+    pub retired: ArrayQueue<Prepared>,
     /// Learned names on their way to each worker.
     pub names: Vec<ArrayQueue<LearnedName>>,
     /// The node stops.
@@ -95,6 +100,8 @@ impl Shared {
             heartbeat: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             alive: Arc::new((0..workers).map(|_| AtomicBool::new(true)).collect()),
             pages: (0..workers).map(|_| Mutex::default()).collect(),
+            signatures: (0..workers).map(|_| ArrayQueue::new(1)).collect(),
+            retired: ArrayQueue::new(2 * workers.max(1)),
             names: (0..workers).map(|_| ArrayQueue::new(1024)).collect(),
             stop: AtomicBool::new(false),
             started: Instant::now(),
@@ -318,6 +325,12 @@ where
         self.ticked_us = now_us;
         while let Some(name) = self.shared.names[self.index].pop() {
             self.path.learn_name(name);
+        }
+        if let Some(prepared) = self.shared.signatures[self.index].pop()
+            && let Some(old) = self.path.look_for(prepared)
+        {
+            // Should nobody have emptied it, the worker drops it itself.
+            let _ = self.shared.retired.push(old);
         }
         self.path.tick(now_us, &mut self.out);
         self.send()?;

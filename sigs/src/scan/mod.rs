@@ -149,6 +149,11 @@ impl Scanner {
         Prepared(old)
     }
 
+    /// The rule set, to be kept.
+    pub fn rules_shared(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.worker.set)
+    }
+
     /// The rule set.
     pub fn rules(&self) -> &RuleSet {
         &self.worker.set

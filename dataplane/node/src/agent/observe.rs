@@ -129,6 +129,8 @@ impl Observer {
             let counters = last || rounds.is_multiple_of(COUNTERS_EVERY);
             while self.drain_batch(counters).await {}
             self.drain_evidence();
+            // What workers gave back is dropped here, where it delays nobody.
+            while self.shared.retired.pop().is_some() {}
             if last {
                 return;
             }

@@ -11,7 +11,7 @@ use weir_threat::Finding;
 use weir_wire::to_ip_address;
 
 use crate::community_id::community_id;
-use crate::event::{Event, EventKind, FlowFacts};
+use crate::event::{Alert, Event, EventKind, FlowFacts};
 
 /// From the workers' clock to the time of day.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,8 @@ pub struct Described {
     pub from_start: bool,
     /// Client and server address as people write them.
     pub addresses: (IpAddr, IpAddr),
-    /// The number of the signature's rule, for an alert.
-    pub signature: u32,
+    /// The signature that matched.
+    pub alert: Option<Alert>,
     /// The threat and its evidence.
     pub finding: Option<Finding>,
 }
@@ -152,7 +152,7 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
         port_use: port_use_of(flow),
         from_start: flow.from_start,
         addresses,
-        signature: event.signature,
+        alert: event.alert.clone(),
         finding: event.finding.clone(),
     }
 }

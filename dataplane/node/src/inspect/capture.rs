@@ -271,9 +271,10 @@ impl Inspector {
                     ..FlowReport::of(&described, event.flow.last_seen_us)
                 }),
                 EventKind::Alert => report.alerts.extend(
-                    self.ruleset
+                    event
+                        .alert
                         .as_ref()
-                        .map(|rules| rules.describe(event.signature)),
+                        .map(|alert| alert.rules.describe(alert.hit.rule)),
                 ),
                 EventKind::Threat => {
                     let line = ThreatLine::of(&report.capture, &described);

@@ -50,7 +50,10 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     let form = form(arguments)?;
     let files = list_captures(&arguments.captures)?;
     let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
-    let ruleset = signatures::load(&arguments.signatures)?;
+    let ruleset = signatures::load(&signatures::Source {
+        paths: arguments.signatures.clone(),
+        ..signatures::Source::default()
+    })?;
     let threats = match form {
         Form::Threats => weir_threat::Config::default().telling_everything(),
         Form::Of(_) | Form::Flows => weir_threat::Config::default(),

@@ -9,16 +9,21 @@ use weir_flow::{FlowId, SegmentOutcome, payload_sequence};
 use weir_l7::{
     Announcement, AppId, EventKind as MessageKind, Interest, SessionId, Transport, registry,
 };
-use weir_policy::{Application, Question, WireAction, spec::Action};
+use weir_policy::{
+    Application, Question, WireAction,
+    spec::{Action, Mode},
+};
 use weir_sigs::{Action as SignatureAction, Facts, Hits, PacketFacts};
 use weir_threat::Found;
 use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
 
+use crate::alarm::Telling;
 use crate::announced::{Control, Expected};
 use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
-use crate::event::{Detail, Event, EventKind};
-use crate::inspection::{Findings, Heard, Inspection, Watcher, close, learned_name, plain_event};
+use crate::event::{Alert, Detail, Event, EventKind};
+use crate::heard::{Heard, Lookers, Searcher, Watcher};
+use crate::inspection::{Findings, Inspection, close, learned_name, plain_event};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
 
@@ -69,6 +74,10 @@ impl<S: FrameSource> Path<S> {
                 self.name_application(id, AppId::UNKNOWN, now_us);
                 self.fate_of(id)
             }
+        };
+        let fate = match fate {
+            Fate::Forward => self.scan_packet(id, direction, packet, bytes, now_us),
+            other => other,
         };
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         if Standing::of(hot) == Standing::Drop {
@@ -212,16 +221,34 @@ impl<S: FrameSource> Path<S> {
         let mut findings = Findings::new(&snapshot, question, is_part, direction, tell);
         let mut found = Found::new();
         let connection = cold.watched(hot);
+        let mut hits = Hits::new();
+        let facts = cold.scan_facts(hot);
+        let scan_flow = self.inspection.scan_flow(cold);
+        let searcher = self
+            .inspection
+            .scanner
+            .as_mut()
+            .zip(scan_flow)
+            .map(|(scanner, flow)| Searcher {
+                scanner,
+                flow,
+                facts,
+                hits: &mut hits,
+                now_us,
+            });
         let mut heard = Heard {
             findings: &mut findings,
             listener: self.inspection.listener.as_mut(),
-            watcher: self.inspection.threats.as_mut().map(|threats| Watcher {
-                threats,
-                watch: &mut cold.watch,
-                connection,
-                found: &mut found,
-                now_us,
-            }),
+            lookers: Lookers {
+                watcher: self.inspection.threats.as_mut().map(|threats| Watcher {
+                    threats,
+                    watch: &mut cold.watch,
+                    connection,
+                    found: &mut found,
+                    now_us,
+                }),
+                searcher,
+            },
             decoding: &mut self.inspection.decoding,
             flow: cold.number,
             decoded: false,
@@ -255,7 +282,7 @@ impl<S: FrameSource> Path<S> {
         } else {
             self.note_identification(id, now_us);
         }
-        let matched = self.scan(id, direction, content, now_us);
+        let matched = self.scan(id, direction, content, hits, now_us);
         self.learn(id, &mut findings, now_us);
         self.expect_announced(id, &findings.announcements, now_us);
         let fate = self.judge_content(id, findings, matched, now_us);
@@ -355,7 +382,14 @@ impl<S: FrameSource> Path<S> {
 
     /// scan: signatures over the stream up to the depth, over each datagram whole. Returns whether
     /// a signature that drops has matched.
-    fn scan(&mut self, id: FlowId, direction: Direction, content: &[u8], now_us: u64) -> bool {
+    fn scan(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        content: &[u8],
+        mut hits: Hits,
+        now_us: u64,
+    ) -> bool {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let depth_left = self
             .rules
@@ -364,31 +398,117 @@ impl<S: FrameSource> Path<S> {
         let length = content
             .len()
             .min(usize::try_from(depth_left).unwrap_or(usize::MAX));
-        if length == 0 || self.inspection.scanner.is_none() {
+        if self.inspection.scanner.is_none() {
             return false;
         }
-        cold.scanned[direction as usize] += length as u64;
-        let scan_facts = cold.scan_facts(hot);
-        let mut hits = Hits::new();
-        self.inspection.search(
-            cold,
-            &scan_facts,
+        if length > 0 && hot.key.protocol() == protocol::TCP {
+            cold.scanned[direction as usize] += length as u64;
+            let facts = cold.scan_facts(hot);
+            let content = &content[..length];
+            self.inspection
+                .search(cold, &facts, direction, content, now_us, &mut hits);
+        }
+        self.stages.lap(Stage::Scan, 1);
+        self.heed_hits(id, &hits, now_us)
+    }
+
+    /// scan: what signatures ask of a packet by itself.
+    fn scan_packet(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        packet: &Packet,
+        bytes: &[u8],
+        now_us: u64,
+    ) -> Fate {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let flow = self.inspection.scan_flow(cold);
+        let Some(scanner) = &mut self.inspection.scanner else {
+            return Fate::Forward;
+        };
+        let part = |from: u32, to: u32| &bytes[from as usize..to as usize];
+        let facts = PacketFacts {
             direction,
-            &content[..length],
+            network: part(packet.network_offset, packet.transport_offset),
+            transport: part(packet.transport_offset, packet.payload_offset),
+            payload_bytes: packet.payload_end - packet.payload_offset,
+            fragmented: packet.fragment.is_some(),
+            events: &[],
+        };
+        let mut hits = Hits::new();
+        let payload = packet.payload(bytes);
+        let scanned = &mut cold.scanned[direction as usize];
+        if packet.protocol != protocol::TCP {
+            if *scanned >= self.rules.scan_depth_bytes {
+                return Fate::Forward;
+            }
+            *scanned += payload.len() as u64;
+        }
+        scanner.packet(
+            flow,
+            &cold.scan_facts(hot),
+            &facts,
+            payload,
             now_us,
             &mut hits,
         );
-        let mut drops = false;
-        let facts = cold.facts(hot);
-        for hit in hits.iter() {
-            drops |= hit.action != SignatureAction::Alert;
-            if let (Some(flow), true) = (facts, hit.told) {
-                let plain = crate::inspection::plain_event(EventKind::Alert, now_us, flow);
-                let signature = hit.rule;
-                self.events.emit(Event { signature, ..plain });
-            }
+        match self.heed_hits(id, &hits, now_us) {
+            true => self.judge_matched(id),
+            false => Fate::Forward,
         }
-        self.stages.lap(Stage::Scan, 1);
+    }
+
+    /// A flow is over: what signatures waited for is decided.
+    pub(crate) fn end_scan(&mut self, id: FlowId, now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let facts = cold.scan_facts(hot);
+        if let (Some(flow), Some(scanner)) = (cold.scan.take(), &mut self.inspection.scanner) {
+            let mut hits = Hits::new();
+            scanner.close(flow, &facts, now_us, &mut hits);
+            self.heed_hits(id, &hits, now_us);
+        }
+    }
+
+    /// A signature that drops has matched: the packet, and the flow with it.
+    fn judge_matched(&mut self, id: FlowId) -> Fate {
+        let fate = self.object(id, Reason::Signature);
+        if let Fate::Drop(_) = fate {
+            self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
+        }
+        fate
+    }
+
+    /// Tells the signatures that matched; returns whether one of them drops.
+    pub(crate) fn heed_hits(&mut self, id: FlowId, hits: &Hits, now_us: u64) -> bool {
+        let Some(scanner) = self
+            .inspection
+            .scanner
+            .as_ref()
+            .filter(|_| !hits.is_empty())
+        else {
+            return false;
+        };
+        let drops = hits.iter().any(|hit| hit.action != SignatureAction::Alert);
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let Some(flow) = cold.facts(hot) else {
+            return drops;
+        };
+        let blocks = cold.enforceable && flow.decision.mode == Mode::Protect;
+        for &hit in hits.iter().filter(|hit| hit.told) {
+            if self.alarms.take(&mut cold.alarms, now_us) == Telling::Count {
+                continue;
+            }
+            let dropped = blocks && hit.action != SignatureAction::Alert;
+            self.alarmed = Some(flow.number);
+            self.events.emit(Event {
+                reason: dropped.then_some(Reason::Signature),
+                alert: Some(Alert {
+                    rules: scanner.rules_shared(),
+                    hit,
+                }),
+                ..plain_event(EventKind::Alert, now_us, flow)
+            });
+        }
         drops
     }
 
@@ -482,11 +602,7 @@ impl<S: FrameSource> Path<S> {
         }
         self.judge_unreadable(id, now_us);
         if matched {
-            let fate = self.object(id, Reason::Signature);
-            if let Fate::Drop(_) = fate {
-                self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
-            }
-            return fate;
+            return self.judge_matched(id);
         }
         self.fate_of(id)
     }
@@ -515,7 +631,7 @@ impl Inspection {
         }
     }
 
-    /// Looks for signatures in content.
+    /// Looks for signatures in the bytes of a stream.
     fn search(
         &mut self,
         cold: &mut Connection,
@@ -526,20 +642,7 @@ impl Inspection {
         hits: &mut Hits,
     ) {
         let flow = self.scan_flow(cold);
-        let Some(scanner) = &mut self.scanner else {
-            return;
-        };
-        if facts.protocol != protocol::TCP {
-            let packet = PacketFacts {
-                direction,
-                network: &[],
-                transport: &[],
-                payload_bytes: content.len() as u32,
-                fragmented: false,
-                events: &[],
-            };
-            scanner.packet(flow, facts, &packet, content, now_us, hits);
-        } else if let Some(flow) = flow {
+        if let (Some(scanner), Some(flow)) = (&mut self.scanner, flow) {
             scanner.stream(flow, facts, direction, content, now_us, hits);
         }
     }

@@ -1,0 +1,176 @@
+//! What a parser tells, on its way to those who listen: policy's findings, threat detectors, signatures.
+//!
+//! Trusts: the parsers' words for where a message begins. Distrusts: what is in it. Memory: none of its own.
+
+use weir_l7::{
+    Announcement, AppEventSink, Buffer, BufferSet, Content, Event as Message, EventKind as MessageKind,
+    Speaker, registry,
+};
+use weir_sigs::{Facts, Hits, ScanFlow, Scanner};
+use weir_threat::{Found, Threats};
+use weir_wire::Direction;
+
+use crate::content::{ContentDecoding, Owner};
+use crate::inspection::{Findings, Listener};
+
+/// Findings, and those who look into what they are made from.
+pub struct Heard<'a, 'f> {
+    /// The findings.
+    pub findings: &'a mut Findings<'f>,
+    /// Who listens.
+    pub listener: Option<&'a mut Box<dyn Listener>>,
+    /// Decodes content for those who look into it.
+    pub decoding: &'a mut ContentDecoding,
+    /// Those who look.
+    pub lookers: Lookers<'a>,
+    /// The number of the flow.
+    pub flow: u64,
+    /// Content was decoded.
+    pub decoded: bool,
+    /// Why content could not be decoded, and the way it went.
+    pub unreadable: Option<(&'static str, Direction)>,
+}
+
+/// Those who look into messages and content.
+pub struct Lookers<'a> {
+    /// Who looks for threats.
+    pub watcher: Option<Watcher<'a>>,
+    /// Who looks for signatures.
+    pub searcher: Option<Searcher<'a>>,
+}
+
+/// The threat detectors at one flow.
+pub struct Watcher<'a> {
+    /// The detectors.
+    pub threats: &'a mut Threats,
+    /// What they remember of the flow.
+    pub watch: &'a mut weir_threat::Watch,
+    /// The flow.
+    pub connection: weir_threat::Connection,
+    /// What they find.
+    pub found: &'a mut Found,
+    /// Microseconds.
+    pub now_us: u64,
+}
+
+/// The signatures at one flow.
+pub struct Searcher<'a> {
+    /// Looks for them.
+    pub scanner: &'a mut Scanner,
+    /// The flow as it knows it.
+    pub flow: ScanFlow,
+    /// The flow as rules ask for it.
+    pub facts: Facts<'a>,
+    /// What is found.
+    pub hits: &'a mut Hits,
+    /// Microseconds.
+    pub now_us: u64,
+}
+
+impl Heard<'_, '_> {
+    /// A piece of content, decoded, to all who look.
+    fn look_into(&mut self, speaker: Speaker, content: &Content<'_>) {
+        let owner = Owner {
+            flow: self.flow,
+            direction: speaker.direction,
+        };
+        let lookers = &mut self.lookers;
+        let unreadable = self.decoding.content(owner, content, &mut |decoded| {
+            lookers.content(speaker, decoded);
+        });
+        self.decoded = true;
+        if let Some(why) = unreadable {
+            self.unreadable.get_or_insert((why, speaker.direction));
+        }
+    }
+}
+
+impl AppEventSink for Heard<'_, '_> {
+    fn event(&mut self, speaker: Speaker, message: &Message<'_>) {
+        if let Some(listener) = &mut self.listener {
+            listener.message(self.flow, speaker.parser, message);
+        }
+        self.lookers.message(speaker, message);
+        self.findings.event(speaker, message);
+        let fields = registry::info(speaker.parser).map_or(&[][..], |info| info.fields);
+        for field in message.fields {
+            let spec = fields.get(usize::from(field.index));
+            if let Some(buffer) = spec.and_then(|spec| spec.buffer)
+                && let Some(bytes) = field.value.as_bytes()
+                && !bytes.is_empty()
+                && self.decoding.wants(buffer)
+            {
+                self.look_into(speaker, &Content::whole(buffer, 0, bytes));
+            }
+        }
+    }
+
+    fn wants(&self, buffer: Buffer) -> bool {
+        self.decoding.wants(buffer)
+    }
+
+    fn wanted(&self) -> BufferSet {
+        self.decoding.needed()
+    }
+
+    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
+        self.look_into(speaker, content);
+    }
+
+    fn announce(&mut self, announcement: &Announcement) {
+        self.findings.announce(announcement);
+    }
+}
+
+impl Lookers<'_> {
+    fn message(&mut self, speaker: Speaker, message: &Message<'_>) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.connection.application = Some(speaker.app);
+            watcher.threats.message(
+                watcher.watch,
+                &watcher.connection,
+                speaker,
+                message,
+                watcher.now_us,
+                watcher.found,
+            );
+        }
+        if let Some(searcher) = &mut self.searcher {
+            searcher.facts.application = Some(speaker.app);
+            // What is told of a session goes with all of its messages.
+            if message.kind != MessageKind::Session {
+                searcher.scanner.message(
+                    searcher.flow,
+                    &searcher.facts,
+                    speaker.direction,
+                    0,
+                    searcher.now_us,
+                    searcher.hits,
+                );
+            }
+        }
+    }
+
+    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
+        if let Some(watcher) = &mut self.watcher {
+            watcher.threats.content(
+                watcher.watch,
+                &watcher.connection,
+                speaker,
+                content,
+                watcher.now_us,
+                watcher.found,
+            );
+        }
+        if let Some(searcher) = &mut self.searcher {
+            searcher.scanner.buffer(
+                searcher.flow,
+                &searcher.facts,
+                speaker.direction,
+                content,
+                searcher.now_us,
+                searcher.hits,
+            );
+        }
+    }
+}
