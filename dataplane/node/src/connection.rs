@@ -1,6 +1,6 @@
 //! What a worker knows of a flow beyond the hot line: the cold state of the flow table.
 
-use weir_flow::{FlowKey, Hot, StreamState, TcpConnection};
+use weir_flow::{FlowKey, Hot, Life, StreamState, TcpConnection};
 use weir_l7::{AppId, Confidence, Identification, SessionId, TURNED, registry};
 use weir_policy::{Application, Decision, Question};
 use weir_sigs::ScanFlow;
@@ -197,6 +197,14 @@ impl Connection {
             // A stream has bytes to look at when both ends agreed on it.
             established: number == protocol::TCP || self.packets.iter().all(|&count| count > 0),
             session: None,
+        }
+    }
+
+    /// How it ends, for threat detectors.
+    pub fn ending(&self, hot: &Hot) -> weir_threat::Ending {
+        weir_threat::Ending {
+            was_established: self.tcp.is_established() || hot.life == Life::Established,
+            bytes: self.bytes,
         }
     }
 

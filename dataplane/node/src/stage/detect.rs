@@ -4,10 +4,10 @@
 //! Trusts: [`weir_threat`] decides what a threat is and what it does. Distrusts: how often one shows.
 //! Gives: `threat`. Memory: none of its own.
 
-use weir_flow::{FlowId, Life};
+use weir_flow::FlowId;
 use weir_policy::spec::Mode;
 use weir_policy::{Application, Question};
-use weir_threat::{Action, Ending, Evidence, Finding, Found, Threat};
+use weir_threat::{Action, Evidence, Finding, Found, Threat};
 use weir_wire::{Direction, Packet, Reason};
 
 use crate::alarm::Telling;
@@ -133,10 +133,7 @@ impl<S: FrameSource> Path<S> {
         };
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let connection = cold.watched(hot);
-        let ending = Ending {
-            was_established: cold.tcp.is_established() || hot.life == Life::Established,
-            bytes: cold.bytes,
-        };
+        let ending = cold.ending(hot);
         let mut found = Found::new();
         threats.closed(&mut cold.watch, &connection, &ending, now_us, &mut found);
         self.heed_found(id, &mut found, now_us);

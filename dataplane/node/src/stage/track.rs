@@ -262,6 +262,12 @@ impl<S: FrameSource> Path<S> {
             self.flows
                 .table
                 .insert(oriented.key, hash, initiator_is_low, now_us, |hot, cold| {
+                    if let Some(threats) = &mut inspection.threats {
+                        // What it ends shows once more elsewhere; what it holds is to be given back.
+                        let (connection, ending) = (cold.watched(hot), cold.ending(hot));
+                        let mut found = weir_threat::Found::new();
+                        threats.closed(&mut cold.watch, &connection, &ending, now_us, &mut found);
+                    }
                     conclude(inspection, cold);
                     close(reassembler, inspection, cold);
                     if let Some(flow) = cold.facts(hot) {

@@ -85,9 +85,30 @@ impl Bench {
         bench
     }
 
+    /// One that looks for threats as well.
+    pub fn watching(snapshot: &Arc<Snapshot>, limits: Limits) -> Self {
+        let config = Arc::new(weir_threat::Config::default());
+        let shared = weir_threat::network::Shared::new(&config.network, limits.secret);
+        let threats = weir_threat::Threats::new(config, Arc::new(shared), limits.secret);
+        let mut inspection = Inspection::new(limits.sessions, None).unwrap();
+        inspection.watch(threats, weir_content::Limits::default());
+        let mut bench = Self::inspecting(inline(false), limits, Ownership::alone(), inspection);
+        bench.install(snapshot);
+        bench
+    }
+
     pub fn with(roles: Vec<Role>, limits: Limits, ownership: Ownership<MemoryFrame>) -> Self {
-        let ring = EventRing::new(1024);
         let inspection = Inspection::new(limits.sessions, None).unwrap();
+        Self::inspecting(roles, limits, ownership, inspection)
+    }
+
+    fn inspecting(
+        roles: Vec<Role>,
+        limits: Limits,
+        ownership: Ownership<MemoryFrame>,
+        inspection: Inspection,
+    ) -> Self {
+        let ring = EventRing::new(1024);
         let path = Path::new(
             &limits,
             Rules::default(),

@@ -111,6 +111,16 @@ pub fn too_big(source: IpAddr, destination: IpAddr, quoted: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// "Port unreachable", quoting a frame's IPv4 packet.
+pub fn unreachable(source: IpAddr, destination: IpAddr, quoted: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    ip(source, destination)
+        .icmpv4_raw(3, 3, [0; 4])
+        .write(&mut frame, &quoted[ETHERNET..])
+        .unwrap();
+    frame
+}
+
 /// A frame that is not IP.
 pub fn link(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = [SERVER_MAC, CLIENT_MAC].concat();

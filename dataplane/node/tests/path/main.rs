@@ -9,6 +9,7 @@ mod changes;
 mod conditions;
 mod conservation;
 mod datagrams;
+mod floods;
 mod judgement;
 mod neighbours;
 mod owners;

@@ -51,8 +51,8 @@ pub(super) fn target<'a>(scene: &Scene<'a>, address: u128) -> Option<Entry<'a, T
 ///
 /// Begun ones are counted by half seconds. The half second before this one is judged once a quarter of a second
 /// has passed since its end, against everything finished since its beginning: an honest crowd's
-/// are finished by then, whatever their number and however suddenly it came. Only more than
-/// twice a second's worth at once is judged before.
+/// are finished by then, whatever their number and however suddenly it came. Only what is far too many at
+/// once is judged before.
 pub(super) struct Balance<'a> {
     begun: &'a AtomicU64,
     finished: &'a AtomicU64,
@@ -60,6 +60,15 @@ pub(super) struct Balance<'a> {
 }
 
 const HALF_MS: u32 = 500;
+
+/// From when to when unfinished ones are a flood.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub on_per_s: u32,
+    pub off_per_s: u32,
+    /// So many are one before they could be judged.
+    pub at_once: u32,
+}
 
 impl<'a> Balance<'a> {
     pub fn of(words: &'a [AtomicU64; TARGET_WORDS], first: usize) -> Self {
@@ -71,7 +80,7 @@ impl<'a> Balance<'a> {
     }
 
     /// One is begun: how many are unfinished by half seconds, and whether there is a flood.
-    pub fn begun(&self, scene: &Scene<'_>, on_per_s: u32, off_per_s: u32) -> (u32, bool) {
+    pub fn begun(&self, scene: &Scene<'_>, limits: Limits) -> (u32, bool) {
         let now_ms = scene.now_ms;
         let begun = Rate::add(self.begun, 1, now_ms, HALF_MS);
         let finished = Rate::level(self.finished, now_ms, HALF_MS);
@@ -81,9 +90,9 @@ impl<'a> Balance<'a> {
             false => 0,
         };
         let at_once = (begun.previous + begun.current).saturating_sub(finished);
-        let begins = settled >= on_per_s / 2 || at_once >= on_per_s.saturating_mul(5) / 2;
+        let begins = settled >= limits.on_per_s / 2 || at_once >= limits.at_once;
         // What is turned away is begun too, so that a flood ends only when it does.
-        let goes_on = settled >= off_per_s / 2;
+        let goes_on = settled >= limits.off_per_s / 2;
         let lasts = Lasting::judge(self.lasts, begins, goes_on, now_ms, scene.hold_ms());
         (settled.max(at_once), lasts)
     }
@@ -105,7 +114,12 @@ pub fn udp_begun(scene: &Scene<'_>, packet: &Packet, found: &mut Found) {
     };
     let on = settings.udp_unanswered_per_s;
     let balance = Balance::of(target.words(), UDP);
-    let (unanswered, lasts) = balance.begun(scene, on, on / 4 * 3);
+    let limits = Limits {
+        on_per_s: on,
+        off_per_s: on / 4 * 3,
+        at_once: on / 4 * 5,
+    };
+    let (unanswered, lasts) = balance.begun(scene, limits);
     if lasts {
         scene.tell(found, Threat::UdpFlood, 0, packet.destination, || {
             Evidence::sign("flows without answer")

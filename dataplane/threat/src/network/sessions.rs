@@ -19,7 +19,7 @@ pub fn opened(scene: &Scene<'_>, connection: &Connection, found: &mut Found) {
         return;
     };
     let settings = scene.settings();
-    let held = entry.word(HELD).fetch_add(1, Relaxed) + 1;
+    let held = entry.word(HELD).fetch_add(1, Relaxed).wrapping_add(1);
     if held >= u64::from(settings.sessions_per_source) {
         // What it holds is given back one by one: not to be forgotten.
         entry.keep(scene.now_ms);
@@ -43,8 +43,9 @@ pub fn opened(scene: &Scene<'_>, connection: &Connection, found: &mut Found) {
 pub fn closed(scene: &Scene<'_>, connection: &Connection) {
     let key = scene.key(Kind::Source, sender(connection.client), 0, 0);
     if let Some(entry) = scene.shared.sources.find(key) {
-        // A source that was forgotten meanwhile holds fewer than were given back.
-        let held = entry.word(HELD).load(Relaxed);
-        entry.word(HELD).store(held.saturating_sub(1), Relaxed);
+        // A source that was forgotten meanwhile holds fewer than are given back.
+        if entry.word(HELD).fetch_sub(1, Relaxed) == 0 {
+            entry.word(HELD).fetch_add(1, Relaxed);
+        }
     }
 }

@@ -15,7 +15,8 @@ pub struct Settings {
     pub syn_off_per_s: u32,
     /// A source that never finished a handshake is judged after this long. 180 ms.
     pub syn_patience_ms: u32,
-    /// So many unfinished handshakes of one source are a flood however short. 1,000.
+    /// So many unfinished handshakes of one source are a flood however short, and twice as many to one
+    /// target. 1,000.
     pub syn_burst: u32,
     /// While a flood lasts so many SYNs of unknown sources pass, chosen by chance, a second and target. 100.
     pub syn_admit_per_s: u32,
@@ -31,7 +32,7 @@ pub struct Settings {
     pub udp_unanswered_per_s: u32,
     /// Datagrams to one target that never answers. 5,000.
     pub udp_one_way_per_s: u32,
-    /// DNS questions from one source to one server. 1,000.
+    /// DNS questions from one source to one server. 800.
     pub dns_pair_per_s: u32,
     /// DNS questions to one server from all sources. 10,000.
     pub dns_target_per_s: u32,
@@ -71,15 +72,15 @@ pub struct Settings {
     pub beacon_jitter_percent: u32,
     /// Shorter intervals are no beacon. 5 s.
     pub beacon_min_s: u32,
-    /// Sources that are counted. 32,768; 112 bytes each.
+    /// Sources that are counted. 32,768; 56 bytes each.
     pub sources: usize,
-    /// Targets that are counted. 16,384; 144 bytes each.
+    /// Targets that are counted. 16,384; 136 bytes each.
     pub targets: usize,
     /// Pairs of source and target that are counted. 16,384; 32 bytes each.
     pub pairs: usize,
-    /// Sources and pairs whose connections fail, each. 8,192; 128 bytes each.
+    /// Sources and pairs whose connections fail, each. 8,192; 120 bytes each.
     pub scanners: usize,
-    /// Services outside that are called again and again. 8,192; 40 bytes each.
+    /// Services outside that are called again and again. 8,192; 32 bytes each.
     pub services: usize,
     /// SYNs that were turned away and may come again. 131,072; 8 bytes each.
     pub turned_away: usize,
@@ -100,7 +101,7 @@ impl Default for Settings {
             icmp_target_per_s: 1000,
             udp_unanswered_per_s: 800,
             udp_one_way_per_s: 5000,
-            dns_pair_per_s: 1000,
+            dns_pair_per_s: 800,
             dns_target_per_s: 10_000,
             dhcp_per_s: 20,
             sessions_per_source: 2000,

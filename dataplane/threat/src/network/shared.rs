@@ -1,6 +1,6 @@
 //! What the detectors of all workers count together, and the telling of what lasts.
 //!
-//! Memory: every table at the start, by the sizes in [`Settings`]; about 9 MiB by default.
+//! Memory: every table at the start, by the sizes in [`Settings`]; about 8 MiB by default.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

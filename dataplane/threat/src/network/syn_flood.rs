@@ -24,7 +24,7 @@ use weir_wire::Packet;
 use crate::{Evidence, Found, Threat};
 
 use super::clock::{Lasting, Rate, age_ms, halves, pack};
-use super::floods::{self, Balance};
+use super::floods::{self, Balance, Limits};
 use super::key::{Kind, sender};
 #[cfg(doc)]
 use super::settings::Settings;
@@ -59,9 +59,14 @@ pub fn begun(scene: &Scene<'_>, packet: &Packet, found: &mut Found) {
     let (unfinished, source_floods) = follow_source(scene, entry.words());
     let target = floods::target(scene, packet.destination);
     let settings = scene.settings();
+    let limits = Limits {
+        on_per_s: settings.syn_on_per_s,
+        off_per_s: settings.syn_off_per_s,
+        at_once: settings.syn_burst.saturating_mul(2),
+    };
     let (target_unfinished, target_flooded) = target.map_or((0, false), |target| {
         let balance = Balance::of(target.words(), floods::SYN);
-        balance.begun(scene, settings.syn_on_per_s, settings.syn_off_per_s)
+        balance.begun(scene, limits)
     });
     if !source_floods && !target_flooded {
         return;

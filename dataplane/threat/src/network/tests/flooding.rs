@@ -303,7 +303,7 @@ fn questions_to_a_name_server_have_a_threshold() {
         }
         bench.told(Threat::DnsFlood)
     };
-    assert_eq!((ask(900), ask(1500)), (0, 1));
+    assert_eq!((ask(750), ask(1200)), (0, 1));
 }
 
 #[test]
