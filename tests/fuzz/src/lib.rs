@@ -11,6 +11,7 @@ mod decode;
 mod fragments;
 #[path = "../../../dataplane/wire/tests/frames/mod.rs"]
 mod frames;
+mod injection;
 mod reassembly;
 mod rules;
 

@@ -74,6 +74,8 @@ fn any(value: &[u8], of: &[&[u8]]) -> bool {
 }
 
 fn template(value: &[u8]) -> Option<Sighting> {
+    // Every mark has one of these.
+    memchr::memchr3(b'{', b'<', b'#', value)?;
     const MARKS: &[(&[u8], &[u8])] = &[
         (b"{{", b"}}"),
         (b"{%", b"%}"),
@@ -98,6 +100,9 @@ fn template(value: &[u8]) -> Option<Sighting> {
 
 /// A door for later: code that runs what a request says.
 fn php(value: &[u8]) -> Option<Sighting> {
+    if memchr::memchr(b'$', value).is_none() && memmem::find(value, b"base64_decode(").is_none() {
+        return None;
+    }
     let first = ASKS
         .iter()
         .filter_map(|asks| memmem::find(value, asks))

@@ -100,6 +100,7 @@ pub(super) fn look(value: &[u8], is_media_type: bool) -> Option<Sighting> {
 
 /// `%{`, `${`, or a parenthesis around a variable.
 fn start_of_expression(value: &[u8]) -> Option<usize> {
+    memchr::memchr3(b'{', b'#', b'@', value)?;
     [
         b"%{".as_slice(),
         b"${",

@@ -410,6 +410,7 @@ fn template(value: &[u8]) -> Option<Sighting> {
         b"alert(",
         b"alert`",
     ];
+    memchr::memchr2(b'{', b'[', value)?;
     [b"{{".as_slice(), b"${", b"#{", b"[["]
         .into_iter()
         .find_map(|open| {

@@ -96,6 +96,10 @@ impl Word {
                 Self::Name
             };
         };
+        // Nothing that SQL knows is shorter, and beyond ASCII it knows no letters.
+        if word.len() < 2 || !word.is_ascii() {
+            return Self::Name;
+        }
         lower.copy_from_slice(word);
         lower.make_ascii_lowercase();
         keyword(lower)
