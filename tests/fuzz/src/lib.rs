@@ -14,6 +14,7 @@ mod frames;
 mod injection;
 mod reassembly;
 mod rules;
+mod threats;
 
 use std::time::Duration;
 
