@@ -196,6 +196,7 @@ impl<S: FrameSource> Path<S> {
         self.expire_fragments(now_us, out);
         self.release_held(now_us, out);
         self.expire_flows(now_us);
+        self.detect_passing(now_us);
     }
 
     /// Puts a new policy in force. Call it between bursts. Every flow is asked again at its next

@@ -8,7 +8,7 @@ use weir_flow::FlowId;
 use weir_policy::spec::Mode;
 use weir_policy::{Application, Question};
 use weir_threat::{Action, Evidence, Finding, Found, Threat};
-use weir_wire::{Direction, Packet, Reason};
+use weir_wire::{Direction, Packet, Reason, protocol};
 
 use crate::alarm::Telling;
 use crate::connection::Standing;
@@ -217,19 +217,55 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
+    /// Time passed: some attacks are that nothing happens. What is found is between the hosts that the
+    /// evidence names, and drops nothing.
+    pub(crate) fn detect_passing(&mut self, now_us: u64) {
+        let Some(threats) = &mut self.inspection.threats else {
+            return;
+        };
+        let mut found = Found::new();
+        threats.tick(now_us, &mut found);
+        for finding in found.drain() {
+            if self.alarms.take(&mut 0, now_us) == Telling::Tell {
+                let source = finding.evidence.source.unwrap_or(0);
+                let target = finding.evidence.target.unwrap_or(0);
+                let flow = self.facts_between([source, target], [0; 2], protocol::TCP, 0, now_us);
+                self.events.emit(threat_event(finding, flow, false, now_us));
+            }
+        }
+    }
+
     /// The facts of a packet as if it were a flow.
     fn facts_apart(&self, packet: &Packet, zone: u32, now_us: u64) -> FlowFacts {
-        let client = self.policy.identity_of(zone, packet.source, now_us);
-        let server = self.policy.identity_of(zone, packet.destination, now_us);
+        let hosts = [packet.source, packet.destination];
+        let ports = [packet.source_port, packet.destination_port];
+        FlowFacts {
+            packets: [1, 0],
+            bytes: [u64::from(packet.payload_end), 0],
+            ..self.facts_between(hosts, ports, packet.protocol, zone, now_us)
+        }
+    }
+
+    /// The facts of a flow that there is not, between these hosts.
+    fn facts_between(
+        &self,
+        [source, destination]: [u128; 2],
+        [source_port, destination_port]: [u16; 2],
+        protocol: u8,
+        zone: u32,
+        now_us: u64,
+    ) -> FlowFacts {
+        let client = self.policy.identity_of(zone, source, now_us);
+        let server = self.policy.identity_of(zone, destination, now_us);
         let snapshot = self.policy.snapshot();
         FlowFacts {
             number: 0,
             zone,
-            client_address: packet.source,
-            server_address: packet.destination,
-            client_port: packet.source_port,
-            server_port: packet.destination_port,
-            protocol: packet.protocol,
+            client_address: source,
+            server_address: destination,
+            client_port: source_port,
+            server_port: destination_port,
+            protocol,
             client,
             server,
             application: None,
@@ -240,14 +276,14 @@ impl<S: FrameSource> Path<S> {
             decision: snapshot.decide(&Question {
                 client,
                 server,
-                protocol: packet.protocol,
+                protocol,
                 server_port: 0,
                 application: Application::Candidates(weir_l7::AppSet::ALL),
                 request: None,
             }),
             policy_version: snapshot.version(),
-            packets: [1, 0],
-            bytes: [u64::from(packet.payload_end), 0],
+            packets: [0; 2],
+            bytes: [0; 2],
             first_seen_us: now_us,
             last_seen_us: now_us,
         }
