@@ -396,6 +396,22 @@ impl Builder {
         if word.text.starts_with(begins_as_number) || word.text.is_empty() {
             return Ok(Value::Number(word.signed()?));
         }
+        self.named(word)
+    }
+
+    /// As [`Self::value`], of a number that others are compared or calculated with: wide, not below 0.
+    pub fn operand(&self, word: Word<'_>) -> Result<Value, Mistake> {
+        if word
+            .text
+            .starts_with(|letter: char| letter.is_ascii_digit())
+        {
+            let number = word.number_to(i64::MAX.unsigned_abs())?;
+            return Ok(Value::Number(i64::try_from(number).unwrap_or(i64::MAX)));
+        }
+        self.named(word)
+    }
+
+    fn named(&self, word: Word<'_>) -> Result<Value, Mistake> {
         let known = self
             .rule
             .variables

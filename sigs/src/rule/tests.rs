@@ -42,6 +42,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     (r#"content:"a";"#, "isdataat:20,relative"),
     ("", "byte_test:4,!>,0x10,2,little,bitmask 0xff00"),
     ("", "byte_test:0,>=,450,0,string,dec"),
+    ("", "byte_test:8,>,0x7fffffffffffffff,0"),
     ("", "byte_test:1,!&,128,6,relative"),
     (
         "",

@@ -88,7 +88,7 @@ fn byte_test(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
         read: parts.finish(given, false)?,
         operator: comparison,
         negated,
-        value: builder.value(value)?,
+        value: builder.operand(value)?,
     });
     builder.push(given.keyword, matcher, parts.read.relative)
 }
@@ -283,7 +283,7 @@ fn byte_math(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
         }
     }
     let operator = arithmetic(operator)?;
-    let value = builder.value(value_word)?;
+    let value = builder.operand(value_word)?;
     if operator == Arithmetic::Divide && value == Value::Number(0) {
         return Err(Mistake::impossible(
             value_word.at,
