@@ -12,8 +12,11 @@ mod fragments;
 #[path = "../../../dataplane/wire/tests/frames/mod.rs"]
 mod frames;
 mod injection;
+#[path = "../../../sigs/tests/support/oracle.rs"]
+mod oracle;
 mod reassembly;
 mod rules;
+mod signatures;
 mod threats;
 
 use std::time::Duration;
