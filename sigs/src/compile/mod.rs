@@ -381,6 +381,31 @@ impl RuleSet {
         self.groups.iter().map(line).collect()
     }
 
+    /// Scratch that serves every database of the set.
+    pub(crate) fn scratch(&self) -> hyperscan::Result<hyperscan::Scratch> {
+        use hyperscan::{BlockDatabase, Builder, Pattern, Scratch};
+
+        let smallest: BlockDatabase = Pattern::new("a")?.build()?;
+        let mut scratch: Scratch = smallest.alloc_scratch()?;
+        for group in &self.groups {
+            if let Some(database) = &group.block {
+                database.realloc_scratch(&mut scratch)?;
+            }
+            if let Some(database) = &group.stream {
+                database.realloc_scratch(&mut scratch)?;
+            }
+        }
+        for expression in &self.expressions {
+            let (Engine::Exact(database) | Engine::Confirmed(Some(database), _)) =
+                &expression.engine
+            else {
+                continue;
+            };
+            database.realloc_scratch(&mut scratch)?;
+        }
+        Ok(scratch)
+    }
+
     /// The groups of a field.
     pub(crate) fn groups_of(&self, field: Field, direction: usize) -> &[u16] {
         &self.by_field[field.index() * 2 + direction]

@@ -73,7 +73,7 @@ impl Worker {
             flows: limits.flows,
             source,
         };
-        let scratch = scratch_for(&set).map_err(failed)?;
+        let scratch = set.scratch().map_err(failed)?;
         let lanes = Lanes::new(
             &set,
             2 * limits.flows + limits.streamed,
@@ -555,31 +555,6 @@ const fn place_of(field: Field) -> Where {
         Field::Header(header) => Where::Header(header),
         Field::Buffer(buffer) => Where::Buffer(buffer),
     }
-}
-
-/// Scratch that serves every database of the set.
-fn scratch_for(set: &RuleSet) -> hyperscan::Result<hyperscan::Scratch> {
-    use hyperscan::{BlockDatabase, Builder, Pattern, Scratch};
-
-    use crate::compile::Engine;
-    let smallest: BlockDatabase = Pattern::new("a")?.build()?;
-    let mut scratch: Scratch = smallest.alloc_scratch()?;
-    for group in &set.groups {
-        if let Some(database) = &group.block {
-            database.realloc_scratch(&mut scratch)?;
-        }
-        if let Some(database) = &group.stream {
-            database.realloc_scratch(&mut scratch)?;
-        }
-    }
-    for expression in &set.expressions {
-        let (Engine::Exact(database) | Engine::Confirmed(Some(database), _)) = &expression.engine
-        else {
-            continue;
-        };
-        database.realloc_scratch(&mut scratch)?;
-    }
-    Ok(scratch)
 }
 
 /// What a packet is scanned as.
