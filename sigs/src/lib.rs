@@ -5,6 +5,7 @@
 //!   must be there for a rule to match.
 //! * [`scan`]: bytes → [`Hits`]: what the databases find is asked in full; what a rule asks of several
 //!   buffers is kept by message; state, thresholds and the order of actions follow.
+//! * [`sensor`]: named sets of patterns for DLP and WAF: checks, thresholds, combinations.
 //!
 //! Streams are scanned as streams: what matches, matches however the bytes were cut on their way.
 
@@ -13,6 +14,7 @@ mod files;
 mod load;
 pub mod rule;
 pub mod scan;
+pub mod sensor;
 mod shipped;
 
 pub use compile::{CompileError, Options, Report, RuleSet};

@@ -13,6 +13,8 @@ use weir_policy::spec::{
 
 use crate::{checksum, v1};
 
+mod sensor;
+
 /// IPv4 networks lie within `::ffff:0:0/96`.
 const IPV4_PREFIX_BITS: u8 = 96;
 const IPV4_MAPPED: u128 = 0xffff << 32;
@@ -76,6 +78,7 @@ pub fn to_message(spec: &SnapshotSpec) -> v1::Snapshot {
             DenyStyle::Drop => v1::DenyStyle::Drop,
         }
         .into(),
+        sensors: spec.sensors.iter().map(sensor::to_message).collect(),
     };
     message.checksum = checksum(&message);
     message
@@ -115,6 +118,7 @@ pub fn from_message(message: &v1::Snapshot) -> Result<SnapshotSpec, FieldError> 
             Ok(v1::DenyStyle::Drop) => DenyStyle::Drop,
             _ => return Err(FieldError::new("deny_style", unset(message.deny_style))),
         },
+        sensors: each(&message.sensors, "sensors", sensor::from_message)?,
     };
     check_order(&spec)?;
     check_references(&spec)?;
@@ -393,6 +397,14 @@ fn check_order(spec: &SnapshotSpec) -> Result<(), FieldError> {
     })?;
     ascending("names", &spec.names, |name| &name.pattern)?;
     ascending("rules", &spec.rules, |rule| rule.id)?;
+    ascending("sensors", &spec.sensors, |sensor| sensor.id)?;
+    for (index, sensor) in spec.sensors.iter().enumerate() {
+        ascending(
+            &format!("sensors[{index}].targets"),
+            &sensor.targets,
+            |&id| id,
+        )?;
+    }
     ascending("link.ether_types", &spec.link.ether_types, |&number| number)?;
     for (index, rule) in spec.rules.iter().enumerate() {
         let path = |list: &str| format!("rules[{index}].{list}");
@@ -445,6 +457,11 @@ fn check_references(spec: &SnapshotSpec) -> Result<(), FieldError> {
             .filter(|&&id| id != UNKNOWN_IDENTITY)
         {
             check(format!("rules[{index}]"), id)?;
+        }
+    }
+    for (index, sensor) in spec.sensors.iter().enumerate() {
+        for &id in sensor.targets.iter().filter(|&&id| id != UNKNOWN_IDENTITY) {
+            check(format!("sensors[{index}].targets"), id)?;
         }
     }
     Ok(())

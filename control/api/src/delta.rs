@@ -54,6 +54,7 @@ pub fn delta(old: &v1::Snapshot, new: &v1::Snapshot) -> v1::Delta {
     let (removed_addresses, addresses) = changes(&old.addresses, &new.addresses, address_key);
     let (removed_names, names) = changes(&old.names, &new.names, |name| name.pattern.clone());
     let (removed_rules, rules) = changes(&old.rules, &new.rules, |rule| rule.id);
+    let (removed_sensors, sensors) = changes(&old.sensors, &new.sensors, |sensor| sensor.id);
     v1::Delta {
         base_version: old.version,
         version: new.version,
@@ -72,6 +73,8 @@ pub fn delta(old: &v1::Snapshot, new: &v1::Snapshot) -> v1::Delta {
         unknown: new.unknown,
         link: new.link.clone(),
         deny_style: new.deny_style,
+        removed_sensors,
+        sensors,
     }
 }
 
@@ -109,6 +112,12 @@ pub fn apply(base: &v1::Snapshot, delta: &v1::Delta) -> Result<v1::Snapshot, App
         unknown: delta.unknown,
         link: delta.link.clone(),
         deny_style: delta.deny_style,
+        sensors: changed(
+            &base.sensors,
+            &delta.removed_sensors,
+            &delta.sensors,
+            |sensor| sensor.id,
+        ),
     };
     result.checksum = checksum(&result);
     if result.checksum != delta.checksum {

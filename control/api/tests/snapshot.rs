@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use weir_api::{ApplyError, apply, checksum, delta, from_message, to_message, v1};
 use weir_policy::spec::{
-    Action, AddressSpec, ConditionSpec, DenyStyle, End, IdentitySpec, LinkSpec, Mode, NameSpec,
-    Pattern, RuleSpec, SnapshotSpec, UnknownSpec,
+    Action, AddressSpec, Combination, ConditionSpec, DenyStyle, End, IdentitySpec, LinkSpec, Mode,
+    NameSpec, Pattern, RuleSpec, SensorAction, SensorDirection, SensorMask, SensorPatternSpec,
+    SensorSpec, SensorWhat, SnapshotSpec, SourceThreshold, UnknownSpec,
 };
 
 fn mode() -> impl Strategy<Value = Mode> {
@@ -112,6 +113,90 @@ fn rule(ids: Vec<u32>) -> impl Strategy<Value = RuleSpec> {
         )
 }
 
+fn combination() -> impl Strategy<Value = Combination> {
+    let leaf = (0..3u16).prop_map(Combination::Pattern);
+    leaf.prop_recursive(4, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Combination::All),
+            prop::collection::vec(inner.clone(), 1..3).prop_map(Combination::Any),
+            inner.prop_map(|part| Combination::Not(Box::new(part))),
+        ]
+    })
+}
+
+fn sensor_pattern() -> impl Strategy<Value = SensorPatternSpec> {
+    let texts = || prop::collection::vec("[a-z ]{1,5}", 1..3);
+    let what = prop_oneof![
+        "[a-z]{1,6}".prop_map(SensorWhat::Expression),
+        texts().prop_map(SensorWhat::Literals),
+        texts().prop_map(SensorWhat::Words),
+    ];
+    let mask = prop_oneof![
+        Just(SensorMask::Secret),
+        Just(SensorMask::Card),
+        Just(SensorMask::None)
+    ];
+    (
+        "[a-z]{1,6}",
+        texts(),
+        what,
+        any::<bool>(),
+        texts(),
+        texts(),
+        0..5000u32,
+        mask,
+    )
+        .prop_map(
+            |(name, places, what, ignore_case, dataset, checks, entropy_millibits, mask)| {
+                SensorPatternSpec {
+                    name,
+                    places,
+                    what,
+                    ignore_case,
+                    dataset,
+                    checks,
+                    entropy_millibits,
+                    mask,
+                }
+            },
+        )
+}
+
+/// With its number still to be given.
+fn sensor(ids: Vec<u32>) -> impl Strategy<Value = SensorSpec> {
+    let action = prop_oneof![Just(SensorAction::Alert), Just(SensorAction::Drop)];
+    let direction = prop_oneof![
+        Just(SensorDirection::Both),
+        Just(SensorDirection::To),
+        Just(SensorDirection::From)
+    ];
+    (
+        "[a-z]{1,9}",
+        action,
+        direction,
+        prop::sample::subsequence(ids.clone(), 0..=ids.len()),
+        prop::collection::vec(sensor_pattern(), 1..4),
+        combination(),
+        prop::option::of(1..100u32),
+        prop::option::of((1..100u32, 1..100u32)),
+    )
+        .prop_map(
+            |(name, action, direction, targets, patterns, combination, flow_matches, source)| {
+                SensorSpec {
+                    id: 0,
+                    name,
+                    action,
+                    direction,
+                    targets,
+                    patterns,
+                    combination,
+                    flow_matches,
+                    source: source.map(|(matches, window_s)| SourceThreshold { matches, window_s }),
+                }
+            },
+        )
+}
+
 fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
     identities().prop_flat_map(|identities| {
         let ids: Vec<u32> = identities.iter().map(|identity| identity.id).collect();
@@ -131,9 +216,10 @@ fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
             settings,
             prop::collection::btree_set(any::<u16>(), 0..3),
             any::<u32>(),
+            prop::collection::btree_map(0u32..10, sensor(ids), 0..4),
         )
             .prop_map(
-                |(identities, addresses, names, rules, settings, ether_types, version)| {
+                |(identities, addresses, names, rules, settings, ether_types, version, sensors)| {
                     let (hold_ms, unknown_mode, action, link_mode, drop) = settings;
                     SnapshotSpec {
                         version: version.into(),
@@ -169,6 +255,10 @@ fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
                         } else {
                             DenyStyle::Reset
                         },
+                        sensors: sensors
+                            .into_iter()
+                            .map(|(id, sensor)| SensorSpec { id, ..sensor })
+                            .collect(),
                     }
                 },
             )
@@ -200,6 +290,7 @@ proptest! {
         prop_assert!(delta.identities.is_empty() && delta.removed_identities.is_empty());
         prop_assert!(delta.addresses.is_empty() && delta.removed_addresses.is_empty());
         prop_assert!(delta.rules.is_empty() && delta.removed_rules.is_empty());
+        prop_assert!(delta.sensors.is_empty() && delta.removed_sensors.is_empty());
         prop_assert!(delta.names.is_empty() && delta.removed_names.is_empty());
     }
 
@@ -247,6 +338,22 @@ fn example() -> v1::Snapshot {
             patterns: vec![Pattern::Exact("SELECT".into())],
         }],
     };
+    let sensor = SensorSpec {
+        id: 5,
+        name: "sensor shop/cards".into(),
+        action: SensorAction::Drop,
+        direction: SensorDirection::From,
+        targets: vec![1, 2],
+        patterns: vec![SensorPatternSpec {
+            name: "number".into(),
+            places: vec!["body".into()],
+            what: SensorWhat::Expression("x".into()),
+            ..SensorPatternSpec::default()
+        }],
+        combination: Combination::Pattern(0),
+        flow_matches: None,
+        source: None,
+    };
     let address = AddressSpec {
         network: 0xffff_0a00_0000,
         prefix_bits: 120,
@@ -258,6 +365,7 @@ fn example() -> v1::Snapshot {
         identities: vec![identity(1), identity(2)],
         addresses: vec![address],
         rules: vec![rule],
+        sensors: vec![sensor],
         ..SnapshotSpec::default()
     })
 }
@@ -316,6 +424,24 @@ fn what_breaks_the_contract_is_named() {
         }),
         ("rules[0].conditions[0].field", |m| {
             m.rules[0].conditions[0].field.clear()
+        }),
+        ("sensors[0].action", |m| m.sensors[0].action = 0),
+        ("sensors[0].direction", |m| m.sensors[0].direction = 4),
+        ("sensors[0].combination", |m| {
+            m.sensors[0].combination = None
+        }),
+        ("sensors[0].targets[1]", |m| {
+            m.sensors[0].targets = vec![2, 1]
+        }),
+        ("sensors[0].targets", |m| m.sensors[0].targets = vec![9]),
+        ("sensors[0].source_matches", |m| {
+            m.sensors[0].source_window_s = 5
+        }),
+        ("sensors[0].patterns[0]", |m| {
+            m.sensors[0].patterns[0].literals = vec!["y".into()]
+        }),
+        ("sensors[0].patterns[0].mask", |m| {
+            m.sensors[0].patterns[0].mask = 0
         }),
     ];
     assert!(from_message(&example()).is_ok());

@@ -58,7 +58,10 @@ impl<'a> Inventory<'a> {
             match &located.value {
                 Document::Workload(workload) => inventory.workload(located, workload, report),
                 Document::Allowlist(allowlist) => inventory.named(allowlist),
-                Document::Service(_) | Document::Mode(_) | Document::Settings(_) => {}
+                Document::Service(_)
+                | Document::Mode(_)
+                | Document::Settings(_)
+                | Document::Sensor(_) => {}
             }
         }
         for located in &documents.sorted {

@@ -18,6 +18,11 @@
 //!
 //! A network that a rule names never takes addresses away from a workload.
 //!
+//! # Sensors
+//!
+//! A sensor is attached to the workloads that its target selects, and to every connection without
+//! one. One that a node could not look for (an expression, a check, a place) is refused.
+//!
 //! # What it refuses
 //!
 //! Any entry in [`Compiled::problems`] means that nothing of the documents is to be used: the caller
@@ -29,6 +34,7 @@ mod modes;
 mod peers;
 mod report;
 mod rules;
+mod sensors;
 
 use weir_model::{Document, Kind, Located, Problem};
 use weir_policy::Snapshot;
@@ -78,6 +84,7 @@ pub fn compile(documents: &[Located<Document>], previous: Option<&Assignments>) 
         unknown: settings.unknown,
         link: modes::link(settings.link, &inventory, &modes),
         deny_style: settings.deny_style,
+        sensors: sensors::compile(&documents, &inventory, &mut report),
     };
     if report.problems.is_empty()
         && let Err(error) = Snapshot::build(spec.clone())

@@ -98,12 +98,18 @@ fn allowlist_rules(
 /// From the rule's place and text, so that it stays while they stay. The rules come in the order of
 /// their names: if two ever met, the same one would step aside each time.
 fn free_id(rules: &BTreeMap<u32, RuleSpec>, name: &str, target: &Selector, rule: &Rule) -> u32 {
+    let text = format!("{name}\n{target:?}\n{rule:?}");
+    stable_id(text.as_bytes(), |id| rules.contains_key(&id))
+}
+
+/// A number that equal text always has, unless it is taken.
+pub(crate) fn stable_id(text: &[u8], taken: impl Fn(u32) -> bool) -> u32 {
     let mut hasher = SipHasher13::new_with_keys(0, 0);
-    hasher.write(format!("{name}\n{target:?}\n{rule:?}").as_bytes());
+    hasher.write(text);
     let hash = hasher.finish();
     #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
     let mut id = (hash ^ (hash >> 32)) as u32;
-    while id == 0 || rules.contains_key(&id) {
+    while id == 0 || taken(id) {
         id = id.wrapping_add(1);
     }
     id

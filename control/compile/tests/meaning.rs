@@ -3,7 +3,9 @@
 use weir_compile::{Assignments, Compiled, compile};
 use weir_model::{Document, Located, parse_documents};
 use weir_policy::Snapshot;
-use weir_policy::spec::{Action, DenyStyle, End, Mode, SnapshotSpec};
+use weir_policy::spec::{
+    Action, Combination, DenyStyle, End, Mode, SensorAction, SensorDirection, SnapshotSpec,
+};
 
 fn read(text: &str) -> Vec<Located<Document>> {
     let (documents, problems) = parse_documents("policy.yaml", text);
@@ -328,4 +330,45 @@ fn after_a_mistake_the_numbers_are_those_of_before() {
     let compiled = compile(&bad, Some(&good_one.assignments));
     assert_eq!(compiled.problems.len(), 1);
     assert_eq!(compiled.assignments, good_one.assignments);
+}
+
+#[test]
+fn a_sensor_is_attached_to_the_identities_that_its_target_selects() {
+    let documents = short(
+        "Workload shop/a {tier: data}|{addresses: [10.0.0.1]}
+         Workload shop/b {tier: data}|{addresses: [10.0.0.2]}
+         Workload shop/c {addresses: [10.0.0.3]}
+         Sensor shop/keys {direction: from, action: drop, target: {matchLabels: {tier: data}}, where: [body], patterns: [{name: key, literals: [k]}, {name: word, words: [w], where: [url]}], match: {all: [key, {not: word}]}, threshold: {source: {matches: 3, withinS: 60}}}
+         Sensor shop/all {where: [stream], patterns: [{name: x, regex: xyz, mask: none, checks: [luhn], entropy: 2.5}]}",
+    );
+    let compiled = good(&documents, None);
+    let snapshot = build(&compiled.spec);
+    let sensor = |name: &str| {
+        let sensors = compiled.spec.sensors.iter();
+        sensors.clone().find(|sensor| sensor.name == name).unwrap()
+    };
+    let keys = sensor("sensor shop/keys");
+    let targets = keys.targets.iter().map(|id| snapshot.identity_name(*id));
+    assert_eq!(targets.collect::<Vec<_>>(), ["shop/a", "shop/b"]);
+    assert_eq!(keys.direction, SensorDirection::From);
+    assert_eq!(keys.action, SensorAction::Drop);
+    assert_eq!(keys.patterns[0].places, ["body"]);
+    assert_eq!(keys.patterns[1].places, ["url"]);
+    let not = Combination::Not(Box::new(Combination::Pattern(1)));
+    let combination = Combination::All(vec![Combination::Pattern(0), not]);
+    assert_eq!(keys.combination, combination);
+    assert_eq!(
+        keys.source.map(|source| (source.matches, source.window_s)),
+        Some((3, 60))
+    );
+    assert_eq!(keys.flow_matches, None);
+    let all = sensor("sensor shop/all");
+    assert_eq!(all.targets, [], "means every connection");
+    assert_eq!(all.patterns[0].entropy_millibits, 2500);
+    assert_eq!(
+        all.combination,
+        Combination::Any(vec![Combination::Pattern(0)])
+    );
+    let again = good(&documents, Some(&compiled.assignments));
+    assert_eq!(again.spec, compiled.spec, "numbers stay");
 }

@@ -299,3 +299,57 @@ fn several_mistakes_are_told_at_once_in_the_order_of_their_places() {
         ]
     );
 }
+
+/// A sensor whose pattern stands in line 8.
+fn sensor(pattern: &str) -> String {
+    format!(
+        "apiVersion: weir.dev/v1alpha1\nkind: Sensor\nmetadata: {{name: cards, namespace: shop}}\n\
+         spec:\n  target: {{workload: photo-db}}\n  where: [body]\n  patterns:\n    - {pattern}\n"
+    )
+}
+
+#[test]
+fn a_sensor_that_no_node_could_look_for_is_refused() {
+    for (pattern, field, words) in [
+        ("{name: x, regex: 'a(b'}", "regex", &["unclosed group"][..]),
+        (r"{name: x, regex: '(a)\1'}", "regex", &["backreferences"]),
+        (r"{name: x, regex: 'a(?=b)'}", "regex", &["look-around"]),
+        ("{name: x, regex: 'a*'}", "regex", &["where nothing is"]),
+        (
+            "{name: x, regex: '(?:x{999}){9}'}",
+            "regex",
+            &["more than 256"],
+        ),
+        (
+            "{name: x, regex: 'x[0-9]+', checks: [luhn]}",
+            "regex",
+            &["more than 256 bytes", "bound its repetitions"],
+        ),
+        (
+            "{name: x, regex: 'x', checks: [lunh]}",
+            "checks[0]",
+            &["lunh", "luhn"],
+        ),
+        (
+            "{name: x, regex: 'x', where: [url, bodies]}",
+            "where[1]",
+            &["bodies", "statement"],
+        ),
+    ] {
+        refused(
+            &sensor(pattern),
+            8,
+            &format!("spec.patterns[0].{field}"),
+            words,
+        );
+    }
+}
+
+#[test]
+fn a_sensor_for_nobody_is_told_and_looks_at_nothing() {
+    let text = sensor("{name: x, regex: 'x'}").replace("photo-db", "foto-db");
+    let compiled = with(&text);
+    assert_eq!(compiled.spec.sensors, []);
+    let told = compiled.warnings[0].to_string();
+    assert!(told.contains("looks at nothing"), "{told}");
+}

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Allowlist, ModeDocument, NameError, Service, Settings, Workload, name};
+use crate::{Allowlist, ModeDocument, NameError, Sensor, Service, Settings, Workload, name};
 
 /// The `apiVersion` of every document that this version of Weir reads and writes.
 pub const API_VERSION: &str = "weir.dev/v1alpha1";
@@ -23,6 +23,8 @@ pub enum Document {
     Settings(Settings),
     /// A name and addresses that clients use for a workload.
     Service(Service),
+    /// What is looked for in content.
+    Sensor(Sensor),
 }
 
 /// The kinds of documents, as written in `kind:`.
@@ -38,6 +40,8 @@ pub enum Kind {
     Settings,
     /// `Service`
     Service,
+    /// `Sensor`
+    Sensor,
 }
 
 /// A document's metadata and what it specifies.
@@ -76,12 +80,13 @@ pub struct Metadata {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::Workload,
         Kind::Service,
         Kind::Allowlist,
         Kind::Mode,
         Kind::Settings,
+        Kind::Sensor,
     ];
 
     /// As written in `kind:`.
@@ -92,6 +97,7 @@ impl Kind {
             Kind::Mode => "Mode",
             Kind::Settings => "Settings",
             Kind::Service => "Service",
+            Kind::Sensor => "Sensor",
         }
     }
 
@@ -103,6 +109,7 @@ impl Kind {
             Kind::Mode => "mode",
             Kind::Settings => "settings",
             Kind::Service => "service",
+            Kind::Sensor => "sensor",
         }
     }
 }
@@ -141,6 +148,7 @@ impl Document {
             Document::Mode(_) => Kind::Mode,
             Document::Settings(_) => Kind::Settings,
             Document::Service(_) => Kind::Service,
+            Document::Sensor(_) => Kind::Sensor,
         }
     }
 
@@ -152,6 +160,7 @@ impl Document {
             Document::Mode(document) => &document.metadata,
             Document::Settings(document) => &document.metadata,
             Document::Service(document) => &document.metadata,
+            Document::Sensor(document) => &document.metadata,
         }
     }
 

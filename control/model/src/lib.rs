@@ -1,4 +1,4 @@
-//! What a person writes: workloads, services, allowlists, modes and settings, as YAML.
+//! What a person writes: workloads, services, allowlists, sensors, modes and settings, as YAML.
 //!
 //! [`parse_documents`] reads a file and says of every mistake where it stands and what to write
 //! instead; [`to_yaml`] writes a document so that reading it gives the same document again. The
@@ -14,6 +14,7 @@ mod name;
 mod parse;
 mod problem;
 mod scalar;
+mod sensor;
 mod settings;
 mod suggest;
 mod workload;
@@ -26,6 +27,10 @@ pub use name::{DomainPattern, NameError, Reference, check_name};
 pub use parse::parse_documents;
 pub use problem::{Located, Problem};
 pub use scalar::{EtherType, Network, PortRange, Protocol, ScalarError};
+pub use sensor::{
+    Entropy, Sensor, SensorAction, SensorDirection, SensorExamples, SensorMask, SensorMatch,
+    SensorPattern, SensorSpec, SensorThreshold, SourceThreshold,
+};
 pub use settings::{
     DenyStyle, LinkSettings, Mode, ModeDocument, ModeSpec, Settings, SettingsSpec, UnknownSettings,
 };

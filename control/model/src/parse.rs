@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use crate::document::{API_VERSION, Document, Kind, Resource};
 use crate::name::Shortened;
+use crate::sensor;
 use crate::yaml::{self, Node, ReadError, Value};
 use crate::{Allowlist, Located, ModeDocument, Peer, Problem, did_you_mean};
 
@@ -94,6 +95,7 @@ impl Reader<'_> {
             Kind::Mode => self.resource(tree).map(Document::Mode),
             Kind::Settings => self.resource(tree).map(Document::Settings),
             Kind::Service => self.resource(tree).map(Document::Service),
+            Kind::Sensor => self.resource(tree).map(Document::Sensor),
         }
     }
 
@@ -208,6 +210,7 @@ fn check(located: &Located<Document>, problems: &mut Vec<Problem>) {
     match &located.value {
         Document::Mode(document) => check_mode(located, document, problems),
         Document::Allowlist(document) => check_allowlist(located, document, problems),
+        Document::Sensor(document) => sensor::check(located, document, problems),
         Document::Workload(_) | Document::Settings(_) | Document::Service(_) => {}
     }
 }

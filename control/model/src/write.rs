@@ -27,6 +27,7 @@ pub fn to_yaml(document: &Document) -> String {
         Document::Mode(resource) => write(document, resource),
         Document::Settings(resource) => write(document, resource),
         Document::Service(resource) => write(document, resource),
+        Document::Sensor(resource) => write(document, resource),
     }
 }
 

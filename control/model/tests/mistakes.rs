@@ -362,3 +362,116 @@ fn nothing_is_nothing() {
         );
     }
 }
+
+/// A sensor whose pattern stands in line 6 and whose other fields stand in line 7.
+fn sensor(pattern: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: weir.dev/v1alpha1\nkind: Sensor\nmetadata: {{name: cards}}\n\
+         spec:\n  patterns:\n    - {pattern}\n  {rest}\n"
+    )
+}
+
+#[test]
+fn mistakes_in_sensors_are_told() {
+    let good = "{name: number, regex: x, where: [body]}";
+    assert_eq!(problems(&sensor(good, "action: drop")), []);
+    for (pattern, field, words) in [
+        (
+            "{name: number, where: [body]}",
+            "",
+            &["exactly one of regex, literals, words"][..],
+        ),
+        (
+            "{name: number, regex: x, literals: [y], where: [body]}",
+            "",
+            &["exactly one"],
+        ),
+        ("{name: number, regex: x}", "", &["looks nowhere", "where:"]),
+        ("{name: Number, regex: x, where: [body]}", ".name", &["a-z"]),
+        (
+            "{name: number, literals: [''], where: [body]}",
+            ".literals[0]",
+            &["1 to 256 bytes"],
+        ),
+        (
+            "{name: number, words: [x], dataset: [y], where: [body]}",
+            ".dataset",
+            &["regex only"],
+        ),
+        (
+            "{name: number, regex: x, entropy: 9, where: [body]}",
+            ".entropy",
+            &["0.001 to 8"],
+        ),
+        (
+            "{name: number, regex: x, mask: all, where: [body]}",
+            ".mask",
+            &["card"],
+        ),
+        (
+            "{name: number, regx: x, where: [body]}",
+            ".regx",
+            &["did you mean regex?"],
+        ),
+    ] {
+        let field = format!("spec.patterns[0]{field}");
+        expect(&sensor(pattern, "action: drop"), 6, &field, words);
+    }
+    let long = format!(
+        "{{name: number, regex: {}, where: [body]}}",
+        "x".repeat(1025)
+    );
+    expect(
+        &sensor(&long, "action: drop"),
+        6,
+        "spec.patterns[0].regex",
+        &["1025"],
+    );
+    for (rest, field, words) in [
+        ("action: block", "spec.action", &["block", "drop"][..]),
+        ("direction: out", "spec.direction", &["from"]),
+        ("match: nummer", "spec.match", &["did you mean number?"]),
+        ("match: {not: number}", "spec.match", &["always fire"]),
+        ("match: {all: []}", "spec.match", &["always fire"]),
+        (
+            "match: {all: [number, {any: []}]}",
+            "spec.match.all[1].any",
+            &["says nothing"],
+        ),
+        (
+            "match: {one: [number]}",
+            "spec.match",
+            &["unknown field"],
+        ),
+        (
+            "match: {all: [number], any: [number]}",
+            "spec.match",
+            &["exactly one"],
+        ),
+        ("threshold: {}", "spec.threshold", &["sets nothing"]),
+        ("threshold: {flow: 0}", "spec.threshold.flow", &["1 to"]),
+        (
+            "threshold: {source: {matches: 2}}",
+            "spec.threshold.source.withinS",
+            &["is missing"],
+        ),
+        (
+            "threshold: {source: {matches: 2, withinS: 90000}}",
+            "spec.threshold.source.withinS",
+            &["86400"],
+        ),
+    ] {
+        let told = problems(&sensor(good, rest));
+        let first = told.iter().find(|problem| problem.field == field);
+        let Some(first) = first else {
+            panic!("{rest}: {told:#?}");
+        };
+        assert_eq!(first.line, 7, "{first}");
+        for word in words {
+            assert!(
+                told.iter().any(|one| one.to_string().contains(word)),
+                "{told:#?}"
+            );
+        }
+    }
+}

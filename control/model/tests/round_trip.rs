@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weir_model::{
-    Action, AllowlistSpec, Condition, DenyStyle, Document, EtherType, LinkSettings, Metadata, Mode,
-    ModeSpec, Network, Peer, PortRange, Protocol, Reference, Resource, Rule, Selector, ServiceSpec,
-    SettingsSpec, UnknownSettings, WorkloadSpec, parse_documents, to_yaml, to_yaml_stream,
+    Action, AllowlistSpec, Condition, DenyStyle, Document, Entropy, EtherType, LinkSettings,
+    Metadata, Mode, ModeSpec, Network, Peer, PortRange, Protocol, Reference, Resource, Rule,
+    Selector, SensorAction, SensorDirection, SensorExamples, SensorMask, SensorMatch,
+    SensorPattern, SensorSpec, SensorThreshold, ServiceSpec, SettingsSpec, SourceThreshold,
+    UnknownSettings, WorkloadSpec, parse_documents, to_yaml, to_yaml_stream,
 };
 
 fn name() -> impl Strategy<Value = String> {
@@ -177,6 +179,106 @@ fn settings() -> impl Strategy<Value = SettingsSpec> {
         })
 }
 
+fn sensor_pattern() -> impl Strategy<Value = SensorPattern> {
+    let texts = || proptest::collection::vec("[^\\x00]{1,9}", 1..3);
+    let what = prop_oneof![
+        (any::<String>(), texts()).prop_map(|(regex, dataset)| SensorPattern {
+            regex: Some(regex),
+            dataset,
+            ..SensorPattern::default()
+        }),
+        texts().prop_map(|literals| SensorPattern {
+            literals,
+            ..SensorPattern::default()
+        }),
+        texts().prop_map(|words| SensorPattern {
+            words,
+            ..SensorPattern::default()
+        }),
+    ];
+    let mask = prop_oneof![
+        Just(SensorMask::Secret),
+        Just(SensorMask::Card),
+        Just(SensorMask::None)
+    ];
+    (what, any::<bool>(), texts(), texts(), 0..8001u32, mask).prop_map(
+        |(what, ignore_case, places, checks, millibits, mask)| SensorPattern {
+            ignore_case,
+            places,
+            checks,
+            entropy: Entropy::from_millibits(millibits),
+            mask,
+            ..what
+        },
+    )
+}
+
+/// About patterns a and b, and true only where one of them is found.
+fn sensor_match() -> impl Strategy<Value = SensorMatch> {
+    let name = || prop_oneof![Just("a"), Just("b")].prop_map(str::to_owned);
+    let leaf = name().prop_map(SensorMatch::Pattern);
+    let nested = leaf.prop_recursive(3, 9, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 1..3).prop_map(SensorMatch::All),
+            proptest::collection::vec(inner.clone(), 1..3).prop_map(SensorMatch::Any),
+            inner.prop_map(|part| SensorMatch::Not(Box::new(part))),
+        ]
+    });
+    (name(), nested)
+        .prop_map(|(name, nested)| SensorMatch::All(vec![SensorMatch::Pattern(name), nested]))
+}
+
+fn sensor() -> impl Strategy<Value = SensorSpec> {
+    let threshold =
+        (1..1000u32, proptest::option::of((1..1000u32, 1..1000u32))).prop_map(|(flow, source)| {
+            SensorThreshold {
+                flow: Some(flow),
+                source: source.map(|(matches, within_s)| SourceThreshold { matches, within_s }),
+            }
+        });
+    let direction = prop_oneof![
+        Just(SensorDirection::Both),
+        Just(SensorDirection::To),
+        Just(SensorDirection::From)
+    ];
+    (
+        any::<String>(),
+        proptest::option::of(selector()),
+        direction,
+        any::<bool>(),
+        (sensor_pattern(), sensor_pattern()),
+        proptest::option::of(sensor_match()),
+        proptest::option::of(threshold),
+        proptest::option::of(proptest::collection::vec(any::<String>(), 0..3)),
+    )
+        .prop_map(
+            |(about, target, direction, drop, (a, b), combination, threshold, examples)| {
+                let named = |name: &str, pattern| SensorPattern {
+                    name: name.to_owned(),
+                    ..pattern
+                };
+                SensorSpec {
+                    about,
+                    target,
+                    direction,
+                    action: if drop {
+                        SensorAction::Drop
+                    } else {
+                        SensorAction::Alert
+                    },
+                    places: vec!["body".to_owned()],
+                    patterns: vec![named("a", a), named("b", b)],
+                    combination,
+                    threshold,
+                    examples: examples.map(|fires| SensorExamples {
+                        fires,
+                        passes: vec![],
+                    }),
+                }
+            },
+        )
+}
+
 fn document() -> impl Strategy<Value = Document> {
     let networks = || proptest::collection::vec(network(), 0..3);
     let zone = || proptest::option::of(any::<u32>());
@@ -219,6 +321,8 @@ fn document() -> impl Strategy<Value = Document> {
             .prop_map(|(metadata, spec)| Document::Mode(Resource { metadata, spec })),
         (metadata(), settings())
             .prop_map(|(metadata, spec)| Document::Settings(Resource { metadata, spec })),
+        (metadata(), sensor())
+            .prop_map(|(metadata, spec)| Document::Sensor(Resource { metadata, spec })),
     ]
 }
 

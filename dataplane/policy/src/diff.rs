@@ -4,10 +4,10 @@
 //! change weakens is judged rule by rule: an allow that a rule before covered opens nothing. It errs
 //! to the side of saying so: what only several rules together covered counts as opened.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::Snapshot;
-use crate::spec::{Action, ConditionSpec, IdentitySpec, Mode, RuleSpec};
+use crate::spec::{Action, ConditionSpec, IdentitySpec, Mode, RuleSpec, SensorAction, SensorSpec};
 
 /// What happened to a rule or a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +49,50 @@ impl Snapshot {
         changes.extend(missing(&after, &before, Change::Added, Action::Allow));
         changes.extend(self.altered_identities(next));
         changes.extend(self.altered_settings(next));
+        changes.extend(self.altered_sensors(next));
         changes
+    }
+
+    /// Sensors, by name. One that drops weakens where it goes or only tells from now on; whatever else
+    /// changes in it may too, since what its expressions no longer cover cannot be told.
+    fn altered_sensors(&self, next: &Snapshot) -> Vec<PolicyChange> {
+        let (before, after) = (self.named_sensors(), next.named_sensors());
+        let mut changes = Vec::new();
+        for (name, sensor) in &before {
+            let drops = sensor.0.action == SensorAction::Drop;
+            match after.get(name) {
+                None => changes.push(PolicyChange {
+                    change: Change::Removed,
+                    rule: (*name).to_owned(),
+                    weakens: drops,
+                }),
+                Some(same) if same == sensor => {}
+                Some(_) => changes.push(altered((*name).to_owned(), drops)),
+            }
+        }
+        let added = after.keys().filter(|name| !before.contains_key(*name));
+        changes.extend(added.map(|name| PolicyChange {
+            change: Change::Added,
+            rule: (*name).to_owned(),
+            weakens: false,
+        }));
+        changes
+    }
+
+    /// Each with the names of its targets in the place of their numbers.
+    fn named_sensors(&self) -> BTreeMap<&str, (SensorSpec, Vec<&str>)> {
+        let sensors = self.spec().sensors.iter();
+        sensors
+            .map(|sensor| {
+                let targets = sensor.targets.iter().map(|&id| self.identity_name(id));
+                let without_numbers = SensorSpec {
+                    id: 0,
+                    targets: vec![],
+                    ..sensor.clone()
+                };
+                (sensor.name.as_str(), (without_numbers, targets.collect()))
+            })
+            .collect()
     }
 
     fn named_rules(&self) -> Vec<Named<'_>> {

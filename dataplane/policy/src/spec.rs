@@ -1,6 +1,13 @@
 //! The snapshot as plain data: what the compiler writes, the contract carries and
 //! [`crate::Snapshot`] is built from. Mirrors `weir.v1.Snapshot`, where the meaning is written.
 
+mod sensor;
+
+pub use sensor::{
+    Combination, SensorAction, SensorDirection, SensorMask, SensorPatternSpec, SensorSpec,
+    SensorWhat, SourceThreshold,
+};
+
 /// The identity of addresses that nobody knows.
 pub const UNKNOWN_IDENTITY: u32 = 0;
 
@@ -62,6 +69,8 @@ pub struct SnapshotSpec {
     pub link: LinkSpec,
     /// How denial of TCP shows on the wire.
     pub deny_style: DenyStyle,
+    /// Sorted by id.
+    pub sensors: Vec<SensorSpec>,
 }
 
 /// One identity.

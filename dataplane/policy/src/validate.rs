@@ -8,7 +8,9 @@ use weir_l7::registry;
 use crate::addresses::mask;
 use crate::names;
 use crate::rules::RuleIndex;
-use crate::spec::{Action, ConditionSpec, Pattern, RuleSpec, SnapshotSpec, UNKNOWN_IDENTITY};
+use crate::spec::{
+    Action, ConditionSpec, Pattern, RuleSpec, SensorSpec, SnapshotSpec, UNKNOWN_IDENTITY,
+};
 
 /// Bounds the index: about 30 bytes each.
 const PAIRS_MAX: usize = 4 << 20;
@@ -58,6 +60,7 @@ pub(crate) fn validate(spec: &SnapshotSpec) -> Checked {
             ..error
         })?;
     }
+    sensors(spec, &known)?;
     let pairs = RuleIndex::pairs_of(&spec.rules);
     if pairs > PAIRS_MAX {
         return Err(BuildError::new(
@@ -302,6 +305,50 @@ fn check_condition(rule: &RuleSpec, condition: &ConditionSpec) -> Checked {
     if too_long {
         let problem = format!("has a pattern for {field} longer than {PATTERN_BYTES_MAX} bytes");
         return refuse(problem, "shorten it: a prefix serves as well");
+    }
+    Ok(())
+}
+
+fn sensors(spec: &SnapshotSpec, known: &HashSet<u32>) -> Checked {
+    let list = "the list of sensors";
+    sorted(list, spec.sensors.iter().map(|sensor| sensor.id), |id| {
+        format!("id {id}")
+    })?;
+    if spec.sensors.len() > SensorSpec::SENSORS_MAX {
+        return Err(BuildError::new(
+            list,
+            format!("there are more than {}", SensorSpec::SENSORS_MAX),
+            "put patterns that go together into one sensor",
+        ));
+    }
+    for sensor in &spec.sensors {
+        let item = &sensor.name;
+        for identity in &sensor.targets {
+            known_identity(item, *identity, known)?;
+        }
+        sorted(item, sensor.targets.iter(), |id| format!("target {id}"))?;
+        let count = sensor.patterns.len();
+        if !(1..=SensorSpec::PATTERNS_MAX).contains(&count) {
+            let problem = format!(
+                "has {count} patterns, where 1 to {} are possible",
+                SensorSpec::PATTERNS_MAX
+            );
+            return Err(BuildError::new(item, problem, "make two sensors of it"));
+        }
+        if !sensor.combination.is_sound(count) {
+            return Err(BuildError::new(
+                item,
+                "its combination names a pattern that it does not have, or nests too deep",
+                "name its own patterns, in a few levels",
+            ));
+        }
+        if sensor.combination.holds(0) {
+            return Err(BuildError::new(
+                item,
+                "its combination holds where nothing is found",
+                "name a pattern that has to be found",
+            ));
+        }
     }
     Ok(())
 }
