@@ -315,9 +315,7 @@ fn a_sensor_looks_only_where_and_for_whom_it_is_attached() {
     };
     let fires = |sensor: SensorSpec, direction: Direction, buffer: Buffer| {
         let mut scanner = scanner(&[sensor]);
-        let Some(flow) = scanner.open((1, 11), (2, 22)) else {
-            return None;
-        };
+        let flow = scanner.open((1, 11), (2, 22))?;
         let mut hits = 0;
         let content = Content::whole(buffer, 0, b"a needle");
         scanner.content(flow, direction, &content, 0, &mut |_| hits += 1);

@@ -438,11 +438,7 @@ fn mistakes_in_sensors_are_told() {
             "spec.match.all[1].any",
             &["says nothing"],
         ),
-        (
-            "match: {one: [number]}",
-            "spec.match",
-            &["unknown field"],
-        ),
+        ("match: {one: [number]}", "spec.match", &["unknown field"]),
         (
             "match: {all: [number], any: [number]}",
             "spec.match",

@@ -4,6 +4,7 @@ use weir_flow::{FlowKey, Hot, Life, StreamState, TcpConnection};
 use weir_l7::{AppId, Confidence, Identification, SessionId, TURNED, registry};
 use weir_policy::{Application, Decision, Question};
 use weir_sigs::ScanFlow;
+use weir_sigs::sensor::SensorFlow;
 use weir_wire::{Direction, protocol, to_ip_address};
 
 use crate::announced::Part;
@@ -92,6 +93,12 @@ pub struct Connection {
     pub watch: weir_threat::Watch,
     /// Content of it may be being decoded.
     pub decoding: bool,
+    /// The flow as its sensors know it; None where none looks into it.
+    pub sensed: Option<SensorFlow>,
+    /// Under which policy that was decided.
+    pub sensed_epoch: Option<u32>,
+    /// Bytes of the stream that sensors looked at, by direction.
+    pub sensed_bytes: [u64; 2],
     /// Findings and alerts that were told.
     pub alarms: u16,
     /// By direction.

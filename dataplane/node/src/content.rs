@@ -71,6 +71,7 @@ impl ContentDecoding {
     /// Somebody looks into these buffers from now on.
     pub fn want(&mut self, wanted: BufferSet) {
         self.wanted = wanted;
+        self.needed = needed(wanted);
     }
 
     /// Whether a parser is to tell this buffer: it is wanted, or something wanted is made from it.

@@ -15,7 +15,7 @@ use weir_api::v1;
 use weir_l7::{AppId, PortUse};
 use weir_threat::{Action, Finding};
 
-use crate::agent::Described;
+use crate::agent::{Described, SensedView};
 use crate::event::EventKind;
 
 /// Tells threats from signatures, whose generator is 1.
@@ -99,6 +99,10 @@ pub fn eve(described: &Described) -> Value {
     if let Some(finding) = &described.finding {
         put("alert", alert(finding, &record.reason));
         put("threat", threat(finding));
+    }
+    if let Some(sensed) = &described.sensed {
+        put("alert", sensor_alert(sensed, &record.reason));
+        put("sensor", sensor(sensed));
     }
     put("weir", weir(described));
     Value::Object(object)
@@ -213,6 +217,25 @@ fn alert(finding: &Finding, reason: &str) -> Value {
     })
 }
 
+/// A sensor in the words of Suricata's alerts.
+fn sensor_alert(sensed: &SensedView, reason: &str) -> Value {
+    json!({
+        "action": if reason.is_empty() { "allowed" } else { "blocked" },
+        "signature": sensed.sensor,
+        "category": "sensor",
+        "severity": if sensed.drops { 1 } else { 2 },
+    })
+}
+
+fn sensor(sensed: &SensedView) -> Value {
+    json!({
+        "name": sensed.sensor,
+        "pattern": sensed.pattern,
+        "count": sensed.count,
+        "excerpt": sensed.excerpt,
+    })
+}
+
 fn threat(finding: &Finding) -> Value {
     let mut threat = evidence(finding);
     threat["name"] = json!(finding.threat.name());
@@ -239,7 +262,7 @@ fn event_type(described: &Described) -> &str {
         EventKind::Identified => "app",
         EventKind::Verdict => "drop",
         EventKind::Request | EventKind::Response => &described.record.application,
-        EventKind::Alert | EventKind::Threat => "alert",
+        EventKind::Alert | EventKind::Threat | EventKind::Sensor => "alert",
         EventKind::End => "flow",
     }
 }

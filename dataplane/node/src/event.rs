@@ -7,6 +7,7 @@ use arrayvec::{ArrayString, ArrayVec};
 use crossbeam::queue::ArrayQueue;
 use weir_l7::{AppId, Confidence, Event as Message, Value};
 use weir_policy::Decision;
+use weir_sigs::sensor::SensorHit;
 use weir_sigs::{Hit, RuleSet};
 use weir_threat::Finding;
 use weir_wire::Reason;
@@ -29,8 +30,19 @@ pub enum EventKind {
     Alert,
     /// A threat showed; it is in `Event::finding`.
     Threat,
+    /// A sensor fired; it is in `Event::sensed`.
+    Sensor,
     /// The flow is over.
     End,
+}
+
+/// A sensor that fired.
+#[derive(Clone, Debug)]
+pub struct Sensed {
+    /// Its number in the policy.
+    pub sensor: u32,
+    /// What fired, masked.
+    pub hit: SensorHit,
 }
 
 /// The facts of a flow, client first.
@@ -104,6 +116,8 @@ pub struct Event {
     pub detail: Detail,
     /// The threat and its evidence.
     pub finding: Option<Finding>,
+    /// The sensor that fired.
+    pub sensed: Option<Sensed>,
 }
 
 /// The fields of a message as `name=value` lines, cut to [`DETAIL_BYTES`]; bytes that are not

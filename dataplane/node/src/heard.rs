@@ -12,6 +12,7 @@ use weir_wire::Direction;
 
 use crate::content::{ContentDecoding, Owner};
 use crate::inspection::{Findings, Listener};
+use crate::stage::sense::Sensing;
 
 /// Findings, and those who look into what they are made from.
 pub struct Heard<'a, 'f> {
@@ -37,6 +38,8 @@ pub struct Lookers<'a> {
     pub watcher: Option<Watcher<'a>>,
     /// Who looks for signatures.
     pub searcher: Option<Searcher<'a>>,
+    /// Who looks for sensors.
+    pub sensing: Option<Sensing<'a>>,
 }
 
 /// The threat detectors at one flow.
@@ -149,6 +152,11 @@ impl Lookers<'_> {
                 );
             }
         }
+        if let Some(sensing) = &mut self.sensing
+            && message.kind != MessageKind::Session
+        {
+            sensing.message(speaker.direction);
+        }
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
@@ -171,6 +179,9 @@ impl Lookers<'_> {
                 searcher.now_us,
                 searcher.hits,
             );
+        }
+        if let Some(sensing) = &mut self.sensing {
+            sensing.content(speaker.direction, content);
         }
     }
 }

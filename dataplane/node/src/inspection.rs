@@ -8,6 +8,7 @@ use weir_l7::{
     EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
+use weir_sigs::sensor::{SensorScanner, SensorScannerError, SensorSet};
 use weir_sigs::{Prepared, RuleSet, ScanFlow, Scanner, ScannerError};
 use weir_threat::Threats;
 use weir_wire::{Direction, Packet};
@@ -39,8 +40,13 @@ pub struct Inspection {
     pub scanner: Option<Scanner>,
     /// Looks for threats; None where none is looked for.
     pub threats: Option<Threats>,
+    /// Looks for sensors; None where the policy has none.
+    pub sensors: Option<SensorScanner>,
     /// Decodes content for those who look into it.
     pub decoding: ContentDecoding,
+    sessions: usize,
+    /// Counts the scanners of sensors.
+    generation: u32,
     /// Who wants messages whole; nobody on a node.
     pub listener: Option<Box<dyn Listener>>,
 }
@@ -66,6 +72,9 @@ impl Inspection {
             l7: Engine::new(limits),
             scanner,
             threats: None,
+            sensors: None,
+            sessions,
+            generation: 0,
             decoding: ContentDecoding::none(),
             listener: None,
         })
@@ -94,9 +103,32 @@ impl Inspection {
     fn say_what_is_wanted(&mut self) {
         let threats = self.threats.as_ref().map(Threats::wants);
         let rules = self.scanner.as_ref().map(Scanner::wants);
-        let wanted = [threats, rules].into_iter().flatten();
+        let sensors = self.sensors.as_ref().map(|scanner| scanner.set().all_buffers());
+        let wanted = [threats, rules, sensors].into_iter().flatten();
         self.decoding
             .want(wanted.fold(BufferSet::EMPTY, BufferSet::union));
+    }
+
+    /// Looks for these sensors from now on, or for none. Where they are those in force already, what was
+    /// counted stays. `seed` hides how values are counted.
+    pub fn look_for(
+        &mut self,
+        sensors: Option<Arc<SensorSet>>,
+        seed: u64,
+    ) -> Result<(), SensorScannerError> {
+        let in_force = self.sensors.as_ref().map(SensorScanner::set);
+        match (&sensors, in_force) {
+            (None, None) => return Ok(()),
+            (Some(next), Some(now)) if Arc::ptr_eq(next, now) => return Ok(()),
+            _ => {}
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let scanner = sensors
+            .map(|set| SensorScanner::new(set, self.sessions, seed, self.generation))
+            .transpose();
+        self.sensors = scanner?;
+        self.say_what_is_wanted();
+        Ok(())
     }
 
     /// The session of a flow; opened at its first content. None when none can be had: the flow is
@@ -148,6 +180,9 @@ pub fn close(reassembler: &mut Reassembler, inspection: &mut Inspection, cold: &
     if let Some(session) = cold.session.take() {
         inspection.l7.close(session);
     }
+    if let (Some(flow), Some(scanner)) = (cold.sensed.take(), &mut inspection.sensors) {
+        scanner.close(flow, 0, &mut |_| {});
+    }
     if let (Some(scan), Some(scanner)) = (cold.scan.take(), &mut inspection.scanner) {
         scanner.abandon(scan);
     }
@@ -173,6 +208,7 @@ pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
         alert: None,
         detail: Detail::default(),
         finding: None,
+        sensed: None,
     }
 }
 

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod path;
 mod policy;
 pub mod ports;
+pub mod sensors;
 pub mod signatures;
 mod stage;
 pub mod status;

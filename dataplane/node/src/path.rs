@@ -19,6 +19,7 @@ use arrayvec::ArrayVec;
 use weir_flow::{Defragmenter, FlowId, Oriented, Reassembler};
 use weir_policy::Snapshot;
 use weir_sigs::Prepared;
+use weir_sigs::sensor::{SensorScannerError, SensorSet};
 use weir_wire::{Direction, Packet, Reason};
 
 use crate::alarm::AlarmBudget;
@@ -109,6 +110,8 @@ pub struct Path<S: FrameSource> {
     pub(crate) reassembler: Reassembler,
     pub(crate) inspection: Inspection,
     pub(crate) policy: Policy,
+    /// Of the sensors' counters.
+    seed: u64,
     pub(crate) hold: Hold<S::Frame>,
     pub(crate) alarms: AlarmBudget,
     /// The flow that the packet on its way raised an alert in.
@@ -141,6 +144,7 @@ impl<S: FrameSource> Path<S> {
             reassembler: Reassembler::new(limits.reassembly),
             hold: Hold::new(limits.held_packets),
             policy: Policy::new(limits.learned_names),
+            seed: limits.secret[0] ^ limits.secret[1].rotate_left(32),
             alarmed: None,
             alarms: AlarmBudget::new(limits.alarms_per_second),
             slots: Vec::with_capacity(BURST),
@@ -204,6 +208,11 @@ impl<S: FrameSource> Path<S> {
     pub fn install(&mut self, snapshot: Arc<Snapshot>) {
         self.policy.install(snapshot);
         self.hold.retry();
+    }
+
+    /// Looks for these sensors from now on; those of the policy in force. Call it between bursts.
+    pub fn look_for(&mut self, sensors: Option<Arc<SensorSet>>) -> Result<(), SensorScannerError> {
+        self.inspection.look_for(sensors, self.seed)
     }
 
     /// Looks at packets by these rules from now on. Call it between bursts.

@@ -15,6 +15,7 @@ use hdrhistogram::Histogram;
 use tracing::error;
 use weir_policy::Snapshot;
 use weir_sigs::Prepared;
+use weir_sigs::sensor::SensorSet;
 
 use crate::counters::Stages;
 use crate::event::LearnedName;
@@ -65,6 +66,8 @@ pub struct Page {
 pub struct Shared {
     /// The policy to be in force.
     pub snapshot: ArcSwapOption<Snapshot>,
+    /// Its sensors, compiled.
+    pub sensors: ArcSwapOption<SensorSet>,
     /// Counts up with every change of `snapshot`.
     pub generation: AtomicU64,
     /// How to look at packets, when that has changed since the start.
@@ -94,6 +97,7 @@ impl Shared {
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             snapshot: ArcSwapOption::empty(),
+            sensors: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             rules: ArcSwapOption::empty(),
             installed: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -113,8 +117,9 @@ impl Shared {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Hands a snapshot to the workers; returns the generation to wait for.
-    pub fn put_in_force(&self, snapshot: Arc<Snapshot>) -> u64 {
+    /// Hands a snapshot with its sensors to the workers; returns the generation to wait for.
+    pub fn put_in_force(&self, snapshot: Arc<Snapshot>, sensors: Option<Arc<SensorSet>>) -> u64 {
+        self.sensors.store(sensors);
         self.snapshot.store(Some(snapshot));
         self.generation.fetch_add(1, Ordering::Release) + 1
     }
@@ -313,6 +318,9 @@ where
         }
         if let Some(snapshot) = self.shared.snapshot.load_full() {
             self.path.install(snapshot);
+            if let Err(error) = self.path.look_for(self.shared.sensors.load_full()) {
+                tracing::error!(%error, worker = self.index, "sensors are not looked for");
+            }
         }
         if let Some(rules) = self.shared.rules.load_full() {
             self.path.look_by((*rules).clone());

@@ -135,7 +135,7 @@ impl Node {
         let shared = Shared::new(workers);
         let policy = Shop::new(Mode::Protect).silent();
         let policy = policy.allow_any(AI_MODEL.identity(), PHOTO_DB.identity());
-        shared.put_in_force(policy.build());
+        shared.put_in_force(policy.build(), None);
         let queues: Vec<_> = (0..workers)
             .map(|_| [TestQueue::new(), TestQueue::new()])
             .collect();

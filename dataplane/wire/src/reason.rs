@@ -66,6 +66,7 @@ reasons! {
     LinkDenied, "link_denied", "The frame is not IP and its EtherType is not allowed.";
     ApplicationChanged, "application_changed", "The connection began as one application and turned to another.";
     Signature, "signature", "A signature whose action is drop matched.";
+    Sensor, "sensor", "A sensor whose action is drop fired.";
     Threat, "threat", "A threat detector whose action is drop found an attack.";
     NoPolicy, "no_policy", "No policy has been received yet and the fail mode is closed.";
     // tx

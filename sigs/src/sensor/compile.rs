@@ -139,6 +139,12 @@ impl SensorSet {
         (self.expressions.len(), self.groups.len())
     }
 
+    /// What any of them looks into.
+    pub fn all_buffers(&self) -> BufferSet {
+        let all = self.traits.iter().map(|one| one.buffers);
+        all.fold(BufferSet::EMPTY, BufferSet::union)
+    }
+
     pub(super) fn group_of(&self, buffer: Buffer) -> Option<u16> {
         self.group_of.get(buffer as usize).copied().flatten()
     }
@@ -356,7 +362,6 @@ impl Compiler {
     }
 
     /// One database for all buffers that are searched for the same; by buffer, which one.
-    #[expect(clippy::type_complexity, reason = "both are kept side by side")]
     fn groups(&self) -> Result<(Vec<Group>, Vec<Option<u16>>), SensorRefusal> {
         let mut wanted: BTreeMap<(bool, Vec<usize>), Vec<Buffer>> = BTreeMap::new();
         for &buffer in Buffer::ALL {

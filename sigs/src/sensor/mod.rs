@@ -18,6 +18,7 @@ mod flow;
 mod judge;
 mod place;
 mod scan;
+mod trial;
 
 pub use check::{Check, checks};
 pub use compile::{EXPRESSIONS_MAX, SensorRefusal, SensorSet};

@@ -113,7 +113,7 @@ impl SensorScanner {
     }
 
     /// The sensors it looks for.
-    pub fn set(&self) -> &SensorSet {
+    pub fn set(&self) -> &Arc<SensorSet> {
         &self.set
     }
 

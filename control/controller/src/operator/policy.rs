@@ -32,7 +32,10 @@ pub fn list(state: &State) -> v1::PolicyListReply {
             Document::Service(service) => (0, service.spec.workload.to_string()),
             Document::Sensor(sensor) => {
                 let target = sensor.spec.target.as_ref();
-                (0, target.map_or_else(|| "every connection".to_owned(), selector))
+                (
+                    0,
+                    target.map_or_else(|| "every connection".to_owned(), selector),
+                )
             }
             Document::Workload(_) | Document::Settings(_) => (0, String::new()),
         };

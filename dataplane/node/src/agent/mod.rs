@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use evidence::EvidenceFiles;
 pub use last_good::{LastGood, LastGoodError};
-pub use records::{Clock, Described, describe};
+pub use records::{Clock, Described, SensedView, describe};
 use tonic::transport::Channel;
 use weir_api::{Endpoint, EndpointError, TlsFiles};
 
@@ -67,8 +67,9 @@ impl Agent {
         let Some(message) = self.last_good.read()? else {
             return Ok(0);
         };
-        let snapshot = policy::build(&message).map_err(|why| self.last_good.damaged(why))?;
-        self.shared.put_in_force(Arc::new(snapshot));
+        let (snapshot, sensors) =
+            policy::build(&message, None).map_err(|why| self.last_good.damaged(why))?;
+        self.shared.put_in_force(Arc::new(snapshot), sensors);
         Ok(message.version)
     }
 

@@ -13,8 +13,10 @@ use weir_api::v1::{
     controller_message, node_message,
 };
 use weir_policy::Snapshot;
+use weir_sigs::sensor::SensorSet;
 
 use super::{ControllerAddress, LastGood};
+use crate::sensors;
 use crate::worker::Shared;
 
 /// How long a lost connection waits for the next try: doubled from the first to the last.
@@ -23,10 +25,16 @@ const RETRY_LAST: Duration = Duration::from_secs(5);
 /// How long the workers may take to put a policy in force.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A policy message as something that answers questions.
-pub fn build(message: &Message) -> Result<Snapshot, String> {
+/// A policy message as something that answers questions, and its sensors. Those in force are kept
+/// where they are the same.
+pub fn build(
+    message: &Message,
+    in_force: Option<Arc<SensorSet>>,
+) -> Result<(Snapshot, Option<Arc<SensorSet>>), String> {
     let spec = weir_api::from_message(message).map_err(|error| error.to_string())?;
-    Snapshot::build(spec).map_err(|error| error.to_string())
+    let snapshot = Snapshot::build(spec).map_err(|error| error.to_string())?;
+    let sensors = sensors::compile(&snapshot, in_force)?;
+    Ok((snapshot, sensors))
 }
 
 /// Follows the controller until the node stops.
@@ -170,8 +178,9 @@ impl Follower<'_> {
                 self.version()
             ));
         }
-        let snapshot = build(&message)?;
-        let generation = self.shared.put_in_force(Arc::new(snapshot));
+        let in_force = self.shared.sensors.load_full();
+        let (snapshot, sensors) = build(&message, in_force)?;
+        let generation = self.shared.put_in_force(Arc::new(snapshot), sensors);
         let deadline = tokio::time::Instant::now() + IN_FORCE_WITHIN;
         while !self.shared.in_force(generation) {
             if tokio::time::Instant::now() > deadline {

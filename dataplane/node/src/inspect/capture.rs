@@ -8,6 +8,7 @@ use weir_flow::FragmentLimits;
 use weir_l7::{AppId, PortUse};
 use weir_policy::Snapshot;
 use weir_sigs::RuleSet;
+use weir_sigs::sensor::SensorSet;
 use weir_threat::Threats;
 use weir_wire::Reason;
 
@@ -48,6 +49,8 @@ const TICKS_PER_PACKET: u64 = 100;
 pub struct Inspector {
     /// The policy.
     pub snapshot: Arc<Snapshot>,
+    /// Its sensors.
+    pub sensors: Option<Arc<SensorSet>>,
     /// The signatures.
     pub ruleset: Option<Arc<RuleSet>>,
     /// Which threats are looked for.
@@ -161,6 +164,7 @@ impl Inspector {
         let gathered = Gathered::default();
         let mut path = self.path(&events, &gathered, most_flows(file))?;
         path.install(Arc::clone(&self.snapshot));
+        path.look_for(self.sensors.clone())?;
         let mut out = Outbox::new(2);
         let mut burst = Vec::with_capacity(1);
         let mut ticked_us = 0;
@@ -276,6 +280,13 @@ impl Inspector {
                         .as_ref()
                         .map(|alert| alert.rules.describe(alert.hit.rule)),
                 ),
+                EventKind::Sensor => {
+                    let told = described.sensed.iter().map(|sensed| {
+                        let (sensor, pattern) = (&sensed.sensor, &sensed.pattern);
+                        format!("{sensor} {pattern} {}", sensed.excerpt)
+                    });
+                    report.alerts.extend(told);
+                }
                 EventKind::Threat => {
                     let line = ThreatLine::of(&report.capture, &described);
                     report.threats.extend(line);

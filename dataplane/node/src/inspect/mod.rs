@@ -50,6 +50,7 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     let form = form(arguments)?;
     let files = list_captures(&arguments.captures)?;
     let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
+    let sensors = crate::sensors::compile(&snapshot, None).map_err(anyhow::Error::msg)?;
     let ruleset = signatures::load(&signatures::Source {
         paths: arguments.signatures.clone(),
         ..signatures::Source::default()
@@ -61,6 +62,7 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     let inspector = Inspector {
         threats: Arc::new(threats),
         snapshot,
+        sensors,
         ruleset,
         verify_checksums: arguments.verify_checksums,
         gather_fields: form == Form::Flows,

@@ -146,7 +146,10 @@ impl<S: FrameSource> Path<S> {
                 .iter()
                 .all(|&bytes| bytes >= self.rules.scan_depth_bytes)
             || cold.scan.is_none() && cold.done == [true; 2];
-        if decided && scanned && cold.application.is_some() && cold.done == [true; 2] {
+        let sensing = self
+            .inspection
+            .senses_stream(cold, self.rules.scan_depth_bytes);
+        if decided && scanned && !sensing && cold.application.is_some() && cold.done == [true; 2] {
             for stream in &mut cold.streams {
                 self.reassembler.give_up(stream);
             }

@@ -26,6 +26,7 @@ use crate::heard::{Heard, Lookers, Searcher, Watcher};
 use crate::inspection::{Findings, Inspection, close, learned_name, plain_event};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
+use crate::stage::sense::{SensorHits, Sensing};
 
 impl<S: FrameSource> Path<S> {
     /// Looks inside the packets whose flow is not settled.
@@ -220,8 +221,10 @@ impl<S: FrameSource> Path<S> {
         let is_part = cold.part_of.is_some();
         let mut findings = Findings::new(&snapshot, question, is_part, direction, tell);
         let mut found = Found::new();
+        let mut sensor_hits = SensorHits::new();
         let connection = cold.watched(hot);
         let mut hits = Hits::new();
+        let sensed = self.inspection.sensed(cold, hot, self.policy.epoch());
         let facts = cold.scan_facts(hot);
         let scan_flow = self.inspection.scan_flow(cold);
         let searcher = self
@@ -248,6 +251,14 @@ impl<S: FrameSource> Path<S> {
                     now_us,
                 }),
                 searcher,
+                sensing: self.inspection.sensors.as_mut().zip(sensed).map(|(scanner, flow)| {
+                    Sensing {
+                        scanner,
+                        flow,
+                        hits: &mut sensor_hits,
+                        now_us,
+                    }
+                }),
             },
             decoding: &mut self.inspection.decoding,
             flow: cold.number,
@@ -266,9 +277,14 @@ impl<S: FrameSource> Path<S> {
             let application = known.app.unwrap_or(AppId::UNKNOWN);
             threats.violation(&connection, application, what, &mut found);
         }
+        self.sense_stream(id, direction, transport, content, now_us, &mut sensor_hits);
         let attacked = self.heed_found(id, &mut found, now_us);
+        let leaked = self.heed_sensed(id, sensor_hits, now_us);
         self.heed(id, session);
-        if let Some(fate) = attacked.or_else(|| self.judge_undecoded(id, unreadable)) {
+        if let Some(fate) = attacked
+            .or(leaked)
+            .or_else(|| self.judge_undecoded(id, unreadable))
+        {
             return fate;
         }
         if outcome.violation.is_some() && transport != Transport::Tcp {

@@ -8,4 +8,5 @@ mod hold;
 mod inside;
 mod inspect;
 mod related;
+pub(crate) mod sense;
 mod track;

@@ -447,6 +447,7 @@ impl<S: FrameSource> Path<S> {
     fn end_flow(&mut self, id: FlowId, now_us: u64) {
         self.end_scan(id, now_us);
         self.detect_ending(id, now_us);
+        self.sense_ending(id, now_us);
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         conclude(&mut self.inspection, cold);
         close(&mut self.reassembler, &mut self.inspection, cold);

@@ -129,6 +129,8 @@ impl Bench {
 
     pub fn install(&mut self, snapshot: &Arc<Snapshot>) {
         self.path.install(Arc::clone(snapshot));
+        let sensors = weir_node::sensors::compile(snapshot, None).expect("sensors compile");
+        self.path.look_for(sensors).expect("memory for sensors");
     }
 
     /// One frame comes in.

@@ -133,6 +133,11 @@ impl Shop {
         self
     }
 
+    pub fn sensor(mut self, sensor: SensorSpec) -> Self {
+        self.0.sensors.push(sensor);
+        self
+    }
+
     pub fn hold(mut self, hold_ms: u32) -> Self {
         self.0.unknown.hold_ms = hold_ms;
         self

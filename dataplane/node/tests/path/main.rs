@@ -14,5 +14,6 @@ mod judgement;
 mod neighbours;
 mod owners;
 mod requests;
+mod sensors;
 mod short_way;
 mod streams;

@@ -94,9 +94,11 @@ fn run(folder: &Path) -> Result<()> {
         }
     };
     let policy = policy_of(folder, directory.path())?;
+    let snapshot = load_policy(Some(&policy))?;
     let inspector = Inspector {
         threats: Default::default(),
-        snapshot: load_policy(Some(&policy))?.into(),
+        sensors: weir_node::sensors::compile(&snapshot, None).map_err(anyhow::Error::msg)?,
+        snapshot: snapshot.into(),
         ruleset: None,
         verify_checksums: true,
         gather_fields: false,
