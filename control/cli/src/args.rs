@@ -95,6 +95,11 @@ pub enum Command {
         #[command(subcommand)]
         command: SigsCommand,
     },
+    /// Sensors: what is looked for in content, for DLP and WAF.
+    Sensor {
+        #[command(subcommand)]
+        command: SensorCommand,
+    },
     /// How far policy goes for a workload: discover, monitor, protect.
     Mode {
         #[command(subcommand)]
@@ -265,6 +270,24 @@ pub struct SigsReading {
     /// Rules behind # too.
     #[arg(long)]
     pub commented: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SensorCommand {
+    /// Compiles the sensors in documents and tries their examples, without a controller.
+    ///
+    /// With --value or --file, also says which of them fire on that content.
+    Test {
+        /// Files and directories of YAML.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Content to try them with.
+        #[arg(long, value_name = "TEXT", conflicts_with = "file")]
+        value: Option<String>,
+        /// A file with content to try them with.
+        #[arg(long, value_name = "PATH")]
+        file: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

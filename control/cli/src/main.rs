@@ -11,7 +11,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Arguments, Command, LearnCommand, ModeCommand, PolicyCommand, SigsCommand};
+use crate::args::{
+    Arguments, Command, LearnCommand, ModeCommand, PolicyCommand, SensorCommand, SigsCommand,
+};
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -66,6 +68,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 } => command::sigs::why(sid, &files, &reading, output),
             };
         }
+        Command::Sensor {
+            command: SensorCommand::Test { files, value, file },
+        } => return command::sensor::run(&files, value, file.as_deref(), output),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -106,6 +111,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 }
                 PolicyCommand::Test { files } => command::test::run(&files, output),
             },
+            Command::Sensor {
+                command: SensorCommand::Test { files, value, file },
+            } => command::sensor::run(&files, value, file.as_deref(), output),
             Command::Mode { command } => match command {
                 ModeCommand::Get { workload } => {
                     command::mode::get(&mut client, workload, output).await

@@ -360,6 +360,60 @@ tests:
 }
 
 #[test]
+fn sensors_are_compiled_and_tried_without_a_controller() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("numbers.yaml");
+    let document = "\
+apiVersion: weir.dev/v1alpha1
+kind: Sensor
+metadata: {name: numbers, namespace: shop}
+spec:
+  target: {workload: photo-db}
+  where: [body]
+  patterns:
+    - {name: number, regex: '[0-9]{11}', checks: [luhn]}
+  examples: {fires: ['79927398713'], passes: ['79927398710']}
+";
+    let test = |text: &str, value: &str| {
+        std::fs::write(&file, text).unwrap();
+        let arguments = ["sensor", "test", file.to_str().unwrap(), "--value", value];
+        let output = weir(&arguments).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, report) = test(document, "no. 79927398713");
+    assert_eq!(code, Some(0), "{report}");
+    assert!(
+        report.contains("ok      sensor shop/numbers: 1 patterns, 2 examples"),
+        "{report}"
+    );
+    assert!(
+        report.contains("fires   sensor shop/numbers: number \"79*********\""),
+        "{report}"
+    );
+    let (code, report) = test(document, "no. 79927398712");
+    assert_eq!(code, Some(0));
+    assert!(report.contains("nothing fires"), "{report}");
+    let (code, report) = test(
+        &document.replace("passes: ['79927398710", "passes: ['79927398713"),
+        "",
+    );
+    assert_eq!(code, Some(1));
+    assert!(
+        report.contains("FAILED  sensor shop/numbers: fires on"),
+        "{report}"
+    );
+    let (code, report) = test(&document.replace("luhn", "lunh"), "");
+    assert_eq!(code, Some(1));
+    assert!(
+        report.contains("numbers.yaml:8") && report.contains("lunh"),
+        "{report}"
+    );
+}
+
+#[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let output = weir(&["completions", shell]).output().unwrap();

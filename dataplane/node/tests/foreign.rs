@@ -49,6 +49,7 @@ fn inspect(frames: &[Vec<u8>]) -> CaptureReport {
     let named = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(named.path(), file).unwrap();
     let inspector = Inspector {
+        sensors: None,
         threats: Default::default(),
         snapshot: load_policy(None).unwrap().into(),
         ruleset: None,

@@ -9,6 +9,7 @@ pub mod map;
 pub mod mode;
 pub mod path;
 pub mod policy;
+pub mod sensor;
 pub mod sigs;
 pub mod status;
 pub mod test;

@@ -126,7 +126,12 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Tells what fired in a flow. Some: what drops it applies.
-    pub(crate) fn heed_sensed(&mut self, id: FlowId, hits: SensorHits, now_us: u64) -> Option<Fate> {
+    pub(crate) fn heed_sensed(
+        &mut self,
+        id: FlowId,
+        hits: SensorHits,
+        now_us: u64,
+    ) -> Option<Fate> {
         if hits.is_empty() {
             return None;
         }
