@@ -3,8 +3,8 @@
 //! Trusts: the parsers' words for where a message begins. Distrusts: what is in it. Memory: none of its own.
 
 use weir_l7::{
-    Announcement, AppEventSink, Buffer, BufferSet, Content, Event as Message, EventKind as MessageKind,
-    Speaker, registry,
+    Announcement, AppEventSink, Buffer, BufferSet, Content, Event as Message,
+    EventKind as MessageKind, Speaker, registry,
 };
 use weir_sigs::{Facts, Hits, ScanFlow, Scanner};
 use weir_threat::{Found, Threats};

@@ -103,7 +103,10 @@ impl Inspection {
     fn say_what_is_wanted(&mut self) {
         let threats = self.threats.as_ref().map(Threats::wants);
         let rules = self.scanner.as_ref().map(Scanner::wants);
-        let sensors = self.sensors.as_ref().map(|scanner| scanner.set().all_buffers());
+        let sensors = self
+            .sensors
+            .as_ref()
+            .map(|scanner| scanner.set().all_buffers());
         let wanted = [threats, rules, sensors].into_iter().flatten();
         self.decoding
             .want(wanted.fold(BufferSet::EMPTY, BufferSet::union));
@@ -111,7 +114,7 @@ impl Inspection {
 
     /// Looks for these sensors from now on, or for none. Where they are those in force already, what was
     /// counted stays. `seed` hides how values are counted.
-    pub fn look_for(
+    pub fn sense_by(
         &mut self,
         sensors: Option<Arc<SensorSet>>,
         seed: u64,

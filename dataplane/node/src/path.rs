@@ -211,8 +211,8 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Looks for these sensors from now on; those of the policy in force. Call it between bursts.
-    pub fn look_for(&mut self, sensors: Option<Arc<SensorSet>>) -> Result<(), SensorScannerError> {
-        self.inspection.look_for(sensors, self.seed)
+    pub fn sense_by(&mut self, sensors: Option<Arc<SensorSet>>) -> Result<(), SensorScannerError> {
+        self.inspection.sense_by(sensors, self.seed)
     }
 
     /// Looks at packets by these rules from now on. Call it between bursts.

@@ -318,7 +318,7 @@ where
         }
         if let Some(snapshot) = self.shared.snapshot.load_full() {
             self.path.install(snapshot);
-            if let Err(error) = self.path.look_for(self.shared.sensors.load_full()) {
+            if let Err(error) = self.path.sense_by(self.shared.sensors.load_full()) {
                 tracing::error!(%error, worker = self.index, "sensors are not looked for");
             }
         }

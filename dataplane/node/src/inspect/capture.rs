@@ -164,7 +164,7 @@ impl Inspector {
         let gathered = Gathered::default();
         let mut path = self.path(&events, &gathered, most_flows(file))?;
         path.install(Arc::clone(&self.snapshot));
-        path.look_for(self.sensors.clone())?;
+        path.sense_by(self.sensors.clone())?;
         let mut out = Outbox::new(2);
         let mut burst = Vec::with_capacity(1);
         let mut ticked_us = 0;

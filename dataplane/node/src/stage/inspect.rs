@@ -26,7 +26,7 @@ use crate::heard::{Heard, Lookers, Searcher, Watcher};
 use crate::inspection::{Findings, Inspection, close, learned_name, plain_event};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
-use crate::stage::sense::{SensorHits, Sensing};
+use crate::stage::sense::{Sensing, SensorHits};
 
 impl<S: FrameSource> Path<S> {
     /// Looks inside the packets whose flow is not settled.
@@ -251,14 +251,17 @@ impl<S: FrameSource> Path<S> {
                     now_us,
                 }),
                 searcher,
-                sensing: self.inspection.sensors.as_mut().zip(sensed).map(|(scanner, flow)| {
-                    Sensing {
+                sensing: self
+                    .inspection
+                    .sensors
+                    .as_mut()
+                    .zip(sensed)
+                    .map(|(scanner, flow)| Sensing {
                         scanner,
                         flow,
                         hits: &mut sensor_hits,
                         now_us,
-                    }
-                }),
+                    }),
             },
             decoding: &mut self.inspection.decoding,
             flow: cold.number,

@@ -130,7 +130,7 @@ impl Bench {
     pub fn install(&mut self, snapshot: &Arc<Snapshot>) {
         self.path.install(Arc::clone(snapshot));
         let sensors = weir_node::sensors::compile(snapshot, None).expect("sensors compile");
-        self.path.look_for(sensors).expect("memory for sensors");
+        self.path.sense_by(sensors).expect("memory for sensors");
     }
 
     /// One frame comes in.
