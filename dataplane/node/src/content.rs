@@ -70,6 +70,7 @@ impl ContentDecoding {
 
     /// Somebody looks into these buffers from now on.
     pub fn want(&mut self, wanted: BufferSet) {
+        self.needed = needed(wanted);
         self.wanted = wanted;
         self.needed = needed(wanted);
     }
