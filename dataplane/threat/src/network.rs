@@ -192,8 +192,14 @@ impl Network {
                 stealth(&scene, packet, found);
                 Threat::BadFlags
             }
-            Reason::StreamMismatch => Threat::Overlap,
-            Reason::UrgentData => Threat::UrgentData,
+            // Each connection of these is an attempt of its own; the node bounds what one may tell.
+            Reason::StreamMismatch | Reason::UrgentData => {
+                let threat = match reason {
+                    Reason::UrgentData => Threat::UrgentData,
+                    _ => Threat::Overlap,
+                };
+                return found.note(config, threat, || Evidence::sign(reason.name()));
+            }
             _ => return,
         };
         scene.tell(found, threat, packet.source, packet.destination, || {
