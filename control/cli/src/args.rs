@@ -100,6 +100,8 @@ pub enum Command {
         #[command(subcommand)]
         command: SensorCommand,
     },
+    /// The attacks that nodes look for by themselves: names, default actions, what they are.
+    Threats,
     /// How far policy goes for a workload: discover, monitor, protect.
     Mode {
         #[command(subcommand)]

@@ -53,6 +53,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
     } = arguments;
     match command {
         Command::Completions { shell } => return command::completions::run(shell),
+        Command::Threats => return command::threats::run(output),
         Command::Policy {
             command: PolicyCommand::Test { files },
         } => {
@@ -123,7 +124,10 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 }
             },
             Command::Path { node } => command::path::run(&mut client, node, output).await,
-            Command::Apps | Command::Completions { .. } | Command::Sigs { .. } => Ok(Answer::Yes),
+            Command::Apps
+            | Command::Completions { .. }
+            | Command::Sigs { .. }
+            | Command::Threats => Ok(Answer::Yes),
         }
     })
 }

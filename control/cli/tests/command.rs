@@ -420,3 +420,18 @@ fn completions_know_the_commands() {
         assert!(text(&output).contains("what-if"), "{shell}");
     }
 }
+
+#[test]
+fn every_threat_is_listed_without_a_controller() {
+    let listed = |format| text(&weir(&["threats", "-o", format]).output().unwrap());
+    let json: Value = serde_json::from_str(&listed("json")).unwrap();
+    let yaml: Value = serde_yaml_ng::from_str(&listed("yaml")).unwrap();
+    assert_eq!(json, yaml);
+    let threats = json["threats"].as_array().unwrap();
+    let log4shell = threats.iter().find(|it| it["name"] == "log4shell").unwrap();
+    assert_eq!(log4shell["default_action"], "drop");
+    assert_eq!(log4shell["technique"], "T1190");
+    let table = listed("table");
+    assert_eq!(table.lines().count(), 1 + threats.len());
+    assert!(table.contains("ssh-version-2"), "what is off is listed too");
+}

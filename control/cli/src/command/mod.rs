@@ -13,3 +13,4 @@ pub mod sensor;
 pub mod sigs;
 pub mod status;
 pub mod test;
+pub mod threats;
