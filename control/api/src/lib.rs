@@ -3,8 +3,9 @@
 //! [`v1`] is the generated code of `control/proto/weir/v1`. Around it: validated conversion between
 //! messages and [`weir_policy::spec`] ([`to_message`], [`from_message`]), the difference of two
 //! snapshots ([`delta`], [`apply`]), an imagined connection judged ([`what_if`]), a
-//! decision in one word ([`Verdict`]), and where to listen and connect ([`Endpoint`], [`TlsFiles`]).
+//! decision in one word ([`Verdict`]), what became of an alert ([`Outcome`]), and where to listen and connect ([`Endpoint`], [`TlsFiles`]).
 
+mod alert;
 mod convert;
 mod delta;
 mod endpoint;
@@ -12,6 +13,7 @@ mod question;
 mod tls;
 mod verdict;
 
+pub use alert::{Outcome, SENSOR_GENERATOR, THREAT_GENERATOR};
 pub use convert::{
     FieldError, action_from_message, action_message, from_message, mode_from_message, mode_message,
     to_message,

@@ -9,6 +9,7 @@ use weir_api::v1::operator_client::OperatorClient;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, MESSAGE_BYTES_MAX, TlsFiles};
 
 use crate::error::Failure;
+use crate::text;
 
 /// The connection to the controller.
 pub type Client = OperatorClient<Channel>;
@@ -68,6 +69,8 @@ pub enum Command {
     Status,
     /// Connections as the nodes saw them, newest last.
     Flows(FlowsArguments),
+    /// Threats, signatures and sensors that fired, newest last.
+    Alerts(AlertsArguments),
     /// Who speaks to whom, in which application.
     Map {
         /// Only conversations of this workload.
@@ -142,6 +145,25 @@ pub struct FlowsArguments {
     /// Only this verdict: allowed, learning (no rule yet, in discover), would-deny or denied.
     #[arg(long, value_parser = PossibleValuesParser::new(["allowed", "learning", "would-deny", "denied"]))]
     pub verdict: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct AlertsArguments {
+    /// Go on with those that come.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many recent ones at most.
+    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// Only this threat, signature or sensor: its name, or its number.
+    #[arg(short, long, value_name = "NAME|ID")]
+    pub threat: Option<String>,
+    /// Only with this workload at either end.
+    #[arg(short, long)]
+    pub workload: Option<String>,
+    /// Only since then: 90s, 15m, 1h 30m, 2d, or a time as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "AGE|TIME", value_parser = text::since)]
+    pub since: Option<u64>,
 }
 
 #[derive(Debug, Args)]

@@ -86,6 +86,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
         match command {
             Command::Status => command::status::run(&mut client, output).await,
             Command::Flows(arguments) => command::flows::run(&mut client, arguments, output).await,
+            Command::Alerts(arguments) => {
+                command::alerts::run(&mut client, arguments, output).await
+            }
             Command::Map { workload } => command::map::run(&mut client, workload, output).await,
             Command::Explain { flow } => command::explain::explain(&mut client, flow, output).await,
             Command::WhatIf(arguments) => {

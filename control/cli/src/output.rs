@@ -87,14 +87,18 @@ impl Output {
         Ok(self.out.flush()?)
     }
 
+    /// Prints the headers of rows that follow each other, at once, where tables are printed.
+    pub fn print_headers(&mut self, headers: &[&str], widths: &[usize]) -> Result<(), Failure> {
+        if self.format == Format::Table {
+            let headers: Vec<String> = headers.iter().map(|it| it.to_uppercase()).collect();
+            writeln!(self.out, "{}", padded(&headers, widths).trim_end())?;
+        }
+        self.finish()
+    }
+
     /// Prints text as it is, where tables are printed.
     pub fn print_text(&mut self, text: &str) -> Result<(), Failure> {
         Ok(self.out.write_all(text.as_bytes())?)
-    }
-
-    /// Whether people are to read it.
-    pub fn is_table(&self) -> bool {
-        self.format == Format::Table
     }
 
     /// Everything is out.
@@ -134,6 +138,19 @@ impl Page {
         }
     }
 
+    /// One row of many that follow each other, whose later rows are not known yet.
+    pub fn padded(&mut self, tone: Tone, cells: &[String], widths: &[usize]) {
+        self.toned(tone, &padded(cells, widths));
+    }
+
+    /// Says that records were left out before the next one.
+    pub fn skipped(&mut self, number: u64) {
+        if number > 0 {
+            let sentence = format!("… {number} records skipped: reading is too slow");
+            self.toned(Tone::Warning, &sentence);
+        }
+    }
+
     /// Columns under their headers; `nothing` where there are no rows.
     pub fn columns(&mut self, headers: &[&str], rows: Vec<(Tone, Vec<String>)>, nothing: &str) {
         if rows.is_empty() {
@@ -166,6 +183,15 @@ impl Page {
             self.toned(tone, line);
         }
     }
+}
+
+fn padded(cells: &[String], widths: &[usize]) -> String {
+    let pad = |(cell, width): (&String, &usize)| {
+        let cell = if cell.is_empty() { "-" } else { cell };
+        format!("{cell:width$}")
+    };
+    let cells: Vec<String> = cells.iter().zip(widths).map(pad).collect();
+    cells.join("  ")
 }
 
 /// Text from the network must not speak to the terminal.

@@ -91,6 +91,17 @@ pub fn time(unix_us: u64) -> String {
     }
 }
 
+/// Microseconds since 1970 at a time, or so long ago.
+pub fn since(text: &str) -> Result<u64, String> {
+    let time = match humantime::parse_duration(text) {
+        Ok(age) => SystemTime::now().checked_sub(age),
+        Err(_) => humantime::parse_rfc3339_weak(text).ok(),
+    };
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since = since.ok_or("write an age (15m, 2d) or a time in UTC (2026-01-31T12:00:00Z)")?;
+    Ok(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// "3s ago"; empty for 0.
 pub fn ago(unix_us: u64) -> String {
     if unix_us == 0 {

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use common::{ALLOWLIST, Site, hello, record};
+use common::{ALLOWLIST, Site, alert, hello, record};
 use serde_json::Value;
 use weir_api::v1;
 
@@ -35,12 +35,14 @@ fn json(site: &Site, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-/// A site where a node has reported twenty connections and is still there.
+/// A site where a node has reported twenty connections, two of them with an alert, and is still there.
 async fn site() -> (Site, common::Node) {
     let site = Site::start().await;
     let mut node = site.subscribe(hello(0)).await;
     node.take().await;
-    let flows = (0..20).map(|flow| record(&node.snapshot, flow)).collect();
+    let alerts = [7, 8].map(|flow| alert(&node.snapshot, flow));
+    let flows = (0..20).map(|flow| record(&node.snapshot, flow));
+    let flows = alerts.into_iter().chain(flows).collect();
     let counters = v1::NodeCounters {
         time_unix_us: 1,
         stages: vec![v1::StageCounters {
@@ -74,6 +76,8 @@ async fn every_answer_comes_in_every_format_with_the_same_content() {
     let commands: &[&[&str]] = &[
         &["status"],
         &["flows"],
+        &["alerts"],
+        &["alerts", "--threat", "nothing"],
         &["map"],
         &["map", "photo-db"],
         &["explain", "1:7"],
@@ -252,6 +256,65 @@ async fn what_is_followed_comes_line_by_line_and_ends_with_its_reader() {
         (Some(0), ""),
         "quiet when nobody reads"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alerts_are_listed_by_what_who_and_when() {
+    let (site, node) = site().await;
+    let table = text(&ask(&site, &["alerts"]));
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[1].contains("  told"), "{table}");
+    for part in [
+        "  would-block",
+        "sql-injection",
+        "shop/ai-model",
+        "tautology; failures=7; ' or 1=1\\n",
+    ] {
+        assert!(lines[2].contains(part), "{part}: {table}");
+    }
+    let long_ago = "2025-06-15T15:06:40.000007Z";
+    let cases: &[(&[&str], usize)] = &[
+        (&["--threat", "sql-injection"], 1),
+        (&["--threat", "1151"], 1),
+        (&["--threat", "injection"], 0),
+        (&["--workload", "photo-db"], 2),
+        (&["--workload", "nobody"], 0),
+        (&["--since", "1h"], 0),
+        (&["--since", long_ago], 2),
+        (&["-n", "1"], 1),
+    ];
+    for (filter, expected) in cases {
+        let listed = json(&site, &[&["alerts"], *filter].concat());
+        assert_eq!(
+            listed["alerts"].as_array().unwrap().len(),
+            *expected,
+            "{filter:?}"
+        );
+    }
+    let wrong = ask(&site, &["alerts", "--since", "yesterday"]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    assert_eq!(json(&site, &["map"])["conversations"][0]["alerts"], 2);
+    assert_eq!(json(&site, &["status"])["alerts"]["raised"], 2);
+
+    let socket = format!("unix:{}", site.path("controller.sock").display());
+    let mut command = weir(&["alerts", "-f", "--threat", "brute-force", "-o", "json"]);
+    let mut child = command
+        .env("WEIR_CONTROLLER", socket)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut flow_id = || {
+        let line = lines.next().unwrap().unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()["flow_id"].clone()
+    };
+    assert_eq!(flow_id(), 7);
+    site.report(3, [10, 11].map(|flow| alert(&node.snapshot, flow)).into())
+        .await;
+    assert_eq!(flow_id(), 11);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

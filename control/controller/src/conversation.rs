@@ -220,7 +220,7 @@ mod tests {
             bytes: 10,
             denied: 1,
             would_deny: 0,
-            threats: 0,
+            alerts: 0,
             confidence: weir_learn::Confidence::Content,
             from_start: true,
         }

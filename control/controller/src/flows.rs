@@ -208,6 +208,23 @@ pub fn bounded(mut record: v1::FlowRecord) -> v1::FlowRecord {
     ] {
         cut(text);
     }
+    if let Some(alert) = &mut record.alert {
+        for text in [
+            &mut alert.name,
+            &mut alert.message,
+            &mut alert.technique,
+            &mut alert.sign,
+            &mut alert.excerpt,
+        ] {
+            cut(text);
+        }
+        while alert.counters.len() > FIELDS_MAX {
+            alert.counters.pop_last();
+        }
+        alert
+            .counters
+            .retain(|name, _| name.len() <= TEXT_BYTES_MAX);
+    }
     while record.fields.len() > FIELDS_MAX {
         record.fields.pop_last();
     }

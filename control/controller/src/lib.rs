@@ -4,6 +4,7 @@
 //! [`observe`] takes what nodes saw, [`operator`] answers people. [`state::State`] is what they
 //! share, [`store::Store`] what survives a restart.
 
+pub mod alerts;
 pub mod certificate;
 pub mod connections;
 pub mod conversation;

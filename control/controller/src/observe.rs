@@ -4,7 +4,7 @@
 //! with TLS, its name. A flow is told of
 //! several times and counts once: what was counted of it is remembered for the
 //! [`TRACKED_MAX`] flows told of last. A record told again (a node repeats a batch that was not
-//! acknowledged) adds nothing. Beside that the memory is that of [`crate::flows`] and
+//! acknowledged) adds nothing. Beside that the memory is that of [`crate::flows`], [`crate::alerts`] and
 //! [`crate::conversation`], and one number for each of the [`DECIDERS_MAX`] deciders.
 
 use std::collections::{HashMap, VecDeque};
@@ -19,6 +19,7 @@ use weir_api::{Verdict, v1};
 use weir_learn::{Confidence, ConversationKey, Observation};
 use weir_policy::Snapshot;
 
+use crate::alerts::{AlertFilter, Alerts};
 use crate::certificate::{Gate, Peer};
 use crate::conversation::{Conversations, Unwritten};
 use crate::flows::{Filter, FlowName, Recent, bounded, has_ports, ip_address};
@@ -46,6 +47,7 @@ pub struct Observed {
 #[derive(Debug, Default)]
 struct Inner {
     recent: Recent,
+    alerts: Alerts,
     conversations: Conversations,
     tracked: HashMap<FlowKey, Counted>,
     tracked_order: VecDeque<FlowKey>,
@@ -63,6 +65,8 @@ struct Counted {
     /// Whether it counts among the connections of that conversation.
     connected: bool,
     bytes: u64,
+    /// Alerts that no conversation has yet.
+    alerts: u64,
     denial: bool,
     decider: String,
     last_verdict_unix_us: u64,
@@ -144,6 +148,14 @@ impl Observed {
         debug!(node, flows = flows.len(), "observations");
         let mut inner = crate::lock(&self.inner);
         for record in flows {
+            let raised = match record.raised() {
+                Ok(alert) => alert.is_some(),
+                Err(error) => {
+                    debug!(node, %error, "a record is refused");
+                    inner.alerts.refuse();
+                    continue;
+                }
+            };
             let view = Arc::new(v1::FlowView {
                 client: snapshot.identity_name(record.client_identity).to_owned(),
                 server: snapshot.identity_name(record.server_identity).to_owned(),
@@ -151,6 +163,9 @@ impl Observed {
                 node: node.clone(),
                 skipped: 0,
             });
+            if raised && (!inner.alerts.push(view.clone()) || is_apart(&view)) {
+                continue;
+            }
             inner.count(&view);
             inner.recent.push(view.clone());
             // Nobody following is no error.
@@ -169,6 +184,24 @@ impl Observed {
     ) {
         let inner = crate::lock(&self.inner);
         (inner.recent.newest(filter, limit), self.live.subscribe())
+    }
+
+    /// The newest matching alerts, and every alert from then on.
+    pub fn recent_and_live_alerts(
+        &self,
+        filter: &AlertFilter,
+        limit: usize,
+    ) -> (
+        Vec<Arc<v1::FlowView>>,
+        broadcast::Receiver<Arc<v1::FlowView>>,
+    ) {
+        let inner = crate::lock(&self.inner);
+        (inner.alerts.newest(filter, limit), inner.alerts.live())
+    }
+
+    /// How many alerts there were.
+    pub fn alert_counts(&self) -> v1::AlertCounts {
+        crate::lock(&self.inner).alerts.counts()
     }
 
     /// The record that tells most of a flow.
@@ -215,6 +248,7 @@ impl Inner {
             Counted::default()
         });
         let denial = denials(counted, record);
+        counted.alerts += u64::from(record.alert.is_some());
         if !record.decider.is_empty() && counted.decider != record.decider {
             counted.decider.clone_from(&record.decider);
             if let Some(hits) = self.hits.get_mut(&record.decider) {
@@ -291,7 +325,7 @@ impl Counted {
             bytes: further,
             denied,
             would_deny,
-            threats: 0,
+            alerts: std::mem::take(&mut self.alerts),
             confidence: match record.confidence.as_str() {
                 "content" => Confidence::Content,
                 "port" => Confidence::Port,
@@ -300,6 +334,13 @@ impl Counted {
             from_start: !record.picked_up,
         }
     }
+}
+
+/// Whether an alert is about a packet of which no flow was made.
+fn is_apart(view: &v1::FlowView) -> bool {
+    view.record
+        .as_ref()
+        .is_some_and(|record| record.flow_id == 0)
 }
 
 /// The server's port; 0 where the protocol has none (a node may put the echo id there).

@@ -48,8 +48,8 @@ pub struct Observation {
     pub denied: u64,
     /// Those that protect mode would have stopped.
     pub would_deny: u64,
-    /// Threats found on it.
-    pub threats: u64,
+    /// Alerts raised on it: threats, signatures, sensors.
+    pub alerts: u64,
     /// How sure the application's name is.
     pub confidence: Confidence,
     /// Whether the flow was seen from its first packet.
@@ -87,8 +87,8 @@ pub struct Conversation {
     pub denied: u64,
     /// Those that protect mode would have stopped.
     pub would_deny: u64,
-    /// Threats found on it, by whichever point.
-    pub threats: u64,
+    /// Alerts raised on it, at whichever point.
+    pub alerts: u64,
     /// When it was seen first, microseconds since 1970.
     pub first_seen_us: u64,
     /// When it was seen last.
@@ -121,7 +121,7 @@ impl Conversation {
         }
         self.confidence = self.confidence.max(seen.confidence);
         self.from_start |= seen.from_start;
-        self.threats = self.threats.saturating_add(seen.threats);
+        self.alerts = self.alerts.saturating_add(seen.alerts);
         let Some(point) = self.point(&seen.node, seen.zone) else {
             return;
         };
@@ -185,7 +185,7 @@ mod tests {
             bytes: 100,
             denied: 0,
             would_deny: 1,
-            threats: 0,
+            alerts: 0,
             confidence: Confidence::Content,
             from_start: true,
         }

@@ -188,8 +188,10 @@ impl Weighing {
         if seen.denied > 0 {
             self.doubt(0.5, format!("denied {} times before", seen.denied));
         }
-        if seen.threats > 0 {
-            self.doubt(0.1, format!("{} threats were found on it", seen.threats));
+        match seen.alerts {
+            0 => {}
+            1 => self.doubt(0.1, "an alert was raised on it"),
+            alerts => self.doubt(0.1, format!("{alerts} alerts were raised on it")),
         }
         if !seen.from_start {
             self.doubt(0.9, "never seen from the start of a connection");

@@ -26,7 +26,7 @@ fn observation(replica: u8, day: u64) -> Observation {
         bytes: 1000,
         denied: 0,
         would_deny: 0,
-        threats: 0,
+        alerts: 0,
         confidence: Confidence::Content,
         from_start: true,
     }
@@ -71,7 +71,7 @@ fn what_is_sure_says_why() {
 #[test]
 fn what_is_doubtful_says_why() {
     let mut odd = seen([observation(1, 0)]);
-    (odd.denied, odd.threats, odd.from_start, odd.confidence) = (4, 2, false, Confidence::None);
+    (odd.denied, odd.alerts, odd.from_start, odd.confidence) = (4, 2, false, Confidence::None);
     let all = [
         (key("shop/ai-model", "unknown", "unknown", 4444), odd),
         (
@@ -90,7 +90,7 @@ fn what_is_doubtful_says_why() {
             "the application was not recognised",
             "nobody knows the server's address",
             "denied 4 times before",
-            "2 threats were found on it",
+            "2 alerts were raised on it",
             "never seen from the start of a connection"
         ]
     );
@@ -166,7 +166,7 @@ proptest! {
         others in prop::collection::vec((any_key(), prop::collection::vec(any_observation(), 1..5)), 0..4),
         more in any_observation(),
         denied in 0u64..3,
-        threats in 0u64..3,
+        alerts in 0u64..3,
     ) {
         let others = others.into_iter().filter(|other| other.0 != wanted).map(|(key, list)| (key, seen(list)));
         let mut all: Vec<_> = others.collect();
@@ -182,7 +182,7 @@ proptest! {
         prop_assert!(second >= first, "{} after {}", second, first);
         let last = &mut all.last_mut().unwrap().1;
         last.denied += denied;
-        last.threats += threats;
+        last.alerts += alerts;
         prop_assert!(confidence(&all).unwrap() <= second);
     }
 

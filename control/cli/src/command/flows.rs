@@ -82,6 +82,7 @@ impl FlowView {
                 v1::FlowEvent::Update => "update",
                 v1::FlowEvent::End => "end",
                 v1::FlowEvent::Verdict => "verdict",
+                v1::FlowEvent::Alert => "alert",
             },
             node: view.node,
             flow_id: record.flow_id,
@@ -175,14 +176,8 @@ impl View for Flows {
 
 impl View for Followed {
     fn table(&self, page: &mut Page) {
-        if self.0.skipped > 0 {
-            let skipped = self.0.skipped;
-            page.toned(
-                Tone::Warning,
-                &format!("… {skipped} records skipped: reading is too slow"),
-            );
-        }
-        page.toned(self.0.tone(), &padded(&self.0.cells()));
+        page.skipped(self.0.skipped);
+        page.padded(self.0.tone(), &self.0.cells(), &WIDTHS);
     }
 }
 
@@ -217,30 +212,14 @@ pub async fn run(
         output.print(&Flows(flows))?;
         return Ok(Answer::Yes);
     }
-    if output.is_table() {
-        let headers: Vec<String> = HEADERS.iter().map(|header| header.to_uppercase()).collect();
-        output.print_text(&format!("{}\n", padded(&headers).trim_end()))?;
-        output.finish()?;
-    }
+    output.print_headers(&HEADERS, &WIDTHS)?;
     while let Some(view) = stream.message().await? {
         output.print_next(&Followed(FlowView::of(view)))?;
     }
     Ok(Answer::Yes)
 }
 
-fn padded(cells: &[String]) -> String {
-    let pad = |(cell, width): (&String, usize)| {
-        let cell = if cell.is_empty() { "-" } else { cell };
-        format!("{cell:width$}")
-    };
-    cells
-        .iter()
-        .zip(WIDTHS)
-        .map(pad)
-        .collect::<Vec<_>>()
-        .join("  ")
-}
-
-fn is_zero(number: &u64) -> bool {
+/// For numbers that are told only where there is something to tell.
+pub fn is_zero(number: &u64) -> bool {
     *number == 0
 }

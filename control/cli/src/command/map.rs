@@ -28,6 +28,7 @@ struct ConversationView {
     days: u32,
     denied: u64,
     would_deny: u64,
+    alerts: u64,
     allowed: bool,
     decider: String,
     #[serde(skip)]
@@ -56,6 +57,7 @@ impl View for Map {
                 text::bytes(conversation.bytes),
                 conversation.denied.to_string(),
                 conversation.would_deny.to_string(),
+                conversation.alerts.to_string(),
                 conversation.last_seen_ago.clone(),
                 format!("{policy}: {}", conversation.decider),
             ];
@@ -70,6 +72,7 @@ impl View for Map {
             "bytes",
             "denied",
             "would deny",
+            "alerts",
             "last seen",
             "policy",
         ];
@@ -106,6 +109,7 @@ pub async fn run(
         days: conversation.days,
         denied: conversation.denied,
         would_deny: conversation.would_deny,
+        alerts: conversation.alerts,
         allowed: conversation.allowed,
         decider: conversation.decider,
     };

@@ -1,5 +1,6 @@
 //! One file per command: the view it prints, and how it asks.
 
+pub mod alerts;
 pub mod apps;
 pub mod completions;
 pub mod explain;

@@ -18,9 +18,20 @@ struct StatusView {
     workload_count: u32,
     allowlist_count: u32,
     conversation_count: u64,
+    alerts: AlertCountsView,
     problems: Vec<ProblemView>,
     nodes: Vec<NodeView>,
     workloads: Vec<WorkloadView>,
+}
+
+/// Since the controller started.
+#[derive(Serialize)]
+struct AlertCountsView {
+    raised: u64,
+    /// Made way for newer ones.
+    forgotten: u64,
+    /// Records of nodes that are no alerts although they say so.
+    refused: u64,
 }
 
 /// A mistake in a document.
@@ -122,10 +133,11 @@ impl View for StatusView {
             self.version, self.policy_version, self.source
         ));
         page.line(format!(
-            "{} · {} · {}",
+            "{} · {} · {} · {}",
             text::count(self.workload_count.into(), "workload"),
             text::count(self.allowlist_count.into(), "allowlist"),
-            text::count(self.conversation_count, "conversation")
+            text::count(self.conversation_count, "conversation"),
+            text::count(self.alerts.raised, "alert")
         ));
         if !self.problems.is_empty() {
             page.gap();
@@ -221,6 +233,7 @@ pub async fn run(client: &mut Client, output: &mut Output) -> Result<Answer, Fai
         denied: status.denied,
         would_deny: status.would_deny,
     };
+    let alerts = reply.alerts.unwrap_or_default();
     output.print(&StatusView {
         version: reply.version,
         source: reply.source,
@@ -228,6 +241,11 @@ pub async fn run(client: &mut Client, output: &mut Output) -> Result<Answer, Fai
         workload_count: reply.workloads,
         allowlist_count: reply.allowlists,
         conversation_count: reply.conversations,
+        alerts: AlertCountsView {
+            raised: alerts.raised,
+            forgotten: alerts.forgotten,
+            refused: alerts.refused,
+        },
         problems: reply.problems.into_iter().map(ProblemView::of).collect(),
         nodes: reply.nodes.into_iter().map(node).collect(),
         workloads: reply.workload_status.into_iter().map(workload).collect(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use weir_api::v1;
@@ -26,25 +26,42 @@ pub fn flows(
     request: &v1::FlowsRequest,
 ) -> Result<ReceiverStream<Result<v1::FlowView, Status>>, Status> {
     let filter = Filter::of(request).map_err(Status::invalid_argument)?;
-    let limit = match usize::try_from(request.limit) {
+    let limit = limit(request.limit, RECENT_MAX);
+    let (recent, live) = state.observed.recent_and_live(&filter, limit);
+    let mut news = News::default();
+    for view in &recent {
+        news.is_new(view);
+    }
+    let live = request.follow.then_some(live);
+    Ok(send(state, recent, live, move |view| {
+        filter.matches(view) && (filter.every || news.is_new(view))
+    }))
+}
+
+/// The limit of a request, up to what is kept.
+pub fn limit(asked: u32, max: usize) -> usize {
+    match usize::try_from(asked) {
         Ok(0) | Err(_) => LIMIT_DEFAULT,
-        Ok(limit) => limit.min(RECENT_MAX),
-    };
-    let follow = request.follow;
-    let (recent, mut live) = state.observed.recent_and_live(&filter, limit);
+        Ok(limit) => limit.min(max),
+    }
+}
+
+/// Sends what was, and then what comes and is wanted, until the reader or the controller ends.
+pub fn send(
+    state: &State,
+    recent: Vec<Arc<v1::FlowView>>,
+    live: Option<broadcast::Receiver<Arc<v1::FlowView>>>,
+    mut wanted: impl FnMut(&v1::FlowView) -> bool + Send + 'static,
+) -> ReceiverStream<Result<v1::FlowView, Status>> {
     let mut stopping = state.stopping();
     let (sender, stream) = mpsc::channel(SENDING_MAX);
     tokio::spawn(async move {
-        let mut news = News::default();
         for view in recent {
-            news.is_new(&view);
             if sender.send(Ok(v1::FlowView::clone(&view))).await.is_err() {
                 return;
             }
         }
-        if !follow {
-            return;
-        }
+        let Some(mut live) = live else { return };
         let mut skipped = 0;
         loop {
             let next = tokio::select! {
@@ -53,7 +70,7 @@ pub fn flows(
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
             match next {
-                Ok(view) if filter.matches(&view) && (filter.every || news.is_new(&view)) => {
+                Ok(view) if wanted(&view) => {
                     let view = v1::FlowView {
                         skipped,
                         ..v1::FlowView::clone(&view)
@@ -69,7 +86,7 @@ pub fn flows(
             }
         }
     });
-    Ok(ReceiverStream::new(stream))
+    ReceiverStream::new(stream)
 }
 
 /// The conversations, each with what the policy says of it now.
@@ -108,6 +125,7 @@ fn view(policy: &Published, key: ConversationKey, seen: &Conversation) -> v1::Co
         days: seen.days.count(),
         denied: seen.denied,
         would_deny: seen.would_deny,
+        alerts: seen.alerts,
         allowed: action == Action::Allow,
         decider,
     }

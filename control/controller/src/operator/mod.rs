@@ -1,5 +1,6 @@
 //! The operator's questions: `weir.v1.Operator`, one file per group.
 
+mod alerts;
 mod explain;
 mod flows;
 mod learn;
@@ -33,6 +34,7 @@ impl Operator {
 #[tonic::async_trait]
 impl v1::operator_server::Operator for Operator {
     type FlowsStream = ReceiverStream<Result<v1::FlowView, Status>>;
+    type AlertsStream = ReceiverStream<Result<v1::FlowView, Status>>;
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusReply> {
         Ok(Response::new(status::status(&self.state)))
@@ -40,6 +42,11 @@ impl v1::operator_server::Operator for Operator {
 
     async fn flows(&self, request: Request<v1::FlowsRequest>) -> Answer<Self::FlowsStream> {
         flows::flows(&self.state, &request.into_inner()).map(Response::new)
+    }
+
+    async fn alerts(&self, request: Request<v1::AlertsRequest>) -> Answer<Self::AlertsStream> {
+        let alerts = alerts::alerts(&self.state, &request.into_inner());
+        Ok(Response::new(alerts))
     }
 
     async fn map(&self, request: Request<v1::MapRequest>) -> Answer<v1::MapReply> {

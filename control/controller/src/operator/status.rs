@@ -33,6 +33,7 @@ pub fn status(state: &State) -> v1::StatusReply {
         allowlists: count(|document| matches!(document, Document::Allowlist(_))),
         conversations: state.observed.with_conversations(|all| all.count() as u64),
         workload_status,
+        alerts: Some(state.observed.alert_counts()),
         source: format!("files {}", state.source.directory().display()),
     }
 }

@@ -292,6 +292,38 @@ pub fn record(snapshot: &v1::Snapshot, flow_id: u64) -> v1::FlowRecord {
     }
 }
 
+/// A threat in such a connection; by its number, a drop where that is even.
+pub fn alert(snapshot: &v1::Snapshot, flow_id: u64) -> v1::FlowRecord {
+    let drops = flow_id % 2 == 0;
+    let alert = v1::Alert {
+        kind: v1::AlertKind::Threat.into(),
+        generator: weir_api::THREAT_GENERATOR,
+        id: if drops { 1140 } else { 1151 },
+        name: if drops {
+            "sql-injection"
+        } else {
+            "brute-force"
+        }
+        .into(),
+        message: "Somebody tries something.".into(),
+        action: match drops {
+            true => v1::AlertAction::Drop.into(),
+            false => v1::AlertAction::Alert.into(),
+        },
+        severity: 1,
+        technique: "T1190".into(),
+        sign: "tautology".into(),
+        counters: [("failures".to_owned(), 7)].into(),
+        excerpt: "' or 1=1\\n".into(),
+        ..Default::default()
+    };
+    v1::FlowRecord {
+        event: v1::FlowEvent::Alert.into(),
+        alert: Some(alert),
+        ..record(snapshot, flow_id)
+    }
+}
+
 /// As editors do it: whole or not at all.
 pub fn replace(path: &Path, text: &str) {
     let beside = path.with_extension("new");
