@@ -64,8 +64,8 @@ impl v1::FlowRecord {
                 "is none that this version knows",
             ));
         }
-        if alert.name.is_empty() && alert.message.is_empty() {
-            return Err(FieldError::new("alert.name", "and the message are empty"));
+        if alert.name.is_empty() && alert.id == 0 {
+            return Err(FieldError::new("alert.name", "and id are empty"));
         }
         if !is_technique(&alert.technique) {
             return Err(FieldError::new(
@@ -77,8 +77,8 @@ impl v1::FlowRecord {
     }
 }
 
-/// Nothing, `T1190` or `T1499.001`.
-fn is_technique(text: &str) -> bool {
+/// Whether a text names a technique of MITRE ATT&CK: nothing, `T1190` or `T1499.001`.
+pub fn is_technique(text: &str) -> bool {
     let digits =
         |text: &str, count| text.len() == count && text.bytes().all(|it| it.is_ascii_digit());
     let Some(number) = text.strip_prefix('T') else {

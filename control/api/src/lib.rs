@@ -13,7 +13,7 @@ mod question;
 mod tls;
 mod verdict;
 
-pub use alert::{Outcome, SENSOR_GENERATOR, THREAT_GENERATOR};
+pub use alert::{Outcome, SENSOR_GENERATOR, THREAT_GENERATOR, is_technique};
 pub use convert::{
     FieldError, action_from_message, action_message, from_message, mode_from_message, mode_message,
     to_message,

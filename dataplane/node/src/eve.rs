@@ -13,13 +13,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 use weir_api::v1;
 use weir_l7::{AppId, PortUse};
-use weir_threat::{Action, Finding};
 
-use crate::agent::{Described, SensedView};
+use crate::agent::Described;
 use crate::event::EventKind;
 
-/// Tells threats from signatures, whose generator is 1.
-const THREAT_GENERATOR: u32 = 900;
 /// The end of the year 9999.
 const TIMESTAMP_MAX_US: u64 = 253_402_300_799_999_999;
 
@@ -89,20 +86,16 @@ pub fn eve(described: &Described) -> Value {
         });
         put(&record.application, Value::Object(fields.collect()));
     }
-    if let Some(alert) = &described.alert {
-        put("alert", signature(alert, &record.reason));
-        put(
-            "evidence",
-            json!({"excerpt": printable(alert.hit.excerpt.bytes()), "offset": alert.hit.excerpt.offset}),
-        );
-    }
-    if let Some(finding) = &described.finding {
-        put("alert", alert(finding, &record.reason));
-        put("threat", threat(finding));
-    }
-    if let Some(sensed) = &described.sensed {
-        put("alert", sensor_alert(sensed, &record.reason));
-        put("sensor", sensor(sensed));
+    if let Some(told) = &record.alert {
+        put("alert", alert(told, described));
+        match told.kind() {
+            v1::AlertKind::Threat => put("threat", threat(told)),
+            v1::AlertKind::Sensor => put("sensor", sensor(told)),
+            v1::AlertKind::Signature | v1::AlertKind::Unspecified => put(
+                "evidence",
+                json!({"excerpt": told.excerpt, "offset": told.excerpt_offset}),
+            ),
+        };
     }
     put("weir", weir(described));
     Value::Object(object)
@@ -165,95 +158,48 @@ fn flow(described: &Described) -> Value {
     })
 }
 
-/// A signature as Suricata tells it.
-fn signature(alert: &crate::event::Alert, reason: &str) -> Value {
-    let Some(rule) = alert.rules.rule(alert.hit.rule) else {
-        return Value::Null;
-    };
-    let metadata = rule
-        .metadata
-        .iter()
-        .map(|(key, value)| format!("{key} {value}"));
-    json!({
-        "action": allowed_or_blocked(reason),
-        "gid": rule.gid,
-        "signature_id": rule.sid,
-        "rev": rule.revision,
-        "signature": rule.message,
-        "category": rule.class,
-        "severity": rule.priority,
-        "metadata": metadata.collect::<Vec<_>>(),
-    })
-}
-
-fn allowed_or_blocked(reason: &str) -> &'static str {
-    if reason.is_empty() {
-        "allowed"
-    } else {
-        "blocked"
+/// An alert as Suricata tells it; a signature with the rule's metadata.
+fn alert(alert: &v1::Alert, described: &Described) -> Value {
+    let mut told = json!({
+        "action": if alert.blocked { "blocked" } else { "allowed" },
+        "gid": alert.generator,
+        "signature_id": alert.id,
+        "rev": alert.revision,
+        "signature": alert.message,
+        "category": alert.name,
+        "severity": alert.severity,
+    });
+    let matched = described.alert.as_ref();
+    if let Some(rule) = matched.and_then(|alert| alert.rules.rule(alert.hit.rule)) {
+        let metadata = rule.metadata.iter();
+        let metadata = metadata.map(|(key, value)| format!("{key} {value}"));
+        told["metadata"] = metadata.collect();
     }
+    told
 }
 
-fn printable(bytes: &[u8]) -> String {
-    let escaped = bytes
-        .iter()
-        .flat_map(|&byte| std::ascii::escape_default(byte));
-    escaped.map(char::from).collect()
-}
-
-/// A finding in the words of Suricata's alerts.
-fn alert(finding: &Finding, reason: &str) -> Value {
-    json!({
-        "action": allowed_or_blocked(reason),
-        "gid": THREAT_GENERATOR,
-        "signature_id": finding.threat.id(),
-        "rev": 1,
-        "signature": finding.threat.about(),
-        "category": finding.threat.name(),
-        "severity": match finding.action {
-            Action::Drop => 1,
-            Action::Alert | Action::Off => 2,
-        },
-    })
-}
-
-/// A sensor in the words of Suricata's alerts.
-fn sensor_alert(sensed: &SensedView, reason: &str) -> Value {
-    json!({
-        "action": if reason.is_empty() { "allowed" } else { "blocked" },
-        "signature": sensed.sensor,
-        "category": "sensor",
-        "severity": if sensed.drops { 1 } else { 2 },
-    })
-}
-
-fn sensor(sensed: &SensedView) -> Value {
-    json!({
-        "name": sensed.sensor,
-        "pattern": sensed.pattern,
-        "count": sensed.count,
-        "excerpt": sensed.excerpt,
-    })
-}
-
-fn threat(finding: &Finding) -> Value {
-    let mut threat = evidence(finding);
-    threat["name"] = json!(finding.threat.name());
-    threat["technique"] = json!(finding.threat.technique());
+fn threat(alert: &v1::Alert) -> Value {
+    let mut threat = evidence(alert);
+    threat["name"] = json!(alert.name);
+    threat["technique"] = json!(alert.technique);
     threat
 }
 
-/// What shows a finding: its sign, counters, and the bytes as text.
-pub fn evidence(finding: &Finding) -> Value {
-    let evidence = &finding.evidence;
-    let counters = evidence
-        .counters
-        .iter()
-        .map(|&(name, value)| (name.to_owned(), json!(value)));
+fn sensor(alert: &v1::Alert) -> Value {
     json!({
-        "sign": evidence.sign,
-        "counters": Value::Object(counters.collect()),
-        "excerpt": printable(&evidence.excerpt),
+        "name": alert.name,
+        "pattern": alert.sign,
+        "count": alert.counters.values().next(),
+        "excerpt": alert.excerpt,
+    })
+}
+
+/// What shows a threat: its sign, counters, and the bytes as text.
+pub fn evidence(alert: &v1::Alert) -> Value {
+    json!({
+        "sign": alert.sign,
+        "counters": alert.counters,
+        "excerpt": alert.excerpt,
     })
 }
 

@@ -294,7 +294,7 @@ pub fn record(snapshot: &v1::Snapshot, flow_id: u64) -> v1::FlowRecord {
 
 /// A threat in such a connection; by its number, a drop where that is even.
 pub fn alert(snapshot: &v1::Snapshot, flow_id: u64) -> v1::FlowRecord {
-    let drops = flow_id % 2 == 0;
+    let drops = flow_id.is_multiple_of(2);
     let alert = v1::Alert {
         kind: v1::AlertKind::Threat.into(),
         generator: weir_api::THREAT_GENERATOR,

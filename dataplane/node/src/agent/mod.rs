@@ -1,6 +1,7 @@
 //! The node's side of the controller: policy comes in, observations go out. Runs beside the workers
 //! on ordinary threads; nothing here is on the packet's way.
 
+mod alert;
 mod evidence;
 mod last_good;
 mod names;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 pub use evidence::EvidenceFiles;
 pub use last_good::{LastGood, LastGoodError};
-pub use records::{Clock, Described, SensedView, describe};
+pub use records::{Clock, Described, describe};
 use tonic::transport::Channel;
 use weir_api::{Endpoint, EndpointError, TlsFiles};
 

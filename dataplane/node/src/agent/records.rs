@@ -6,13 +6,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use weir_api::v1::{self, FlowRecord};
 use weir_l7::{Confidence, Field, PortUse, Transport, Value, registry};
-use weir_policy::spec::SensorAction;
 use weir_policy::{Application, Question, Snapshot, WireAction};
-use weir_threat::Finding;
 use weir_wire::to_ip_address;
 
+use super::alert::alert;
 use crate::community_id::community_id;
-use crate::event::{Alert, Event, EventKind, FlowFacts, Sensed};
+use crate::event::{Alert, Event, EventKind, FlowFacts};
 
 /// From the workers' clock to the time of day.
 #[derive(Clone, Copy, Debug)]
@@ -65,27 +64,8 @@ pub struct Described {
     pub from_start: bool,
     /// Client and server address as people write them.
     pub addresses: (IpAddr, IpAddr),
-    /// The signature that matched.
+    /// The signature that matched; what the controller gets of it is in `record`.
     pub alert: Option<Alert>,
-    /// The threat and its evidence.
-    pub finding: Option<Finding>,
-    /// The sensor that fired.
-    pub sensed: Option<SensedView>,
-}
-
-/// A sensor that fired, with its names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SensedView {
-    /// "sensor shop/payment-cards".
-    pub sensor: String,
-    /// The pattern that completed it.
-    pub pattern: String,
-    /// Distinct matches until then.
-    pub count: u32,
-    /// The match, masked.
-    pub excerpt: String,
-    /// Its action is drop.
-    pub drops: bool,
 }
 
 /// Puts an event into words. `snapshot` should be the one that decided; a later one is close.
@@ -151,21 +131,15 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
         packets_to_client: flow.packets[1],
         bytes_to_server: flow.bytes[0],
         bytes_to_client: flow.bytes[1],
-        detail: match &event.sensed {
-            Some(sensed) => {
-                let view = sensed_view(sensed, snapshot);
-                let (sensor, pattern) = (view.sensor, view.pattern);
-                format!("{sensor} {pattern} {} ({})", view.excerpt, view.count)
-            }
-            None => fields
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect::<Vec<_>>()
-                .join(" "),
-        },
+        detail: fields
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect::<Vec<_>>()
+            .join(" "),
         fields,
         policy_version: flow.policy_version,
         picked_up: !flow.from_start,
+        alert: alert(event, snapshot),
     };
     Described {
         kind: event.kind,
@@ -178,32 +152,6 @@ pub fn describe(event: &Event, snapshot: &Snapshot, clock: &Clock) -> Described 
         from_start: flow.from_start,
         addresses,
         alert: event.alert.clone(),
-        finding: event.finding.clone(),
-        sensed: event
-            .sensed
-            .as_ref()
-            .map(|sensed| sensed_view(sensed, snapshot)),
-    }
-}
-
-/// The names of a later policy's sensor are those of this one as long as it has the number.
-fn sensed_view(sensed: &Sensed, snapshot: &Snapshot) -> SensedView {
-    let hit = &sensed.hit;
-    let sensors = &snapshot.spec().sensors;
-    let place = sensors.binary_search_by_key(&sensed.sensor, |sensor| sensor.id);
-    let sensor = place.ok().and_then(|place| sensors.get(place));
-    let pattern = sensor.and_then(|sensor| sensor.patterns.get(usize::from(hit.pattern)));
-    SensedView {
-        sensor: sensor.map_or_else(
-            || format!("sensor {} of another policy version", sensed.sensor),
-            |sensor| sensor.name.clone(),
-        ),
-        pattern: pattern
-            .map(|pattern| pattern.name.clone())
-            .unwrap_or_default(),
-        count: hit.count,
-        excerpt: hit.excerpt.to_string(),
-        drops: hit.action == SensorAction::Drop,
     }
 }
 
@@ -268,11 +216,8 @@ fn flow_event(kind: EventKind) -> v1::FlowEvent {
     match kind {
         EventKind::Identified => v1::FlowEvent::New,
         EventKind::Verdict => v1::FlowEvent::Verdict,
-        EventKind::Request
-        | EventKind::Response
-        | EventKind::Alert
-        | EventKind::Threat
-        | EventKind::Sensor => v1::FlowEvent::Update,
+        EventKind::Request | EventKind::Response => v1::FlowEvent::Update,
+        EventKind::Alert | EventKind::Threat | EventKind::Sensor => v1::FlowEvent::Alert,
         EventKind::End => v1::FlowEvent::End,
     }
 }

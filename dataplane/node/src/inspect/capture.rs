@@ -281,10 +281,10 @@ impl Inspector {
                         .map(|alert| alert.rules.describe(alert.hit.rule)),
                 ),
                 EventKind::Sensor => {
-                    let told = described.sensed.iter().map(|sensed| {
-                        let (sensor, pattern) = (&sensed.sensor, &sensed.pattern);
-                        format!("{sensor} {pattern} {}", sensed.excerpt)
-                    });
+                    let told =
+                        described.record.alert.iter().map(|alert| {
+                            format!("{} {} {}", alert.message, alert.sign, alert.excerpt)
+                        });
                     report.alerts.extend(told);
                 }
                 EventKind::Threat => {

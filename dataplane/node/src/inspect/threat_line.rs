@@ -12,7 +12,7 @@ pub struct ThreatLine {
     /// File name.
     pub capture: String,
     /// The threat's name.
-    pub threat: &'static str,
+    pub threat: String,
     /// When, as EVE writes it.
     pub timestamp: String,
     /// Who began it.
@@ -28,19 +28,19 @@ pub struct ThreatLine {
     /// What the flow speaks; "" where that was not known.
     pub app: String,
     /// Technique of MITRE ATT&CK.
-    pub technique: &'static str,
+    pub technique: String,
     /// What shows it.
     pub evidence: Value,
 }
 
 impl ThreatLine {
-    /// None where the event is no finding.
+    /// None where the event is no alert.
     pub fn of(capture: &str, described: &Described) -> Option<Self> {
-        let finding = described.finding.as_ref()?;
         let record = &described.record;
+        let alert = record.alert.as_ref()?;
         Some(Self {
             capture: capture.to_owned(),
-            threat: finding.threat.name(),
+            threat: alert.name.clone(),
             timestamp: eve::timestamp(record.time_unix_us),
             src_ip: described.addresses.0.to_string(),
             src_port: record.client_port,
@@ -48,8 +48,8 @@ impl ThreatLine {
             dst_port: record.server_port,
             proto: eve::protocol_name(record.protocol).to_lowercase(),
             app: record.application.clone(),
-            technique: finding.threat.technique(),
-            evidence: eve::evidence(finding),
+            technique: alert.technique.clone(),
+            evidence: eve::evidence(alert),
         })
     }
 }

@@ -10,11 +10,11 @@ use weir_wire::Reason;
 use crate::common::hosts::*;
 use crate::common::{Bench, Shop, Talk, content::*};
 
-const CARD: &str = "4000001234567899";
+pub const CARD: &str = "4000001234567899";
 /// The same shape with another check digit.
 const NO_CARD: &str = "4000001234567898";
 
-fn cards(place: &str, direction: SensorDirection, target: Host) -> SensorSpec {
+pub fn cards(place: &str, direction: SensorDirection, target: Host) -> SensorSpec {
     SensorSpec {
         id: 7,
         name: "sensor shop/cards".to_owned(),
@@ -45,7 +45,7 @@ fn talk(family: Family) -> Talk {
 }
 
 /// A request whose body is told in two segments, cut within the number. Whether the second passed.
-fn post(bench: &mut Bench, family: Family, number: &str, cut: usize) -> bool {
+pub fn post(bench: &mut Bench, family: Family, number: &str, cut: usize) -> bool {
     let mut talk = talk(family);
     assert!(talk.open(bench));
     let body = format!("card={number}&name=x");
