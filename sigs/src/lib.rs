@@ -11,6 +11,7 @@
 
 pub mod compile;
 mod files;
+mod library;
 mod load;
 pub mod rule;
 pub mod scan;

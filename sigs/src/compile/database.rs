@@ -125,7 +125,7 @@ fn is_literal(pattern: &Pattern) -> bool {
 }
 
 /// Literals that nobody looks for, in each database for streams. With a few literals only it would be an
-/// automaton that skips bytes, and that may overlook matches (see [`super::expression::END_MARK`]).
+/// automaton that skips bytes, and that may overlook matches (see [`crate::library`]).
 const FILLERS: usize = 24;
 /// The number that a filler is told as: none that is asked for.
 const FILLER: usize = u32::MAX as usize;

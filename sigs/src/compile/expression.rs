@@ -6,6 +6,7 @@
 
 use hyperscan::{BlockDatabase, Pattern, PatternFlags};
 
+use crate::library::END_MARK;
 use crate::rule::Pcre;
 
 /// Steps that an expression may take which tracks back, per search.
@@ -93,12 +94,6 @@ fn text_of(pcre: &Pcre) -> String {
     }
     text
 }
-
-/// Stands behind the last byte of what Hyperscan is given, and bytes that mean nothing behind it.
-///
-/// Vectorscan before 5.4.13 overlooks matches among the last 64 bytes where a processor with AVX-512
-/// skips bytes that cannot begin one. Nothing that counts may lie there.
-pub(crate) const END_MARK: [u8; 8] = [0x1e, 0x0e, 0x1d, 0x0f, 0x1c, 0x10, 0x1b, 0x11];
 
 /// Every anchor at the end becomes [`END_MARK`].
 fn marked_end(text: &str, multi_line: bool) -> String {

@@ -24,7 +24,7 @@ use database::{Built, Job};
 use expression::Source;
 
 pub(crate) use chain::{Chain, Needle, SLOTS, Step};
-pub(crate) use expression::{END_MARK, Engine, Expression};
+pub(crate) use expression::{Engine, Expression};
 pub use fast::sought_first;
 pub use names::Reputations;
 pub(crate) use names::{Integer, State, Vocabulary};

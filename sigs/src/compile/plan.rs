@@ -294,7 +294,7 @@ impl Planner {
                 databases.look_for(Source::literal(bytes, nocase), member);
             }
             // What counts from the cursor is no expression of its own; for streams only literals are
-            // looked for (see `END_MARK`).
+            // looked for (see [`crate::library`]).
             Fast::Expression(pcre) if !pcre.relative && !field.is_streamed() => {
                 databases.look_for(Source::of(pcre), member);
             }

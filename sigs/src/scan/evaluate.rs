@@ -12,7 +12,8 @@ use super::facts::Session;
 use super::numbers::{Reading, Slots, align, calculate, compare, read, value};
 use super::table::{Table, key_of};
 use super::text::{Answer, End, Text};
-use crate::compile::{Chain, END_MARK, Engine, Expression, Needle, RuleSet, SLOTS, Step};
+use crate::compile::{Chain, Engine, Expression, Needle, RuleSet, SLOTS, Step};
+use crate::library::{END_MARK, pad};
 use crate::rule::{
     Base64, Base64Mode, ByteJump, Content, Dataset, DatasetOperation, Entropy, IsDataAt, JumpFrom,
     Matcher, Pcre, Range,
@@ -39,8 +40,6 @@ pub(crate) struct Tools {
     pub backtracked: u64,
 }
 
-/// Bytes behind the mark of the end.
-const PADDING: usize = 64;
 /// The longest buffer that expressions are searched in.
 pub(crate) const PADDED_BYTES: usize = 256 << 10;
 
@@ -535,18 +534,6 @@ pub(crate) fn base64_rules(mode: Base64Mode) -> weir_content::transform::Base64R
         strict: mode == Base64Mode::Strict,
         ..Base64Rules::default()
     }
-}
-
-/// The bytes with the mark of their end behind them, and then what may be overlooked. Of more than there
-/// is place for the last ones are taken.
-pub(crate) fn pad<'a>(buffer: &'a mut [u8], bytes: &[u8]) -> &'a [u8] {
-    let room = buffer.len() - END_MARK.len() - PADDING;
-    let bytes = &bytes[bytes.len().saturating_sub(room)..];
-    let (start, marked) = (bytes.len(), bytes.len() + END_MARK.len());
-    buffer[..start].copy_from_slice(bytes);
-    buffer[start..marked].copy_from_slice(&END_MARK);
-    buffer[marked..marked + PADDING].fill(0);
-    &buffer[..marked + PADDING]
 }
 
 /// The first place from `low` on where the needle lies before `limit`.

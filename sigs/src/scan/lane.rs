@@ -12,6 +12,7 @@ use hyperscan::{HsError, Matching, Scratch, Stream};
 
 use super::text::{End, Text};
 use crate::compile::RuleSet;
+use crate::library;
 
 /// Bytes of a span.
 pub(crate) const SPAN: usize = 1_024;
@@ -332,14 +333,8 @@ impl Lanes {
 
 impl Drop for Lanes {
     fn drop(&mut self) {
-        // The binding frees a stream only when it is closed.
         let Some(scratch) = &self.closing else { return };
-        for stream in self
-            .pools
-            .iter_mut()
-            .flat_map(|pool| pool.streams.drain(..))
-        {
-            let _ = stream.close(scratch, ());
-        }
+        let pools = self.pools.iter_mut();
+        library::close(pools.flat_map(|pool| pool.streams.drain(..)), scratch);
     }
 }

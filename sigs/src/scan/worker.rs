@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weir_wire::Direction;
 
-use super::evaluate::{DECODED_BYTES, Evaluation, PADDED_BYTES, Tools, pad};
+use super::evaluate::{DECODED_BYTES, Evaluation, PADDED_BYTES, Tools};
 use super::flows::{Flows, LASTING};
 use super::gate::{Occasion, fits, tests_hold};
 use super::hits::{Excerpt, Hit, Hits, Where};
@@ -15,7 +15,8 @@ use super::table::Table;
 use super::text::{Answer, End, Text};
 use super::transform::Transformer;
 use super::{Limits, ScannerError, Stats};
-use crate::compile::{Condition, END_MARK, Field, Member, RuleSet};
+use crate::compile::{Condition, Field, Member, RuleSet};
+use crate::library::{END_MARK, pad};
 use crate::rule::{Action, ThresholdKind};
 
 /// Conditions that one call can find fulfilled before they are gone through.

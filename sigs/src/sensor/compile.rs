@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use arrayvec::ArrayVec;
-use hyperscan::{BlockDatabase, Builder, Pattern, PatternFlags, Patterns, StreamingDatabase};
+use hyperscan::{Builder, Pattern, PatternFlags, Patterns, StreamingDatabase};
 use weir_l7::{Buffer, BufferSet};
 use weir_policy::spec::{SensorDirection, SensorPatternSpec, SensorSpec, SensorWhat};
 use weir_wire::Direction;
@@ -52,12 +52,10 @@ pub(super) struct CompiledPattern {
 
 /// One database: the expressions that several buffers are searched for.
 pub(super) struct Group {
-    pub(super) database: Database,
-}
-
-pub(super) enum Database {
-    Streams(StreamingDatabase),
-    Blocks(BlockDatabase),
+    /// For streams; whole buffers are read as streams that end at once.
+    pub(super) database: StreamingDatabase,
+    /// The buffers are streams.
+    pub(super) is_streamed: bool,
 }
 
 /// A set of sensors.
@@ -386,21 +384,22 @@ impl Compiler {
             for buffer in &buffers {
                 group_of[*buffer as usize] = Some(number);
             }
-            let database = self
-                .database(streamed, &ids)
-                .map_err(|error| SensorRefusal {
-                    sensor: 0,
-                    name: "all sensors".to_owned(),
-                    field: String::new(),
-                    why: format!("do not compile into one database: {error}"),
-                    next_step: "look for fewer or simpler patterns".to_owned(),
-                })?;
-            groups.push(Group { database });
+            let database = self.database(&ids).map_err(|error| SensorRefusal {
+                sensor: 0,
+                name: "all sensors".to_owned(),
+                field: String::new(),
+                why: format!("do not compile into one database: {error}"),
+                next_step: "look for fewer or simpler patterns".to_owned(),
+            })?;
+            groups.push(Group {
+                database,
+                is_streamed: streamed,
+            });
         }
         Ok((groups, group_of))
     }
 
-    fn database(&self, streamed: bool, ids: &[usize]) -> hyperscan::Result<Database> {
+    fn database(&self, ids: &[usize]) -> hyperscan::Result<StreamingDatabase> {
         let patterns = ids.iter().map(|&id| {
             let one = &self.expressions[id];
             let mut flags = PatternFlags::empty();
@@ -409,12 +408,7 @@ impl Compiler {
             pattern.id = Some(id);
             Ok(pattern)
         });
-        let patterns = Patterns(patterns.collect::<hyperscan::Result<Vec<_>>>()?);
-        Ok(if streamed {
-            Database::Streams(patterns.build()?)
-        } else {
-            Database::Blocks(patterns.build()?)
-        })
+        Patterns(patterns.collect::<hyperscan::Result<Vec<_>>>()?).build()
     }
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use hyperscan::{Matching, Scratch, Stream};
+use hyperscan::{Scratch, Stream};
 use weir_l7::{BufferSet, Content};
 use weir_wire::Direction;
 
-use super::compile::{Database, SensorBits, SensorSet};
+use super::compile::{Group, SensorBits, SensorSet};
 use super::count::{Sources, Values};
 use super::flow::{CONTENTS_MAX, ContentKey, FlowState, OpenContent, Recent, message_key};
 use super::judge::{JOINT_BYTES, Judge, Searched, SensorHit};
+use crate::library;
 
 /// A flow that is looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +47,8 @@ pub struct SensorScanner {
     starved: u64,
 }
 
-/// The streams of one database; the last is for contents that can have none of their own.
-#[derive(Default)]
+/// The streams of one database; the last is for contents that have none of their own: those that are
+/// here whole, and those for which none is free.
 struct Lane {
     streams: Vec<Stream>,
     free: Vec<u32>,
@@ -73,18 +74,7 @@ impl SensorScanner {
             source,
         };
         let scratch = scratch_for(&set).map_err(failed)?;
-        let lane = |database: &Database| -> hyperscan::Result<Lane> {
-            let Database::Streams(database) = database else {
-                return Ok(Lane::default());
-            };
-            Ok(Lane {
-                streams: (0..=flows)
-                    .map(|_| database.open_stream())
-                    .collect::<hyperscan::Result<Vec<_>>>()?,
-                free: (0..flows as u32).rev().collect(),
-            })
-        };
-        let lanes = set.groups.iter().map(|group| lane(&group.database));
+        let lanes = set.groups.iter().map(|group| Lane::new(group, flows));
         let lanes = lanes
             .collect::<hyperscan::Result<Vec<_>>>()
             .map_err(failed)?;
@@ -192,10 +182,10 @@ impl SensorScanner {
             return;
         };
         let set = Arc::clone(&self.set);
-        let Database::Streams(_) = set.groups[usize::from(group)].database else {
-            self.block(flow.index, group, direction, content, now_us, on_hit);
+        if !set.groups[usize::from(group)].is_streamed {
+            self.alone(flow.index, group, direction, content, now_us, on_hit);
             return;
-        };
+        }
         let key = (direction, content.stream, content.buffer);
         if content.begins.is_some() {
             self.finish_content(flow.index, key, now_us, on_hit);
@@ -231,32 +221,7 @@ impl SensorScanner {
         self.free_flows.push(flow.index);
     }
 
-    /// A buffer that is here whole.
-    fn block(
-        &mut self,
-        flow: u32,
-        group: u16,
-        direction: Direction,
-        content: &Content<'_>,
-        now_us: u64,
-        on_hit: &mut dyn FnMut(SensorHit),
-    ) {
-        let set = Arc::clone(&self.set);
-        let Database::Blocks(database) = &set.groups[usize::from(group)].database else {
-            return;
-        };
-        let (mut judge, parts) = self.judge(flow, direction, content.stream, now_us, on_hit);
-        let searched = Searched::whole(content.bytes);
-        let mut recent = Recent::default();
-        let found = |expression: u32, _: u64, to: u64, _: u32| {
-            judge.found(&searched, &mut recent, expression, to);
-            Matching::Continue
-        };
-        // The only errors are of misuse; what was found until then has been told.
-        let _ = database.scan(content.bytes, parts.scratch, found);
-    }
-
-    /// A piece of a content that has no stream of its own.
+    /// A buffer that is here whole, or a piece of a content that has no stream of its own.
     fn alone(
         &mut self,
         flow: u32,
@@ -272,12 +237,9 @@ impl SensorScanner {
         };
         let searched = Searched::whole(content.bytes);
         let mut recent = Recent::default();
-        let mut found = |expression: u32, _: u64, to: u64, _: u32| {
-            judge.found(&searched, &mut recent, expression, to);
-            Matching::Continue
-        };
-        let _ = spare.scan(content.bytes, parts.scratch, &mut found);
-        let _ = spare.reset(parts.scratch, &mut found);
+        let mut found = |expression, to| judge.found(&searched, &mut recent, expression, to);
+        library::read(spare, content.bytes, parts.scratch, &mut found);
+        library::end(spare, parts.scratch, &mut found);
     }
 
     /// The content's slot; None where all are taken.
@@ -319,12 +281,10 @@ impl SensorScanner {
         let content = &mut parts.contents[place as usize];
         let searched = Searched::after(content, bytes, parts.joint);
         let mut recent = content.recent;
-        let found = |expression: u32, _: u64, to: u64, _: u32| {
-            judge.found(&searched, &mut recent, expression, to);
-            Matching::Continue
-        };
+        let mut found = |expression, to| judge.found(&searched, &mut recent, expression, to);
         let lane = &parts.lanes[usize::from(content.group)];
-        let _ = lane.streams[content.slot as usize].scan(bytes, parts.scratch, found);
+        let slot = &lane.streams[content.slot as usize];
+        library::read(slot, bytes, parts.scratch, &mut found);
         content.recent = recent;
         content.remember(bytes);
     }
@@ -347,16 +307,10 @@ impl SensorScanner {
         let content = &mut parts.contents[place as usize];
         let searched = Searched::after(content, &[], parts.joint);
         let mut recent = content.recent;
-        let found = |expression: u32, _: u64, to: u64, _: u32| {
-            judge.found(&searched, &mut recent, expression, to);
-            Matching::Continue
-        };
+        let mut found = |expression, to| judge.found(&searched, &mut recent, expression, to);
         let lane = &mut parts.lanes[usize::from(content.group)];
-        // A stream that is not reset is not given out again; only misuse could bring that about.
-        if lane.streams[content.slot as usize]
-            .reset(parts.scratch, found)
-            .is_ok()
-        {
+        let slot = &lane.streams[content.slot as usize];
+        if library::end(slot, parts.scratch, &mut found) {
             lane.free.push(content.slot);
         }
         self.free_contents.push(place);
@@ -393,6 +347,24 @@ impl SensorScanner {
     }
 }
 
+impl Lane {
+    fn new(group: &Group, flows: usize) -> hyperscan::Result<Self> {
+        let flows = if group.is_streamed { flows } else { 0 };
+        let streams = (0..=flows).map(|_| group.database.open_stream());
+        Ok(Self {
+            streams: streams.collect::<hyperscan::Result<_>>()?,
+            free: (0..flows as u32).rev().collect(),
+        })
+    }
+}
+
+impl Drop for SensorScanner {
+    fn drop(&mut self) {
+        let lanes = self.lanes.iter_mut();
+        library::close(lanes.flat_map(|lane| lane.streams.drain(..)), &self.scratch);
+    }
+}
+
 /// What a search needs beside its judge.
 struct Parts<'a> {
     scratch: &'a Scratch,
@@ -405,15 +377,11 @@ struct Parts<'a> {
 fn scratch_for(set: &SensorSet) -> hyperscan::Result<Scratch> {
     let mut scratch: Option<Scratch> = None;
     for group in &set.groups {
-        match (&mut scratch, &group.database) {
-            (Some(scratch), Database::Streams(database)) => {
-                database.realloc_scratch(scratch)?;
+        match &mut scratch {
+            Some(scratch) => {
+                group.database.realloc_scratch(scratch)?;
             }
-            (Some(scratch), Database::Blocks(database)) => {
-                database.realloc_scratch(scratch)?;
-            }
-            (None, Database::Streams(database)) => scratch = Some(database.alloc_scratch()?),
-            (None, Database::Blocks(database)) => scratch = Some(database.alloc_scratch()?),
+            None => scratch = Some(group.database.alloc_scratch()?),
         }
     }
     scratch.ok_or_else(|| hyperscan::Error::from(hyperscan::HsError::Invalid))
