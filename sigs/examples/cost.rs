@@ -160,7 +160,6 @@ fn packets(
             transport: &transport,
             payload_bytes: payload.len() as u32,
             fragmented: false,
-            events: &[],
         };
         scanner.stream(flow, facts, direction, payload, now_us, hits);
         scanner.packet(Some(flow), facts, &packet, payload, now_us, hits);

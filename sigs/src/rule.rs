@@ -9,6 +9,7 @@ mod ast;
 mod build;
 mod classes;
 mod condition;
+mod event;
 mod explain;
 mod header;
 mod keyword;
@@ -31,6 +32,7 @@ pub use condition::{
     PacketField, PacketTest, SessionField, SessionTest, Side, StateStep, Tag, TagMetric, Target,
     Threshold, ThresholdKind, TlsState, Toward, Track, Unit,
 };
+pub(crate) use event::objections;
 pub use explain::Need;
 pub use matcher::{
     Arithmetic, Base64, Base64Mode, ByteExtract, ByteJump, ByteMath, ByteRead, ByteTest,

@@ -4,7 +4,7 @@ mod support;
 
 use support::{Wire, compile, limits};
 use weir_l7::{Buffer, Content};
-use weir_sigs::rule::SessionField;
+use weir_sigs::rule::{SessionField, TlsState};
 use weir_sigs::scan::{Session, Where};
 use weir_sigs::{Action, Hits, Prepared, Scanner};
 use weir_wire::Direction::{ToClient, ToServer};
@@ -223,17 +223,41 @@ fn numbers_of_the_application() {
         fn number(&self, field: SessionField) -> Option<u64> {
             (field == SessionField::DnsOpcode).then_some(self.0)
         }
+        fn objection(&self) -> Option<&'static str> {
+            (self.0 == 0).then_some(weir_l7::violation::DNS_LOOP)
+        }
+        fn tls_version(&self) -> Option<u16> {
+            None
+        }
+        fn tls_state(&self) -> Option<TlsState> {
+            None
+        }
+        fn certificate_expired(&self) -> Option<bool> {
+            None
+        }
+        fn certificate_validity(&self) -> Option<(u64, u64)> {
+            None
+        }
+        fn dce_interface(&self) -> Option<[u8; 16]> {
+            None
+        }
+        fn dce_operation(&self) -> Option<u16> {
+            None
+        }
+        fn dce_is_little(&self) -> Option<bool> {
+            None
+        }
     }
-    let text = "alert dns any any -> any any (dns.opcode:4; sid:1;)";
-    for (opcode, fires) in [(4, true), (0, false)] {
+    let text = r"
+alert dns any any -> any any (dns.opcode:4; sid:1;)
+alert dns any any -> any any (app-layer-event:dns.malformed_data; sid:2;)
+alert dns any any -> any any (app-layer-event:dns.name_too_long; sid:3;)
+";
+    for (opcode, fires) in [(4, [1]), (0, [2])] {
         let session = Dns(opcode);
         let mut wire = Wire::new(text).udp(53).session(&session);
         wire.facts.application = weir_l7::registry::by_name("dns");
-        assert_eq!(
-            !wire.message(ToServer, 0).sids().is_empty(),
-            fires,
-            "{opcode}"
-        );
+        assert_eq!(wire.message(ToServer, 0).sids(), fires, "{opcode}");
     }
 }
 

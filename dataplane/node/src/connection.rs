@@ -9,6 +9,7 @@ use weir_wire::{Direction, protocol, to_ip_address};
 
 use crate::announced::Part;
 use crate::event::FlowFacts;
+use crate::session::{Known, Told};
 
 /// What [`Hot::verdict`] holds: what happens to the next packet without looking further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,10 @@ pub struct Connection {
     pub session_over: bool,
     /// Directions in which nothing more is of interest to the parser.
     pub done: [bool; 2],
+    /// Where the bytes of the streams begin.
+    pub stream_begins: [u32; 2],
+    /// What its application said, as far as rules ask for it.
+    pub told_by_application: Told,
     /// Signature scanning.
     pub scan: Option<ScanFlow>,
     /// Bytes scanned, by direction.
@@ -191,7 +196,7 @@ impl Connection {
     }
 
     /// What signatures ask of the flow.
-    pub fn scan_facts(&self, hot: &Hot) -> weir_sigs::Facts<'static> {
+    pub fn scan_facts<'a>(&self, hot: &Hot, known: &'a Known) -> weir_sigs::Facts<'a> {
         let (client, client_port, server, server_port) = hot.key.endpoints(hot.initiator_is_low);
         let number = hot.key.protocol();
         weir_sigs::Facts {
@@ -200,10 +205,14 @@ impl Connection {
             client_port,
             server_port,
             protocol: number,
-            application: self.application,
+            // Bytes that contradict an application are still said to it.
+            application: match self.contradicted {
+                true => self.carried.or(self.application),
+                false => self.application,
+            },
             // A stream has bytes to look at when both ends agreed on it.
             established: number == protocol::TCP || self.packets.iter().all(|&count| count > 0),
-            session: None,
+            session: Some(known),
         }
     }
 

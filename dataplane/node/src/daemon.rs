@@ -13,7 +13,7 @@ use weir_dpdk::{Eal, EalOptions, Pool};
 use weir_sigs::RuleSet;
 use weir_threat::Threats;
 
-use crate::agent::{Agent, ControllerAddress, EvidenceFiles, LastGood, last_good_path};
+use crate::agent::{Agent, Clock, ControllerAddress, EvidenceFiles, LastGood, last_good_path};
 use crate::config::{Config, HugePages, Strictness};
 use crate::eve::EveFile;
 use crate::event::EventRing;
@@ -130,7 +130,7 @@ impl Crew<'_> {
         ));
         let mut threads = Vec::new();
         for (index, (ownership, ring)) in ownerships.into_iter().zip(self.rings).enumerate() {
-            let (limits, rules) = (limits(self.config), rules(self.config));
+            let (limits, rules) = (limits(self.config), rules(self.config, self.shared));
             let mut inspection = Inspection::new(limits.sessions, self.ruleset.clone())?;
             inspection.watch(
                 Threats::new(
@@ -221,7 +221,7 @@ fn reload(config: &Config, reread: &dyn Fn() -> Result<Config>, shared: &Shared)
                     "the configuration was read; these sections need a restart to take effect"
                 );
             }
-            shared.look_by(rules(&next));
+            shared.look_by(rules(&next, shared));
             let source = signature_source(&next);
             let sessions = config.limits.sessions;
             if let Err(why) = signatures::reload(&source, sessions, shared) {
@@ -319,12 +319,13 @@ fn limits(config: &Config) -> Limits {
     limits
 }
 
-fn rules(config: &Config) -> Rules {
+fn rules(config: &Config, shared: &Shared) -> Rules {
     Rules {
         tunnels_max: config.inspection.tunnels,
         verify_checksums: config.inspection.verify_checksums,
         lenient: config.inspection.strictness == Strictness::Lenient,
         scan_depth_bytes: config.inspection.scan_depth_kb << 10,
+        zero_unix_us: Clock::started_at(shared.started).unix_us(0),
         tell_requests: config.events.requests,
         // The names were checked with the rest of the configuration.
         threats: Arc::new(weir_threat::Config::new(&config.threats).unwrap_or_default()),

@@ -12,6 +12,7 @@ use weir_wire::Direction;
 
 use crate::content::{ContentDecoding, Owner};
 use crate::inspection::{Findings, Listener};
+use crate::session::Known;
 use crate::stage::sense::Sensing;
 
 /// Findings, and those who look into what they are made from.
@@ -62,12 +63,47 @@ pub struct Searcher<'a> {
     pub scanner: &'a mut Scanner,
     /// The flow as it knows it.
     pub flow: ScanFlow,
-    /// The flow as rules ask for it.
+    /// The flow as rules ask for it, but for [`Self::known`].
     pub facts: Facts<'a>,
+    /// What its application says, and the flow's counts.
+    pub known: &'a mut Known,
     /// What is found.
     pub hits: &'a mut Hits,
     /// Microseconds.
     pub now_us: u64,
+}
+
+impl Searcher<'_> {
+    fn message(&mut self, speaker: Speaker, message: &Message<'_>, news: bool) {
+        let facts = Facts {
+            session: Some(&*self.known),
+            ..self.facts
+        };
+        let direction = speaker.direction;
+        if message.kind != MessageKind::Session {
+            self.scanner
+                .message(self.flow, &facts, direction, 0, self.now_us, self.hits);
+        } else if news {
+            // What is told of a session goes with all of its messages.
+            self.scanner
+                .told(self.flow, &facts, direction, self.now_us, self.hits);
+        }
+    }
+
+    fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
+        let facts = Facts {
+            session: Some(&*self.known),
+            ..self.facts
+        };
+        self.scanner.buffer(
+            self.flow,
+            &facts,
+            speaker.direction,
+            content,
+            self.now_us,
+            self.hits,
+        );
+    }
 }
 
 impl Heard<'_, '_> {
@@ -140,17 +176,8 @@ impl Lookers<'_> {
         }
         if let Some(searcher) = &mut self.searcher {
             searcher.facts.application = Some(speaker.app);
-            // What is told of a session goes with all of its messages.
-            if message.kind != MessageKind::Session {
-                searcher.scanner.message(
-                    searcher.flow,
-                    &searcher.facts,
-                    speaker.direction,
-                    0,
-                    searcher.now_us,
-                    searcher.hits,
-                );
-            }
+            let news = searcher.known.told.take(speaker.parser, message);
+            searcher.message(speaker, message, news);
         }
         if let Some(sensing) = &mut self.sensing
             && message.kind != MessageKind::Session
@@ -171,14 +198,7 @@ impl Lookers<'_> {
             );
         }
         if let Some(searcher) = &mut self.searcher {
-            searcher.scanner.buffer(
-                searcher.flow,
-                &searcher.facts,
-                speaker.direction,
-                content,
-                searcher.now_us,
-                searcher.hits,
-            );
+            searcher.content(speaker, content);
         }
         if let Some(sensing) = &mut self.sensing {
             sensing.content(speaker.direction, content);

@@ -24,6 +24,7 @@ pub mod path;
 mod policy;
 pub mod ports;
 pub mod sensors;
+mod session;
 pub mod signatures;
 mod stage;
 pub mod status;

@@ -57,6 +57,8 @@ pub struct Rules {
     pub lenient: bool,
     /// Bytes per direction that signatures look at.
     pub scan_depth_bytes: u64,
+    /// When the workers' clock began, in microseconds since 1970; 0 for captures, which have the time of day.
+    pub zero_unix_us: u64,
     /// Tell every request, not only those that policy denies.
     pub tell_requests: bool,
     /// Which threats are looked for, and what they do.
@@ -75,6 +77,7 @@ impl Default for Rules {
             verify_checksums: true,
             lenient: false,
             scan_depth_bytes: 1 << 20,
+            zero_unix_us: 0,
             tell_requests: false,
             threats: Arc::default(),
             tcp: TcpLimits::default(),

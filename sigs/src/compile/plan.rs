@@ -12,8 +12,8 @@ use super::expression::Source;
 use super::fast::{Fast, as_literals, choose};
 use super::names::{State, Vocabulary};
 use crate::rule::{
-    Action, BitKind, Cause, Content, Group, Matcher, PacketHeader, Pcre, Place, Rule, Toward,
-    Transform, Transport, Unit,
+    Action, BitKind, Cause, Content, Group, Matcher, PacketHeader, Pcre, Place, Rule, SessionField,
+    SessionTest, Toward, Transform, Transport, Unit,
 };
 
 /// Bytes over which databases are kept.
@@ -165,14 +165,7 @@ impl Planner {
 
     /// A rule without groups: where it is asked.
     fn list(&mut self, rule: &Rule, index: u32) {
-        use crate::rule::SessionTest;
-        let of_messages = rule.packet.is_empty()
-            && rule.session.iter().any(|test| {
-                !matches!(
-                    test,
-                    SessionTest::Application { .. } | SessionTest::Reputation { .. }
-                )
-            });
+        let of_messages = rule.packet.is_empty() && rule.session.iter().any(is_of_message);
         if of_messages {
             self.message_rules.push(index);
             return;
@@ -415,6 +408,17 @@ fn check(rule: &Rule) -> Result<(), Flaw> {
         }
     }
     Ok(())
+}
+
+/// Whether it is asked of what the application says, rather than of the connection.
+const fn is_of_message(test: &SessionTest) -> bool {
+    use SessionField::{FlowAge, FlowBytes, FlowPackets, StreamSize};
+    !matches!(
+        test,
+        SessionTest::Application { .. }
+            | SessionTest::Reputation { .. }
+            | SessionTest::Number(FlowAge | FlowBytes(_) | FlowPackets(_) | StreamSize(_), _)
+    )
 }
 
 /// Equal but for the author's choice of what to look for first.

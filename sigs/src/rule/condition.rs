@@ -65,8 +65,6 @@ pub enum PacketTest {
     IpOption(Option<u8>),
     /// `sameip`: source and destination are equal.
     SameAddress,
-    /// `decode-event`, `stream-event`: what was wrong with the packet, by Suricata's name (`ipv4.opt_pad_required`).
-    Event(Arc<str>),
 }
 
 /// Which of some bits must be set.
@@ -166,14 +164,8 @@ pub enum SessionTest {
     /// `tls_cert_notafter`: seconds since 1970.
     CertificateNotAfter(NumberTest),
     /// `dce_iface`.
-    DceInterface {
-        /// The interface, as written: 16 bytes in the order of the text.
-        uuid: [u8; 16],
-        /// Its version.
-        version: Option<NumberTest>,
-        /// `any_frag`: not only in the first fragment.
-        any_fragment: bool,
-    },
+    /// Its bytes stand in the order of the text.
+    DceInterface([u8; 16]),
     /// `dce_opnum`: one of these.
     DceOperation(Vec<(u16, u16)>),
     /// `iprep`.
@@ -194,12 +186,6 @@ pub enum TlsState {
     ClientHello,
     /// `server_hello`
     ServerHello,
-    /// `client_keyx`
-    ClientKeyExchange,
-    /// `server_keyx`
-    ServerKeyExchange,
-    /// `unknown`
-    Unknown,
 }
 
 /// One end or both.
@@ -239,8 +225,6 @@ pub enum SessionField {
     FlowBytes(End),
     /// `flow.age`: seconds.
     FlowAge,
-    /// `filesize`.
-    FileSize,
     /// `dns.opcode`.
     DnsOpcode,
     /// `dns.rcode`.
@@ -255,14 +239,6 @@ pub enum SessionField {
     KerberosMessage,
     /// `krb5_err_code`.
     KerberosError,
-    /// `tls.cert_chain_len`.
-    CertificateChain,
-    /// `http2.frametype`.
-    Http2Frame,
-    /// `http2.errorcode`.
-    Http2Error,
-    /// `rfb.sectype`.
-    RfbSecurity,
     /// `mqtt.type`.
     MqttType,
     /// `mqtt.protocol_version`.

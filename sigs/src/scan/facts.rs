@@ -1,7 +1,6 @@
 //! What the caller knows of a connection and a packet, beside the bytes.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use weir_l7::AppId;
 use weir_wire::Direction;
@@ -43,45 +42,32 @@ impl Facts<'_> {
 
 /// Answers about a connection and its last message. What is not known does not pass any test.
 pub trait Session {
-    /// A number.
-    fn number(&self, _field: SessionField) -> Option<u64> {
-        None
-    }
+    /// A number. Of a number of either or both ends each end's is asked.
+    fn number(&self, field: SessionField) -> Option<u64>;
 
-    /// Whether this was wrong with the message, by Suricata's name (`http.invalid_…`).
-    fn event(&self, _name: &str) -> bool {
-        false
-    }
+    /// What the parser objected to, in the words of [`weir_l7::violation`].
+    fn objection(&self) -> Option<&'static str>;
 
     /// Version of TLS as in the record: 0x0303.
-    fn tls_version(&self) -> Option<u16> {
-        None
-    }
+    fn tls_version(&self) -> Option<u16>;
 
-    /// How far the handshake of TLS has come.
-    fn tls_state(&self) -> Option<TlsState> {
-        None
-    }
+    /// The hello of TLS that was the last message.
+    fn tls_state(&self) -> Option<TlsState>;
 
-    /// From when and until when the server's certificate holds, in seconds since 1970.
-    fn certificate_validity(&self) -> Option<(u64, u64)> {
-        None
-    }
+    /// Whether the certificate holds no more.
+    fn certificate_expired(&self) -> Option<bool>;
 
-    /// Interface and version that DCE/RPC is bound to, and whether this is a first fragment.
-    fn dce_interface(&self) -> Option<([u8; 16], u16, bool)> {
-        None
-    }
+    /// From when and until when the certificate holds, in seconds since 1970.
+    fn certificate_validity(&self) -> Option<(u64, u64)>;
+
+    /// Interface of DCE/RPC that is called, or is being bound.
+    fn dce_interface(&self) -> Option<[u8; 16]>;
 
     /// Operation of DCE/RPC that is called.
-    fn dce_operation(&self) -> Option<u16> {
-        None
-    }
+    fn dce_operation(&self) -> Option<u16>;
 
     /// Whether numbers of DCE/RPC come with their least significant byte first.
-    fn dce_is_little(&self) -> Option<bool> {
-        None
-    }
+    fn dce_is_little(&self) -> Option<bool>;
 }
 
 /// A packet.
@@ -98,8 +84,6 @@ pub struct PacketFacts<'a> {
     pub payload_bytes: u32,
     /// It came in fragments.
     pub fragmented: bool,
-    /// What was wrong with it, by Suricata's names (`ipv4.opt_pad_required`).
-    pub events: &'a [Arc<str>],
 }
 
 /// Numbers of a packet's headers, taken out so that they can be kept.
@@ -296,7 +280,6 @@ mod tests {
             transport: &tcp,
             payload_bytes: 3,
             fragmented: false,
-            events: &[],
         };
         let numbers = PacketNumbers::of(&packet, 6);
         for (field, wanted) in [

@@ -9,7 +9,7 @@ use super::text::Answer;
 use crate::compile::RuleSet;
 use crate::rule::{
     End, Endpoint, Family, FlowCondition, Header, NumberTest, PacketTest, Rule, SessionField,
-    SessionTest, Side, Toward, Transport,
+    SessionTest, Side, Toward, Transport, objections,
 };
 
 const ICMP: u8 = 1;
@@ -104,11 +104,6 @@ fn packet_test(test: &PacketTest, on: &Occasion<'_>) -> bool {
     if let PacketTest::SameAddress = test {
         return on.facts.client == on.facts.server;
     }
-    if let PacketTest::Event(name) = test {
-        return on
-            .this_packet
-            .is_some_and(|packet| packet.events.contains(name));
-    }
     let Some(packet) = &on.packet else {
         return false;
     };
@@ -126,7 +121,7 @@ fn packet_test(test: &PacketTest, on: &Occasion<'_>) -> bool {
         PacketTest::FragmentBits { bits, how } => how.holds(packet.fragment_bits, *bits),
         PacketTest::IpOption(None) => packet.options[0] != 0,
         PacketTest::IpOption(Some(option)) => packet.options.contains(option),
-        PacketTest::SameAddress | PacketTest::Event(_) => false,
+        PacketTest::SameAddress => false,
     }
 }
 
@@ -143,7 +138,9 @@ fn session_test(test: &SessionTest, set: &RuleSet, on: &Occasion<'_>) -> bool {
                 || applications.contains(weir_l7::registry::root(application));
             named != *negated
         }),
-        SessionTest::Event(name) => session.is_some_and(|session| session.event(name)),
+        SessionTest::Event(name) => session
+            .and_then(|session| session.objection())
+            .is_some_and(|what| objections(name).is_some_and(|meant| meant.contains(&what))),
         SessionTest::Number(field, test) => {
             let of = |field| number(session.and_then(|session| session.number(field)), test);
             let (one, other, both) = sides(*field);
@@ -159,8 +156,8 @@ fn session_test(test: &SessionTest, set: &RuleSet, on: &Occasion<'_>) -> bool {
             .and_then(|session| session.tls_state())
             .is_some_and(|state| states.contains(&state) != *negated),
         SessionTest::CertificateExpired(wanted) => session
-            .and_then(|session| session.certificate_validity())
-            .is_some_and(|(_, until)| (until < on.now_us / 1_000_000) == *wanted),
+            .and_then(|session| session.certificate_expired())
+            .is_some_and(|expired| expired == *wanted),
         SessionTest::CertificateNotBefore(test) => {
             let validity = session.and_then(|session| session.certificate_validity());
             number(validity.map(|(from, _)| from), test)
@@ -169,17 +166,9 @@ fn session_test(test: &SessionTest, set: &RuleSet, on: &Occasion<'_>) -> bool {
             let validity = session.and_then(|session| session.certificate_validity());
             number(validity.map(|(_, until)| until), test)
         }
-        SessionTest::DceInterface {
-            uuid,
-            version,
-            any_fragment,
-        } => session
-            .and_then(|session| session.dce_interface())
-            .is_some_and(|(bound, its_version, is_first)| {
-                bound == *uuid
-                    && version.is_none_or(|test| test.holds(its_version.into()))
-                    && (is_first || *any_fragment)
-            }),
+        SessionTest::DceInterface(uuid) => {
+            session.and_then(|session| session.dce_interface()) == Some(*uuid)
+        }
         SessionTest::DceOperation(ranges) => session
             .and_then(|session| session.dce_operation())
             .is_some_and(|called| {

@@ -338,6 +338,26 @@ impl Scanner {
         self.worker.settle(&call, hits);
     }
 
+    /// The application has said something that begins no message, or its parser objects.
+    pub fn told(
+        &mut self,
+        flow: ScanFlow,
+        facts: &Facts<'_>,
+        direction: Direction,
+        now_us: u64,
+        hits: &mut Hits,
+    ) {
+        let Some(index) = self.enter(flow) else {
+            return;
+        };
+        if self.worker.flows.get(index).passed {
+            return;
+        }
+        let call = self.call(Some(index), facts, direction, LASTING, now_us);
+        self.worker.ask_listed(&call, |set| &set.message_rules);
+        self.worker.settle(&call, hits);
+    }
+
     /// A buffer of the message, or a piece of one.
     pub fn buffer(
         &mut self,

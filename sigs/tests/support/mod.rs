@@ -125,7 +125,6 @@ impl<'a> Wire<'a> {
             transport,
             payload_bytes: payload.len() as u32,
             fragmented: false,
-            events: &[],
         };
         let mut hits = Hits::new();
         let Self {

@@ -11,6 +11,7 @@ mod fault;
 mod message;
 mod name;
 
+pub use name::{opcode_number, rcode_number, record_type_number};
 use weir_wire::Direction;
 
 use super::{llmnr, mdns};

@@ -26,6 +26,7 @@ use crate::heard::{Heard, Lookers, Searcher, Watcher};
 use crate::inspection::{Findings, Inspection, close, learned_name, plain_event};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
+use crate::session::Known;
 use crate::stage::sense::{Sensing, SensorHits};
 
 impl<S: FrameSource> Path<S> {
@@ -124,6 +125,7 @@ impl<S: FrameSource> Path<S> {
         let stream = &mut cold.streams[direction as usize];
         if !std::mem::replace(&mut cold.streams_open[direction as usize], true) {
             self.reassembler.open(stream, sequence);
+            cold.stream_begins[direction as usize] = sequence;
         }
         if packet.tcp.flags & tcp_flags::FIN != 0 {
             self.reassembler
@@ -225,7 +227,12 @@ impl<S: FrameSource> Path<S> {
         let connection = cold.watched(hot);
         let mut hits = Hits::new();
         let sensed = self.inspection.sensed(cold, hot, self.policy.epoch());
-        let facts = cold.scan_facts(hot);
+        let mut known = Known::of(cold, now_us, self.rules.zero_unix_us);
+        // What the application says is added while it is read.
+        let facts = Facts {
+            session: None,
+            ..cold.scan_facts(hot, &known)
+        };
         let scan_flow = self.inspection.scan_flow(cold);
         let searcher = self
             .inspection
@@ -236,6 +243,7 @@ impl<S: FrameSource> Path<S> {
                 scanner,
                 flow,
                 facts,
+                known: &mut known,
                 hits: &mut hits,
                 now_us,
             });
@@ -274,6 +282,7 @@ impl<S: FrameSource> Path<S> {
             .data(session, direction, content, &mut heard);
         let unreadable = heard.unreadable;
         cold.decoding |= heard.decoded;
+        cold.told_by_application = known.told;
         self.stages.lap(stage, 1);
         if let (Some(what), Some(threats)) = (outcome.violation, &mut self.inspection.threats) {
             let known = self.inspection.l7.identification(session);
@@ -281,6 +290,9 @@ impl<S: FrameSource> Path<S> {
             threats.violation(&connection, application, what, &mut found);
         }
         self.sense_stream(id, direction, transport, content, now_us, &mut sensor_hits);
+        if let Some(what) = outcome.violation {
+            self.search_objection(id, direction, what, now_us, &mut hits);
+        }
         let attacked = self.heed_found(id, &mut found, now_us);
         let leaked = self.heed_sensed(id, sensor_hits, now_us);
         self.heed(id, session);
@@ -288,9 +300,11 @@ impl<S: FrameSource> Path<S> {
             .or(leaked)
             .or_else(|| self.judge_undecoded(id, unreadable))
         {
+            self.heed_hits(id, &hits, now_us);
             return fate;
         }
         if outcome.violation.is_some() && transport != Transport::Tcp {
+            self.heed_hits(id, &hits, now_us);
             self.note_identification(id, now_us);
             return self.judge_strange_datagram(id, now_us);
         }
@@ -422,13 +436,39 @@ impl<S: FrameSource> Path<S> {
         }
         if length > 0 && hot.key.protocol() == protocol::TCP {
             cold.scanned[direction as usize] += length as u64;
-            let facts = cold.scan_facts(hot);
+            let known = Known::of(cold, now_us, self.rules.zero_unix_us);
+            let facts = cold.scan_facts(hot, &known);
             let content = &content[..length];
             self.inspection
                 .search(cold, &facts, direction, content, now_us, &mut hits);
         }
         self.stages.lap(Stage::Scan, 1);
         self.heed_hits(id, &hits, now_us)
+    }
+
+    /// Looks for signatures that ask for what a parser objected to.
+    fn search_objection(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        what: &'static str,
+        now_us: u64,
+        hits: &mut Hits,
+    ) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        cold.told_by_application.object(what);
+        let known = Known::of(cold, now_us, self.rules.zero_unix_us);
+        let session = cold.session;
+        let engine = &self.inspection.l7;
+        let told = session.and_then(|session| engine.identification(session).app);
+        let facts = cold.scan_facts(hot, &known);
+        let facts = Facts {
+            application: told.or(facts.application),
+            ..facts
+        };
+        if let (Some(flow), Some(scanner)) = (cold.scan, &mut self.inspection.scanner) {
+            scanner.told(flow, &facts, direction, now_us, hits);
+        }
     }
 
     /// scan: what signatures ask of a packet by itself.
@@ -452,7 +492,6 @@ impl<S: FrameSource> Path<S> {
             transport: part(packet.transport_offset, packet.payload_offset),
             payload_bytes: packet.payload_end - packet.payload_offset,
             fragmented: packet.fragment.is_some(),
-            events: &[],
         };
         let mut hits = Hits::new();
         let payload = packet.payload(bytes);
@@ -463,9 +502,10 @@ impl<S: FrameSource> Path<S> {
             }
             *scanned += payload.len() as u64;
         }
+        let known = Known::of(cold, now_us, self.rules.zero_unix_us);
         scanner.packet(
             flow,
-            &cold.scan_facts(hot),
+            &cold.scan_facts(hot, &known),
             &facts,
             payload,
             now_us,
@@ -480,7 +520,8 @@ impl<S: FrameSource> Path<S> {
     /// A flow is over: what signatures waited for is decided.
     pub(crate) fn end_scan(&mut self, id: FlowId, now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let facts = cold.scan_facts(hot);
+        let known = Known::of(cold, now_us, self.rules.zero_unix_us);
+        let facts = cold.scan_facts(hot, &known);
         if let (Some(flow), Some(scanner)) = (cold.scan.take(), &mut self.inspection.scanner) {
             let mut hits = Hits::new();
             scanner.close(flow, &facts, now_us, &mut hits);

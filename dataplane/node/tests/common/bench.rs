@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use weir_node::event::{Event, EventKind, EventRing};
 use weir_node::handover::Ownership;
-use weir_node::inspection::Inspection;
+use weir_node::inspection::{Inspection, scan_limits};
 use weir_node::io::memory::{MemoryFrame, MemoryFrames};
 use weir_node::io::{Outbox, Role};
 use weir_node::limits::{Limits, Rules};
 use weir_node::path::{Arrived, Path};
 use weir_policy::Snapshot;
+use weir_sigs::rule::RuleReader;
+use weir_sigs::{Prepared, RuleSet};
 use weir_wire::{Packet, Reason};
 
 /// The clients' side, and the servers'.
@@ -78,6 +80,22 @@ pub fn small_limits() -> Limits {
     limits
 }
 
+/// Rules, compiled; each must be accepted.
+pub fn compiled(rules: &str) -> Arc<RuleSet> {
+    let mut reader = RuleReader::new(weir_sigs::rule::Options::default());
+    reader.read("test", rules.as_bytes());
+    let (rules, refused) = reader.finish();
+    assert!(refused.is_empty(), "{refused:?}");
+    let (set, refused) = RuleSet::compile(rules, &weir_sigs::Options::default()).unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+    Arc::new(set)
+}
+
+/// What a worker takes between two bursts.
+pub fn prepared(rules: &str) -> Prepared {
+    Prepared::new(compiled(rules), &scan_limits(small_limits().sessions)).unwrap()
+}
+
 impl Bench {
     pub fn new(snapshot: &Arc<Snapshot>) -> Self {
         let mut bench = Self::with(inline(false), small_limits(), Ownership::alone());
@@ -95,6 +113,25 @@ impl Bench {
         let mut bench = Self::inspecting(inline(false), limits, Ownership::alone(), inspection);
         bench.install(snapshot);
         bench
+    }
+
+    /// One that looks for signatures.
+    pub fn searching(snapshot: &Arc<Snapshot>, rules: &str) -> Self {
+        let mut bench = Self::watching(snapshot, small_limits());
+        assert!(bench.path.look_for(prepared(rules)).is_none());
+        bench
+    }
+
+    /// The numbers of the rules that were told since the last time, in order.
+    pub fn alerts(&mut self) -> Vec<u32> {
+        let alerts = self.events_of(EventKind::Alert);
+        let sid = |event: Event| {
+            let alert = event.alert?;
+            Some(alert.rules.rule(alert.hit.rule)?.sid)
+        };
+        let mut sids: Vec<u32> = alerts.into_iter().filter_map(sid).collect();
+        sids.sort_unstable();
+        sids
     }
 
     pub fn with(roles: Vec<Role>, limits: Limits, ownership: Ownership<MemoryFrame>) -> Self {

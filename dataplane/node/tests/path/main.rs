@@ -17,4 +17,5 @@ mod owners;
 mod requests;
 mod sensors;
 mod short_way;
+mod signatures;
 mod streams;

@@ -44,7 +44,6 @@ pub(super) fn packet(test: &PacketTest) -> String {
             format!("the option {name} of IPv4 is there")
         }
         PacketTest::SameAddress => "source and destination are one address".to_owned(),
-        PacketTest::Event(name) => format!("the packet is objected to: {name}"),
     }
 }
 
@@ -97,13 +96,8 @@ pub(super) fn session(test: &SessionTest) -> String {
         SessionTest::CertificateNotAfter(test) => {
             format!("the certificate is valid up to {}", time_test(*test))
         }
-        SessionTest::DceInterface { uuid, version, .. } => {
-            let version = version.map(|test| format!(", version {}", number_test(test)));
-            format!(
-                "the interface {}{} is bound",
-                uuid_text(uuid),
-                version.unwrap_or_default()
-            )
+        SessionTest::DceInterface(uuid) => {
+            format!("the call is of the interface {}", uuid_text(uuid))
         }
         SessionTest::DceOperation(ranges) => {
             let range = |&(low, high): &(u16, u16)| match low == high {

@@ -38,9 +38,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     row("ipopts", Needed, ip_option),
     row("sameip", Nothing, same_address),
     row("l3_proto", Needed, network),
-    row("decode-event", Needed, event),
-    row("engine-event", Needed, event),
-    row("stream-event", Needed, event),
     row("rpc", Needed, rpc),
 ];
 
@@ -256,16 +253,6 @@ fn network(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
         _ => return Err(given.value.malformed("l3_proto is ipv4 or ipv6")),
     };
     builder.rule.header.protocol.family = Some(family);
-    Ok(())
-}
-
-fn event(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
-    let name = event_name(given.value)?;
-    let full = match given.name {
-        "stream-event" => format!("stream.{name}"),
-        _ => name.to_owned(),
-    };
-    builder.rule.packet.push(PacketTest::Event(full.into()));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use super::packet::event_name;
 use super::{Given, Keyword, row};
 use crate::rule::build::Builder;
 use crate::rule::condition::{End, SessionField, SessionTest, Side, TlsState, Toward, Unit};
+use crate::rule::event::objections;
 use crate::rule::header::applications;
 use crate::rule::number::NumberTest;
 use crate::rule::refusal::Mistake;
@@ -24,7 +25,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     row("flow.pkts_toclient", Needed, number),
     row("flow.bytes_toserver", Needed, number),
     row("flow.bytes_toclient", Needed, number),
-    row("filesize", Needed, number),
     row("dns.opcode", Needed, number),
     row("dns_opcode", Needed, number),
     row("dns.rcode", Needed, number),
@@ -33,10 +33,6 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     row("snmp.pdu_type", Needed, number),
     row("krb5_msg_type", Needed, number),
     row("krb5_err_code", Needed, number),
-    row("tls.cert_chain_len", Needed, number),
-    row("http2.frametype", Needed, number),
-    row("http2.errorcode", Needed, number),
-    row("rfb.sectype", Needed, number),
     row("mqtt.type", Needed, number),
     row("mqtt.protocol_version", Needed, number),
     row("mqtt.reason_code", Needed, number),
@@ -76,7 +72,6 @@ const NUMBERS: &[(&str, SessionField, u64)] = &[
         SessionField::FlowBytes(End::Server),
         u64::MAX,
     ),
-    ("filesize", SessionField::FileSize, u64::MAX),
     ("dns.opcode", SessionField::DnsOpcode, 15),
     ("dns_opcode", SessionField::DnsOpcode, 15),
     ("dns.rcode", SessionField::DnsRcode, 65_535),
@@ -85,18 +80,13 @@ const NUMBERS: &[(&str, SessionField, u64)] = &[
     ("snmp.pdu_type", SessionField::SnmpPdu, 255),
     ("krb5_msg_type", SessionField::KerberosMessage, 255),
     ("krb5_err_code", SessionField::KerberosError, 0xffff_ffff),
-    (
-        "tls.cert_chain_len",
-        SessionField::CertificateChain,
-        0xffff_ffff,
-    ),
-    ("http2.frametype", SessionField::Http2Frame, 255),
-    ("http2.errorcode", SessionField::Http2Error, 0xffff_ffff),
-    ("rfb.sectype", SessionField::RfbSecurity, 0xffff_ffff),
     ("mqtt.type", SessionField::MqttType, 15),
     ("mqtt.protocol_version", SessionField::MqttVersion, 255),
     ("mqtt.reason_code", SessionField::MqttReason, 255),
 ];
+
+/// Types of MQTT's packets that are told as messages; acknowledgements only where they refuse.
+const MQTT_TOLD: [u64; 10] = [1, 2, 3, 4, 5, 8, 9, 10, 11, 14];
 
 /// Names that numbers have, in lower case: field, name, number.
 const NAMES: &[(SessionField, &[(&str, u64)])] = &[
@@ -159,21 +149,6 @@ const NAMES: &[(SessionField, &[(&str, u64)])] = &[
             ("pingresp", 13),
             ("disconnect", 14),
             ("auth", 15),
-        ],
-    ),
-    (
-        SessionField::Http2Frame,
-        &[
-            ("data", 0),
-            ("headers", 1),
-            ("priority", 2),
-            ("rststream", 3),
-            ("settings", 4),
-            ("pushpromise", 5),
-            ("ping", 6),
-            ("goaway", 7),
-            ("windowupdate", 8),
-            ("continuation", 9),
         ],
     ),
     (
@@ -258,6 +233,9 @@ fn event(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
     if !name.contains('.') {
         return Err(given.unsupported("an event is named with its application: http.invalid_…"));
     }
+    if objections(name).is_none() {
+        return Err(given.unsupported(format!("no parser of Weir objects to {name}")));
+    }
     builder.rule.session.push(SessionTest::Event(name.into()));
     Ok(())
 }
@@ -275,6 +253,9 @@ fn number(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
         Some(&(_, number)) => NumberTest::equals(number),
         None => given.value.test(highest)?,
     };
+    if field == SessionField::MqttType && !MQTT_TOLD.iter().any(|&kind| test.holds(kind)) {
+        return Err(given.unsupported("packets that keep a connection alive are not told"));
+    }
     builder.rule.session.push(SessionTest::Number(field, test));
     Ok(())
 }
@@ -393,9 +374,9 @@ fn tls_state(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
             states.push(match word.text {
                 "client_hello" => TlsState::ClientHello,
                 "server_hello" => TlsState::ServerHello,
-                "client_keyx" => TlsState::ClientKeyExchange,
-                "server_keyx" => TlsState::ServerKeyExchange,
-                "unknown" => TlsState::Unknown,
+                "client_keyx" | "server_keyx" | "unknown" => {
+                    return Err(given.unsupported("of a handshake only the hellos are told apart"));
+                }
                 _ => {
                     return Err(word.malformed("a state is client_hello, server_hello, client_keyx, server_keyx or unknown"));
                 }
@@ -482,18 +463,11 @@ fn interface(builder: &mut Builder, given: &Given<'_>) -> Result<(), Mistake> {
     let uuid = parse_uuid(word.text).ok_or_else(|| {
         word.malformed("an interface is a UUID: 367abb81-9844-35f1-ad32-98f038001003")
     })?;
-    let (mut version, mut any_fragment) = (None, false);
-    for word in words {
-        match word.text {
-            "any_frag" => any_fragment = true,
-            _ => version = Some(word.test(65_535)?),
-        }
+    // A call keeps its interface in all of its fragments.
+    if words.any(|word| word.text != "any_frag") {
+        return Err(given.unsupported("versions of an interface are not told: leave it out"));
     }
-    builder.rule.session.push(SessionTest::DceInterface {
-        uuid,
-        version,
-        any_fragment,
-    });
+    builder.rule.session.push(SessionTest::DceInterface(uuid));
     Ok(())
 }
 

@@ -46,6 +46,26 @@ const REFUSED: &[(&str, &str)] = &[
         "filemagic",
         "files are not classified by content: say it with file.data and startswith",
     ),
+    (
+        "filesize",
+        "files are looked into as they pass: how long one is, is known behind it",
+    ),
+    (
+        "tls.cert_chain_len",
+        "certificates behind the first are not counted",
+    ),
+    (
+        "decode-event",
+        "what is wrong with a packet is Weir's own to tell: see its threats",
+    ),
+    (
+        "engine-event",
+        "what is wrong with a packet is Weir's own to tell: see its threats",
+    ),
+    (
+        "stream-event",
+        "what is wrong with a stream is Weir's own to tell: see its threats",
+    ),
     ("flowvar", "values that expressions capture are not kept"),
     ("pktvar", "values that expressions capture are not kept"),
     ("app-layer-state", "states of messages are not named"),

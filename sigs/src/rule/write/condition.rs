@@ -87,10 +87,6 @@ pub(super) fn write_packet(out: Out<'_, '_>, of: &PacketTest) -> fmt::Result {
             write!(out, " ipopts:{};", name.map_or("any", |row| row.1))
         }
         PacketTest::SameAddress => out.write_str(" sameip;"),
-        PacketTest::Event(name) => match name.strip_prefix("stream.") {
-            Some(name) => write!(out, " stream-event:{name};"),
-            None => write!(out, " decode-event:{name};"),
-        },
     }
 }
 
@@ -156,7 +152,6 @@ pub(in crate::rule) fn session_field(field: SessionField) -> String {
             return format!("stream_size:{of},");
         }
         SessionField::FlowAge => "flow.age",
-        SessionField::FileSize => "filesize",
         SessionField::DnsOpcode => "dns.opcode",
         SessionField::DnsRcode => "dns.rcode",
         SessionField::DnsType => "dns.rrtype",
@@ -164,10 +159,6 @@ pub(in crate::rule) fn session_field(field: SessionField) -> String {
         SessionField::SnmpPdu => "snmp.pdu_type",
         SessionField::KerberosMessage => "krb5_msg_type",
         SessionField::KerberosError => "krb5_err_code",
-        SessionField::CertificateChain => "tls.cert_chain_len",
-        SessionField::Http2Frame => "http2.frametype",
-        SessionField::Http2Error => "http2.errorcode",
-        SessionField::RfbSecurity => "rfb.sectype",
         SessionField::MqttType => "mqtt.type",
         SessionField::MqttVersion => "mqtt.protocol_version",
         SessionField::MqttReason => "mqtt.reason_code",
@@ -214,16 +205,8 @@ pub(super) fn write_session(out: Out<'_, '_>, of: &SessionTest) -> fmt::Result {
         SessionTest::CertificateNotAfter(test) => {
             write!(out, " tls_cert_notafter:{};", time_test(*test))
         }
-        SessionTest::DceInterface {
-            uuid,
-            version,
-            any_fragment,
-        } => {
-            write!(out, " dcerpc.iface:{}", uuid_text(uuid))?;
-            if let Some(version) = version {
-                write!(out, ",{}", test(*version))?;
-            }
-            out.write_str(if *any_fragment { ",any_frag;" } else { ";" })
+        SessionTest::DceInterface(uuid) => {
+            write!(out, " dcerpc.iface:{};", uuid_text(uuid))
         }
         SessionTest::DceOperation(ranges) => {
             let text = |&(low, high): &(u16, u16)| match low == high {
@@ -274,9 +257,6 @@ pub(in crate::rule) const fn tls_state(state: TlsState) -> &'static str {
     match state {
         TlsState::ClientHello => "client_hello",
         TlsState::ServerHello => "server_hello",
-        TlsState::ClientKeyExchange => "client_keyx",
-        TlsState::ServerKeyExchange => "server_keyx",
-        TlsState::Unknown => "unknown",
     }
 }
 

@@ -127,6 +127,37 @@ pub(super) fn word(known: Option<&'static str>, prefix: &str, number: u16) -> Ar
     word
 }
 
+/// Types asked for most, which are looked at first.
+const USUAL_TYPES: [u16; 8] = [1, 28, 65, 12, 15, 16, 33, 2];
+
+/// The number that a record type's name stands for, as it is told: `AAAA`, `TYPE65280`.
+pub fn record_type_number(word: &[u8]) -> Option<u16> {
+    let named = |&number: &u16| record_type(number).is_some_and(|name| name.as_bytes() == word);
+    let mut known = USUAL_TYPES
+        .into_iter()
+        .chain(1..=260)
+        .chain(32_768..=32_769);
+    numbered(word, "TYPE").or_else(|| known.find(named))
+}
+
+/// As [`record_type_number`], of a code of an answer.
+pub fn rcode_number(word: &[u8]) -> Option<u16> {
+    let named = |&number: &u16| rcode(number).is_some_and(|name| name.as_bytes() == word);
+    numbered(word, "RCODE").or_else(|| (0..=23).find(named))
+}
+
+/// As [`record_type_number`], of a kind of query.
+pub fn opcode_number(word: &[u8]) -> Option<u16> {
+    let named = |&number: &u16| opcode(number).is_some_and(|name| name.as_bytes() == word);
+    numbered(word, "OPCODE").or_else(|| (0..=15).find(named))
+}
+
+/// The number in a word that is none of the known ones.
+fn numbered(word: &[u8], prefix: &str) -> Option<u16> {
+    let digits = word.strip_prefix(prefix.as_bytes())?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
 pub(super) fn opcode(number: u16) -> Option<&'static str> {
     Some(match number {
         0 => "QUERY",
@@ -270,6 +301,15 @@ mod tests {
     fn unknown_numbers_are_written_out() {
         assert_eq!(word(None, "TYPE", 65_280).as_slice(), b"TYPE65280");
         assert_eq!(word(None, "TYPE", 0).as_slice(), b"TYPE0");
+        for number in 0..=u16::MAX {
+            let told = word(record_type(number), "TYPE", number);
+            assert_eq!(record_type_number(&told), Some(number));
+        }
+        for number in 0..=4095 {
+            let told = word(rcode(number), "RCODE", number);
+            assert_eq!(rcode_number(&told), Some(number));
+        }
+        assert_eq!(opcode_number(b"UPDATE"), Some(5));
         assert_eq!(word(Some("AAAA"), "TYPE", 28).as_slice(), b"AAAA");
     }
 }
