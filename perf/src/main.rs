@@ -30,6 +30,9 @@ struct Arguments {
     /// Of the load mixed: only this application.
     #[arg(long)]
     application: Option<String>,
+    /// Without threat detectors, which a node has unless each is switched off.
+    #[arg(long)]
+    bare: bool,
     /// Packets to measure, rounded up to whole bursts.
     #[arg(long, default_value_t = 1_000_000)]
     packets: usize,
@@ -63,7 +66,7 @@ fn main() -> Result<()> {
         LoadName::Http => Box::new(loads::Http::new(arguments.flows)),
         LoadName::Mixed => Box::new(mixed::Mixed::new(arguments.application.as_deref())?),
     };
-    let mut node = node::Node::new()?;
+    let mut node = node::Node::new(arguments.bare)?;
     let mut warm_up = load.warm_up_packets();
     let mut measured = Measured::default();
     while measured.packets < arguments.packets {

@@ -16,6 +16,7 @@ use weir_policy::Snapshot;
 use weir_policy::spec::{
     Action, AddressSpec, ConditionSpec, End, IdentitySpec, Mode, Pattern, RuleSpec, SnapshotSpec,
 };
+use weir_threat::{Threats, network::Shared};
 
 /// Identities beside the two whose packets are measured; ten rules each.
 const OTHERS: u32 = 1_000;
@@ -43,8 +44,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// One pair of ports, policy in force.
-    pub fn new() -> Result<Self> {
+    /// One pair of ports, policy in force; threat detectors as they are by default, or none.
+    pub fn new(bare: bool) -> Result<Self> {
         let limits = Limits {
             flows: 1 << 20,
             secret: [1, 2],
@@ -56,13 +57,19 @@ impl Node {
             fail_open: false,
         };
         let events = EventRing::new(EVENTS);
+        let rules = Rules::default();
+        let mut inspection = Inspection::new(limits.sessions, None)?;
+        if !bare {
+            let threats = threats(&rules.threats, limits.secret);
+            inspection.watch(threats, weir_content::Limits::default());
+        }
         let mut path = Path::new(
             &limits,
-            Rules::default(),
+            rules,
             vec![role(1), role(0)],
             MemoryFrames,
             Ownership::alone(),
-            Inspection::new(limits.sessions, None)?,
+            inspection,
             Box::new(events.clone()),
         );
         path.install(Arc::new(Snapshot::build(policy())?));
@@ -93,6 +100,11 @@ impl Node {
             .find(|(name, _)| *name == "flows")
             .map_or(0, |(_, value)| *value)
     }
+}
+
+fn threats(config: &Arc<weir_threat::Config>, secret: [u64; 2]) -> Threats {
+    let shared = Arc::new(Shared::new(&config.network, secret));
+    Threats::new(Arc::clone(config), shared, secret)
 }
 
 /// Two identities that may speak, HTTP only below /api/, and a thousand others with ten rules each.

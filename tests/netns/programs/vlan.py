@@ -42,9 +42,16 @@ def receive():
     if address[2] == socket.PACKET_OUTGOING:
         return
     if identifier_of(ancillary) == identifier:
-        os.write(tap, frame)
+        hand_in(frame)
     elif frame[12:16] == tag:
-        os.write(tap, frame[:12] + frame[16:])
+        hand_in(frame[:12] + frame[16:])
+
+
+def hand_in(frame):
+    try:
+        os.write(tap, frame)
+    except OSError:
+        pass  # the device is not up yet
 
 
 def send():
