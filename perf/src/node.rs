@@ -44,7 +44,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// One pair of ports, policy in force; threat detectors as they are by default, or none.
+    /// One pair of ports, policy in force; threat detectors that only tell, or none.
     pub fn new(bare: bool) -> Result<Self> {
         let limits = Limits {
             flows: 1 << 20,
@@ -57,11 +57,17 @@ impl Node {
             fail_open: false,
         };
         let events = EventRing::new(EVENTS);
-        let rules = Rules::default();
+        // Some samples are attacks by intention: they are told, and go on.
+        let threats = weir_threat::Config::default().telling_everything();
+        let rules = Rules {
+            threats: Arc::new(threats),
+            lenient: true,
+            ..Rules::default()
+        };
         let mut inspection = Inspection::new(limits.sessions, None)?;
         if !bare {
-            let threats = threats(&rules.threats, limits.secret);
-            inspection.watch(threats, weir_content::Limits::default());
+            let detectors = detectors(&rules.threats, limits.secret);
+            inspection.watch(detectors, weir_content::Limits::default());
         }
         let mut path = Path::new(
             &limits,
@@ -102,7 +108,7 @@ impl Node {
     }
 }
 
-fn threats(config: &Arc<weir_threat::Config>, secret: [u64; 2]) -> Threats {
+fn detectors(config: &Arc<weir_threat::Config>, secret: [u64; 2]) -> Threats {
     let shared = Arc::new(Shared::new(&config.network, secret));
     Threats::new(Arc::clone(config), shared, secret)
 }
