@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use weir_content::{ContentId, Decoders, Limits, Outcome, Part, PartKind};
+use weir_content::{ContentId, Decoders, Limits, Outcome, Part, PartKind, Sink};
 use weir_l7::{Buffer, BufferSet, Content, Form};
 use weir_wire::Direction;
 
@@ -28,7 +28,8 @@ struct Open {
 pub struct ContentDecoding {
     decoders: Decoders,
     open: HashMap<Key, Open, foldhash::fast::RandomState>,
-    wanted: BufferSet,
+    /// By direction.
+    wanted: [BufferSet; 2],
     /// What is wanted, and what that is made from.
     needed: BufferSet,
 }
@@ -52,27 +53,26 @@ impl ContentDecoding {
             zstd: 0,
             ..Limits::default()
         };
-        Self::new(none, BufferSet::EMPTY)
+        Self::new(none, [BufferSet::EMPTY; 2])
     }
 
-    /// For those who look into these buffers.
-    pub fn new(limits: Limits, wanted: BufferSet) -> Self {
+    /// For those who look into these buffers, by direction.
+    pub fn new(limits: Limits, wanted: [BufferSet; 2]) -> Self {
         Self {
             open: HashMap::with_capacity_and_hasher(
                 limits.messages,
                 foldhash::fast::RandomState::default(),
             ),
             decoders: Decoders::new(limits),
-            needed: needed(wanted),
+            needed: needed(&wanted),
             wanted,
         }
     }
 
     /// Somebody looks into these buffers from now on.
-    pub fn want(&mut self, wanted: BufferSet) {
-        self.needed = needed(wanted);
+    pub fn want(&mut self, wanted: [BufferSet; 2]) {
+        self.needed = needed(&wanted);
         self.wanted = wanted;
-        self.needed = needed(wanted);
     }
 
     /// Whether a parser is to tell this buffer: it is wanted, or something wanted is made from it.
@@ -113,8 +113,12 @@ impl ContentDecoding {
             each(content);
             return unreadable;
         };
-        let wanted = self.wanted;
-        let mut sink = |part: &Part<'_>| hand_on(part, open.buffer, content.stream, wanted, each);
+        let mut sink = Parts {
+            whole: open.buffer,
+            stream: content.stream,
+            wanted: self.wanted[owner.direction as usize],
+            each,
+        };
         let outcome = self
             .decoders
             .piece(open.id, content.bytes, content.ends, &mut sink);
@@ -171,61 +175,82 @@ impl ContentDecoding {
     }
 }
 
-/// What is wanted, and what that is made from.
-fn needed(wanted: BufferSet) -> BufferSet {
-    let made = [Buffer::FileData, Buffer::Form, Buffer::FormName];
-    match made.iter().any(|&made| wanted.contains(made)) {
-        true => wanted
-            .with(Buffer::HttpRequestBody)
-            .with(Buffer::HttpResponseBody)
-            .with(Buffer::Mail),
-        false => wanted,
-    }
+/// The buffers that are made from bodies and mails.
+const MADE: [Buffer; 4] = [
+    Buffer::FileData,
+    Buffer::FileName,
+    Buffer::Form,
+    Buffer::FormName,
+];
+
+fn wants_made(wanted: BufferSet) -> bool {
+    MADE.iter().any(|&made| wanted.contains(made))
 }
 
-/// A decoded part, as the buffers that it is.
-fn hand_on(
-    part: &Part<'_>,
+/// What is wanted, and what that is made from.
+fn needed(wanted: &[BufferSet; 2]) -> BufferSet {
+    let bodies = [Buffer::HttpRequestBody, Buffer::HttpResponseBody];
+    let with_body = |(wanted, body): (&BufferSet, Buffer)| match wants_made(*wanted) {
+        true => wanted.with(body).with(Buffer::Mail),
+        false => *wanted,
+    };
+    wanted
+        .iter()
+        .zip(bodies)
+        .map(with_body)
+        .fold(BufferSet::EMPTY, BufferSet::union)
+}
+
+/// Decoded parts on their way, as the buffers that they are.
+struct Parts<'a, 'e> {
+    /// What they are parts of.
     whole: Buffer,
     stream: u32,
     wanted: BufferSet,
-    each: &mut dyn FnMut(&Content<'_>),
-) {
-    let mut tell = |buffer| {
-        if wanted.contains(buffer) {
-            each(&Content {
+    each: &'a mut (dyn FnMut(&Content<'_>) + 'e),
+}
+
+impl Sink for Parts<'_, '_> {
+    fn wants_parts(&self) -> bool {
+        wants_made(self.wanted)
+    }
+
+    fn part(&mut self, part: &Part<'_>) {
+        match part.kind {
+            PartKind::Body => {
+                self.tell(part, self.whole);
+                // What a server sends is a file to whoever receives it.
+                if self.whole == Buffer::HttpResponseBody {
+                    self.tell(part, Buffer::FileData);
+                }
+            }
+            PartKind::Key => self.tell(part, Buffer::FormName),
+            PartKind::Field | PartKind::Header => self.tell(part, Buffer::Form),
+            PartKind::Text if self.whole == Buffer::HttpResponseBody => {}
+            PartKind::Text | PartKind::File => self.tell(part, Buffer::FileData),
+        }
+        if part.begins && !part.name.is_empty() {
+            let named = match part.kind {
+                PartKind::File => Buffer::FileName,
+                _ => Buffer::FormName,
+            };
+            if self.wanted.contains(named) {
+                (self.each)(&Content::whole(named, self.stream, part.name));
+            }
+        }
+    }
+}
+
+impl Parts<'_, '_> {
+    fn tell(&mut self, part: &Part<'_>, buffer: Buffer) {
+        if self.wanted.contains(buffer) {
+            (self.each)(&Content {
                 buffer,
-                stream,
+                stream: self.stream,
                 begins: part.begins.then(Form::default),
                 bytes: part.bytes,
                 ends: part.ends,
             });
-        }
-    };
-    match part.kind {
-        PartKind::Body => {
-            tell(whole);
-            // What a server sends is a file to whoever receives it.
-            if whole == Buffer::HttpResponseBody {
-                tell(Buffer::FileData);
-            }
-        }
-        PartKind::Key => tell(Buffer::FormName),
-        PartKind::Field | PartKind::Header => tell(Buffer::Form),
-        PartKind::Text => {
-            if whole != Buffer::HttpResponseBody {
-                tell(Buffer::FileData);
-            }
-        }
-        PartKind::File => tell(Buffer::FileData),
-    }
-    if part.begins && !part.name.is_empty() {
-        let named = match part.kind {
-            PartKind::File => Buffer::FileName,
-            _ => Buffer::FormName,
-        };
-        if wanted.contains(named) {
-            each(&Content::whole(named, stream, part.name));
         }
     }
 }
@@ -243,7 +268,7 @@ mod tests {
         let wanted = BufferSet::EMPTY
             .with(Buffer::HttpRequestBody)
             .with(Buffer::FileData);
-        ContentDecoding::new(Limits::default(), wanted)
+        ContentDecoding::new(Limits::default(), [wanted; 2])
     }
 
     fn body<'a>(coding: &'a [u8], bytes: &'a [u8]) -> Content<'a> {

@@ -82,7 +82,7 @@ impl Inspection {
 
     /// Looks for threats as well, in content that is decoded within these limits.
     pub fn watch(&mut self, threats: Threats, content: weir_content::Limits) {
-        self.decoding = ContentDecoding::new(content, BufferSet::EMPTY);
+        self.decoding = ContentDecoding::new(content, [BufferSet::EMPTY; 2]);
         self.threats = Some(threats);
         self.say_what_is_wanted();
     }
@@ -107,9 +107,12 @@ impl Inspection {
             .sensors
             .as_ref()
             .map(|scanner| scanner.set().all_buffers());
-        let wanted = [threats, rules, sensors].into_iter().flatten();
+        let both = [rules, sensors]
+            .into_iter()
+            .flatten()
+            .fold(BufferSet::EMPTY, BufferSet::union);
         self.decoding
-            .want(wanted.fold(BufferSet::EMPTY, BufferSet::union));
+            .want(threats.unwrap_or_default().map(|wanted| wanted.union(both)));
     }
 
     /// Looks for these sensors from now on, or for none. Where they are those in force already, what was

@@ -46,9 +46,10 @@ impl Threats {
         }
     }
 
-    /// The buffers that the detectors look into.
-    pub fn wants(&self) -> BufferSet {
-        self.protocols.wants().union(injection::WANTED)
+    /// The buffers that the detectors look into, by direction: injections go to servers.
+    pub fn wants(&self) -> [BufferSet; 2] {
+        let of_messages = self.protocols.wants();
+        [of_messages.union(injection::WANTED), of_messages]
     }
 
     /// Looks by this configuration from now on.
