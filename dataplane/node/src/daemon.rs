@@ -38,7 +38,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     let started = ports::start(config, &eal)?;
     tell_dpdk_log();
     let workers = config.workers.cores.len();
-    let shared = Shared::new(workers);
+    let shared = Shared::new(workers, config.limits.sessions);
     let rings: Vec<_> = (0..workers).map(|_| event_ring(config)).collect();
     let agent = Agent {
         node: config.node.name.clone(),

@@ -8,7 +8,7 @@ use weir_l7::{
     EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{Application, Decider, Decision, Question, Snapshot, WireAction, spec::Action};
-use weir_sigs::sensor::{SensorScanner, SensorScannerError, SensorSet};
+use weir_sigs::sensor::SensorScanner;
 use weir_sigs::{Prepared, RuleSet, ScanFlow, Scanner, ScannerError};
 use weir_threat::Threats;
 use weir_wire::{Direction, Packet};
@@ -44,7 +44,6 @@ pub struct Inspection {
     pub sensors: Option<SensorScanner>,
     /// Decodes content for those who look into it.
     pub decoding: ContentDecoding,
-    sessions: usize,
     /// Counts the scanners of sensors.
     generation: u32,
     /// Who wants messages whole; nobody on a node.
@@ -73,7 +72,6 @@ impl Inspection {
             scanner,
             threats: None,
             sensors: None,
-            sessions,
             generation: 0,
             decoding: ContentDecoding::none(),
             listener: None,
@@ -115,26 +113,16 @@ impl Inspection {
             .want(threats.unwrap_or_default().map(|wanted| wanted.union(both)));
     }
 
-    /// Looks for these sensors from now on, or for none. Where they are those in force already, what was
-    /// counted stays. `seed` hides how values are counted.
-    pub fn sense_by(
-        &mut self,
-        sensors: Option<Arc<SensorSet>>,
-        seed: u64,
-    ) -> Result<(), SensorScannerError> {
-        let in_force = self.sensors.as_ref().map(SensorScanner::set);
-        match (&sensors, in_force) {
-            (None, None) => return Ok(()),
-            (Some(next), Some(now)) if Arc::ptr_eq(next, now) => return Ok(()),
-            _ => {}
-        }
+    /// Looks for sensors with this from now on, or for none. Returns what was used before: dropping it
+    /// takes time, which is not the worker's.
+    pub fn sense_with(&mut self, mut scanner: Option<SensorScanner>) -> Option<SensorScanner> {
         self.generation = self.generation.wrapping_add(1);
-        let scanner = sensors
-            .map(|set| SensorScanner::new(set, self.sessions, seed, self.generation))
-            .transpose();
-        self.sensors = scanner?;
+        if let Some(scanner) = &mut scanner {
+            scanner.renumber(self.generation);
+        }
+        let old = std::mem::replace(&mut self.sensors, scanner);
         self.say_what_is_wanted();
-        Ok(())
+        old
     }
 
     /// The session of a flow; opened at its first content. None when none can be had: the flow is

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use weir_flow::{Defragmenter, FlowId, Oriented, Reassembler};
 use weir_policy::Snapshot;
-use weir_sigs::Prepared;
-use weir_sigs::sensor::{SensorScannerError, SensorSet};
+use weir_sigs::sensor::SensorScanner;
+use weir_sigs::{Prepared, Scanner};
 use weir_wire::{Direction, Packet, Reason};
 
 use crate::alarm::AlarmBudget;
@@ -110,8 +110,6 @@ pub struct Path<S: FrameSource> {
     pub(crate) reassembler: Reassembler,
     pub(crate) inspection: Inspection,
     pub(crate) policy: Policy,
-    /// Of the sensors' counters.
-    seed: u64,
     pub(crate) hold: Hold<S::Frame>,
     pub(crate) alarms: AlarmBudget,
     /// The flow that the packet on its way raised an alert in.
@@ -144,7 +142,6 @@ impl<S: FrameSource> Path<S> {
             reassembler: Reassembler::new(limits.reassembly),
             hold: Hold::new(limits.held_packets),
             policy: Policy::new(limits.learned_names),
-            seed: limits.secret[0] ^ limits.secret[1].rotate_left(32),
             alarmed: None,
             alarms: AlarmBudget::new(limits.alarms_per_second),
             slots: Vec::with_capacity(BURST),
@@ -210,9 +207,10 @@ impl<S: FrameSource> Path<S> {
         self.hold.retry();
     }
 
-    /// Looks for these sensors from now on; those of the policy in force. Call it between bursts.
-    pub fn sense_by(&mut self, sensors: Option<Arc<SensorSet>>) -> Result<(), SensorScannerError> {
-        self.inspection.sense_by(sensors, self.seed)
+    /// Looks for sensors with this from now on: those of the policy in force. Returns what was used
+    /// before. Call it between bursts.
+    pub fn sense_with(&mut self, scanner: Option<SensorScanner>) -> Option<SensorScanner> {
+        self.inspection.sense_with(scanner)
     }
 
     /// Looks at packets by these rules from now on. Call it between bursts.
@@ -258,7 +256,10 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Sizes for people and metrics: name, value.
-    pub fn gauges(&self) -> [(&'static str, u64); 7] {
+    pub fn gauges(&self) -> [(&'static str, u64); 10] {
+        let signatures = self.inspection.scanner.as_ref().map(Scanner::stats);
+        let signatures = signatures.unwrap_or_default();
+        let sensors = self.inspection.sensors.as_ref();
         [
             ("flows", self.flows.table.len() as u64),
             ("flow_capacity", self.flows.table.capacity() as u64),
@@ -267,6 +268,12 @@ impl<S: FrameSource> Path<S> {
             ("held_fragments", self.defragmenter.held() as u64),
             ("reassembly_bytes", self.reassembler.used_bytes() as u64),
             ("alarms_suppressed", self.alarms.suppressed()),
+            ("signatures_suppressed", signatures.suppressed),
+            ("signatures_not_looked_for", signatures.not_looked_for()),
+            (
+                "sensors_not_looked_for",
+                sensors.map_or(0, SensorScanner::starved),
+            ),
         ]
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use weir_policy::Snapshot;
-use weir_sigs::sensor::{SensorRefusal, SensorSet};
+use weir_sigs::sensor::{SensorRefusal, SensorScanner, SensorScannerError, SensorSet};
+
+use crate::limits::random_secret;
 
 /// The sensors of this policy; None where it has none. Those in force are kept where they are the
 /// same, with all that the workers counted for them.
@@ -25,4 +27,15 @@ pub fn compile(
             Err(told.join("; "))
         }
     }
+}
+
+/// All memory for looking for these sensors in so many flows at a time, for one worker; made off it.
+pub fn prepare(
+    sensors: Option<&Arc<SensorSet>>,
+    sessions: usize,
+) -> Result<Option<SensorScanner>, SensorScannerError> {
+    let [seed, _] = random_secret();
+    // The worker numbers it when it takes it.
+    let scanner = |set| SensorScanner::new(Arc::clone(set), sessions, seed, 0);
+    sensors.map(scanner).transpose()
 }

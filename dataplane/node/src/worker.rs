@@ -15,13 +15,14 @@ use hdrhistogram::Histogram;
 use tracing::error;
 use weir_policy::Snapshot;
 use weir_sigs::Prepared;
-use weir_sigs::sensor::SensorSet;
+use weir_sigs::sensor::{SensorScanner, SensorScannerError, SensorSet};
 
 use crate::counters::Stages;
 use crate::event::LearnedName;
 use crate::io::{BURST, FrameCounts, FrameSource, Outbox, PortIndex, Queue};
 use crate::limits::Rules;
 use crate::path::{Arrived, Path};
+use crate::sensors;
 
 /// How often time-driven work is done.
 const TICK_US: u64 = 1_000;
@@ -68,6 +69,12 @@ pub struct Shared {
     pub snapshot: ArcSwapOption<Snapshot>,
     /// Its sensors, compiled.
     pub sensors: ArcSwapOption<SensorSet>,
+    /// What each worker looks for them with, on its way to it.
+    pub sensing: Vec<ArrayQueue<Option<SensorScanner>>>,
+    /// What workers looked for sensors with before, to be dropped elsewhere.
+    pub retired_sensing: ArrayQueue<SensorScanner>,
+    /// Flows under inspection at a time, on each worker.
+    pub sessions: usize,
     /// Counts up with every change of `snapshot`.
     pub generation: AtomicU64,
     /// How to look at packets, when that has changed since the start.
@@ -93,11 +100,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// For so many workers.
-    pub fn new(workers: usize) -> Arc<Self> {
+    /// For so many workers, each with so many flows under inspection at a time.
+    pub fn new(workers: usize, sessions: usize) -> Arc<Self> {
         Arc::new(Self {
             snapshot: ArcSwapOption::empty(),
             sensors: ArcSwapOption::empty(),
+            sensing: (0..workers).map(|_| ArrayQueue::new(1)).collect(),
+            retired_sensing: ArrayQueue::new(2 * workers.max(1)),
+            sessions,
             generation: AtomicU64::new(0),
             rules: ArcSwapOption::empty(),
             installed: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -117,11 +127,26 @@ impl Shared {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Hands a snapshot with its sensors to the workers; returns the generation to wait for.
-    pub fn put_in_force(&self, snapshot: Arc<Snapshot>, sensors: Option<Arc<SensorSet>>) -> u64 {
-        self.sensors.store(sensors);
+    /// Hands a snapshot with its sensors to the workers; returns the generation to wait for. Where the
+    /// sensors are those in force already, what was counted for them stays. Where their memory cannot be
+    /// had nothing changes.
+    pub fn put_in_force(
+        &self,
+        snapshot: Arc<Snapshot>,
+        sensors: Option<Arc<SensorSet>>,
+    ) -> Result<u64, SensorScannerError> {
+        let address = |set: &Option<Arc<SensorSet>>| set.as_ref().map(Arc::as_ptr);
+        if address(&sensors) != address(&self.sensors.load_full()) {
+            let prepare = |_| sensors::prepare(sensors.as_ref(), self.sessions);
+            let prepared: Result<Vec<_>, _> = self.sensing.iter().map(prepare).collect();
+            for (queue, scanner) in self.sensing.iter().zip(prepared?) {
+                // One that the worker has not taken yet is out of date.
+                queue.force_push(scanner);
+            }
+            self.sensors.store(sensors);
+        }
         self.snapshot.store(Some(snapshot));
-        self.generation.fetch_add(1, Ordering::Release) + 1
+        Ok(self.generation.fetch_add(1, Ordering::Release) + 1)
     }
 
     /// Lets the workers look at packets by these rules from now on.
@@ -318,8 +343,11 @@ where
         }
         if let Some(snapshot) = self.shared.snapshot.load_full() {
             self.path.install(snapshot);
-            if let Err(error) = self.path.sense_by(self.shared.sensors.load_full()) {
-                tracing::error!(%error, worker = self.index, "sensors are not looked for");
+            if let Some(scanner) = self.shared.sensing[self.index].pop()
+                && let Some(old) = self.path.sense_with(scanner)
+            {
+                // Should nobody have emptied it, the worker drops it itself.
+                let _ = self.shared.retired_sensing.push(old);
             }
         }
         if let Some(rules) = self.shared.rules.load_full() {

@@ -132,10 +132,12 @@ struct Node {
 
 impl Node {
     fn start(workers: usize, fail_open: bool) -> Self {
-        let shared = Shared::new(workers);
+        let shared = Shared::new(workers, small_limits().sessions);
         let policy = Shop::new(Mode::Protect).silent();
         let policy = policy.allow_any(AI_MODEL.identity(), PHOTO_DB.identity());
-        shared.put_in_force(policy.build(), None);
+        shared
+            .put_in_force(policy.build(), None)
+            .expect("no memory is needed");
         let queues: Vec<_> = (0..workers)
             .map(|_| [TestQueue::new(), TestQueue::new()])
             .collect();

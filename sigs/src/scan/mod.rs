@@ -99,6 +99,19 @@ pub struct Stats {
     pub cut: u64,
 }
 
+impl Stats {
+    /// How often something was not looked at, or not in full, or what was found got lost, for want of
+    /// place or steps.
+    pub fn not_looked_for(&self) -> u64 {
+        self.without_lane
+            + self.without_message
+            + self.lost_hits
+            + self.forgotten
+            + self.overruns
+            + self.cut
+    }
+}
+
 /// Why scanning cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error(

@@ -102,6 +102,11 @@ impl SensorScanner {
         })
     }
 
+    /// Tells its flows from those of the one before, where it was made without knowing that one.
+    pub fn renumber(&mut self, generation: u32) {
+        self.generation = generation;
+    }
+
     /// The sensors it looks for.
     pub fn set(&self) -> &Arc<SensorSet> {
         &self.set

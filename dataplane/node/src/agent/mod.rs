@@ -70,7 +70,9 @@ impl Agent {
         };
         let (snapshot, sensors) =
             policy::build(&message, None).map_err(|why| self.last_good.damaged(why))?;
-        self.shared.put_in_force(Arc::new(snapshot), sensors);
+        self.shared
+            .put_in_force(Arc::new(snapshot), sensors)
+            .map_err(|why| self.last_good.damaged(why.to_string()))?;
         Ok(message.version)
     }
 

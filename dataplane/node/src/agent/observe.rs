@@ -131,6 +131,7 @@ impl Observer {
             self.drain_evidence();
             // What workers gave back is dropped here, where it delays nobody.
             while self.shared.retired.pop().is_some() {}
+            while self.shared.retired_sensing.pop().is_some() {}
             if last {
                 return;
             }

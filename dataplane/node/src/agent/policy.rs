@@ -180,7 +180,10 @@ impl Follower<'_> {
         }
         let in_force = self.shared.sensors.load_full();
         let (snapshot, sensors) = build(&message, in_force)?;
-        let generation = self.shared.put_in_force(Arc::new(snapshot), sensors);
+        let generation = self
+            .shared
+            .put_in_force(Arc::new(snapshot), sensors)
+            .map_err(|error| error.to_string())?;
         let deadline = tokio::time::Instant::now() + IN_FORCE_WITHIN;
         while !self.shared.in_force(generation) {
             if tokio::time::Instant::now() > deadline {

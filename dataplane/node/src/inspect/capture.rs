@@ -164,7 +164,6 @@ impl Inspector {
         let gathered = Gathered::default();
         let mut path = self.path(&events, &gathered, most_flows(file))?;
         path.install(Arc::clone(&self.snapshot));
-        path.sense_by(self.sensors.clone())?;
         let mut out = Outbox::new(2);
         let mut burst = Vec::with_capacity(1);
         let mut ticked_us = 0;
@@ -245,6 +244,7 @@ impl Inspector {
         let shared = Arc::new(shared);
         let threats = Threats::new(Arc::clone(&self.threats), shared, limits.secret);
         inspection.watch(threats, CONTENT_LIMITS);
+        inspection.sense_with(crate::sensors::prepare(self.sensors.as_ref(), sessions)?);
         if self.gather_fields {
             inspection.listener = Some(Box::new(gathered.clone()));
         }

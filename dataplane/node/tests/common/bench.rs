@@ -167,7 +167,8 @@ impl Bench {
     pub fn install(&mut self, snapshot: &Arc<Snapshot>) {
         self.path.install(Arc::clone(snapshot));
         let sensors = weir_node::sensors::compile(snapshot, None).expect("sensors compile");
-        self.path.sense_by(sensors).expect("memory for sensors");
+        let scanner = weir_node::sensors::prepare(sensors.as_ref(), small_limits().sessions);
+        drop(self.path.sense_with(scanner.expect("memory for sensors")));
     }
 
     /// One frame comes in.

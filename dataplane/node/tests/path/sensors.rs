@@ -142,3 +142,43 @@ fn a_new_policy_asks_anew_which_sensors_look() {
     assert!(!talk.server_passes(&mut bench, &http_ok(CARD)));
     assert_eq!(bench.dropped(Reason::Sensor), 1);
 }
+
+#[test]
+fn a_policy_with_other_sensors_costs_a_worker_no_memory() {
+    let shop = |sensor| Shop::story(Mode::Monitor).sensor(sensor).build();
+    let before = cards("body", SensorDirection::From, AI_MODEL);
+    let mut after = before.clone();
+    after.patterns[0].checks.clear();
+    let mut bench = Bench::new(&shop(before));
+    assert!(post(&mut bench, Family::V4, NO_CARD, 13));
+    assert_eq!(bench.events_of(EventKind::Sensor).len(), 0);
+    let snapshot = shop(after);
+    let sensors = weir_node::sensors::compile(&snapshot, None).expect("sensors compile");
+    let scanner = weir_node::sensors::prepare(sensors.as_ref(), 64).expect("memory for sensors");
+    let mut old = None;
+    let allocated = allocation_counter::measure(|| {
+        old = bench.path.sense_with(scanner);
+    });
+    assert_eq!(allocated.count_total, 0);
+    assert!(old.is_some(), "what was used before is dropped elsewhere");
+    bench.path.install(snapshot);
+    assert!(post(&mut bench, Family::V6, NO_CARD, 13));
+    assert_eq!(bench.events_of(EventKind::Sensor).len(), 1);
+}
+
+#[test]
+fn flows_without_a_place_are_shown() {
+    let mut bench = bench(
+        Mode::Monitor,
+        cards("body", SensorDirection::From, AI_MODEL),
+    );
+    let sensors = bench
+        .path
+        .sense_with(None)
+        .map(|scanner| scanner.set().clone());
+    let scanner = weir_node::sensors::prepare(sensors.as_ref(), 0).expect("memory for sensors");
+    bench.path.sense_with(scanner);
+    assert_eq!(bench.gauge("sensors_not_looked_for"), 0);
+    assert!(post(&mut bench, Family::V4, CARD, 13));
+    assert!(bench.gauge("sensors_not_looked_for") > 0);
+}
