@@ -5,9 +5,10 @@
 mod oracle;
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
+use regex::bytes::Regex;
 use weir_l7::Buffer;
 use weir_sigs::rule::{self, RuleReader};
 use weir_sigs::{Options, RuleSet};
@@ -62,6 +63,24 @@ fn long_text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Rules of one expression each that begins with one of a few literals, and slow searches for the same.
+static LITERAL_EXPRESSIONS: LazyLock<(Arc<RuleSet>, Vec<Regex>)> = LazyLock::new(|| {
+    let expressions = [
+        "abcd(?:e|f[12])-.{0,900}z",
+        "abc[de]f|WXYZ$",
+        "^abcde?",
+        "ab[de.]cd{2}",
+    ];
+    let mut text = String::new();
+    for (sid, expression) in (1..).zip(expressions) {
+        text += &format!(
+            "alert tcp-stream any any -> any any (pcre:\"/{expression}/i\"; sid:{sid};)\n"
+        );
+    }
+    let slow = expressions.map(|text| Regex::new(&format!("(?i-u){text}")).unwrap());
+    (support::compile(&text), slow.to_vec())
+});
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -112,6 +131,21 @@ proptest! {
         ]]);
         let text = [vec![b'.'; before], b"aAb".to_vec(), vec![b'.'; gap], b"bA".to_vec()].concat();
         prop_assert_eq!(fired(&set, &text, &cuts), [1]);
+    }
+
+    #[test]
+    fn expressions_of_literals_are_found_wherever_they_are(
+        parts in prop::collection::vec((0_usize..8, 0_usize..900), 1..8),
+        cuts in prop::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let texts = ["abcdF1-", "ABCDe-", "z", "abcdf", "abced", "ab.CDD", "wxyz", "abcc"];
+        let text: Vec<u8> = parts
+            .iter()
+            .flat_map(|&(which, gap)| [texts[which].as_bytes().to_vec(), vec![b'.'; gap]].concat())
+            .collect();
+        let (set, slow) = &*LITERAL_EXPRESSIONS;
+        let wanted: Vec<u32> = (1..).zip(slow).filter(|(_, slow)| slow.is_match(&text)).map(|(sid, _)| sid).collect();
+        prop_assert_eq!(fired(set, &text, &cuts), wanted);
     }
 
     #[test]

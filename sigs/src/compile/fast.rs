@@ -2,6 +2,7 @@
 
 use super::chain::commonness;
 use super::expression::Source;
+use super::required::beginnings;
 use crate::rule::{Content, Matcher, Pcre, Range, Value, pcre_text, quoted_bytes};
 
 /// Longer literals tell no more, and cost a streaming database memory per stream.
@@ -16,6 +17,11 @@ pub(crate) enum Fast<'a> {
         /// How much it tells, comparable between groups.
         worth: u32,
     },
+    /// Of these bytes one must be there.
+    OneOf {
+        literals: Vec<Vec<u8>>,
+        nocase: bool,
+    },
     /// There is no such literal, but an expression that must match.
     Expression(&'a Pcre),
     /// Nothing that must be there.
@@ -27,7 +33,7 @@ impl Fast<'_> {
     pub fn worth(&self) -> u32 {
         match self {
             Self::Literal { worth, .. } => *worth,
-            Self::Expression(_) => 1,
+            Self::OneOf { .. } | Self::Expression(_) => 1,
             Self::Nothing => 0,
         }
     }
@@ -56,6 +62,15 @@ pub(crate) fn choose(matchers: &[Matcher]) -> Fast<'_> {
             worth: worth(content) + chosen,
         };
     }
+    if let [Matcher::Pcre(pcre)] = matchers
+        && let Some(mut literals) = beginnings(pcre)
+    {
+        literals.iter_mut().for_each(|one| one.truncate(LONGEST));
+        return Fast::OneOf {
+            literals,
+            nocase: pcre.caseless,
+        };
+    }
     let expression = matchers.iter().find_map(|matcher| match matcher {
         Matcher::Pcre(pcre) if !pcre.negated => Some(pcre),
         _ => None,
@@ -67,14 +82,24 @@ pub(crate) fn choose(matchers: &[Matcher]) -> Fast<'_> {
 pub fn sought_first(matchers: &[Matcher]) -> String {
     match choose(matchers) {
         Fast::Literal { bytes, nocase, .. } => {
-            let case = match nocase {
-                true => " in upper or lower case",
-                false => "",
-            };
-            format!("\"{}\"{case}", quoted_bytes(bytes))
+            format!("\"{}\"{}", quoted_bytes(bytes), case(nocase))
+        }
+        Fast::OneOf { literals, nocase } => {
+            let literals: Vec<String> = literals
+                .iter()
+                .map(|bytes| format!("\"{}\"", quoted_bytes(bytes)))
+                .collect();
+            format!("one of {}{}", literals.join(", "), case(nocase))
         }
         Fast::Expression(pcre) => pcre_text(pcre),
         Fast::Nothing => "nothing: the rule is asked of each such buffer".to_owned(),
+    }
+}
+
+const fn case(nocase: bool) -> &'static str {
+    match nocase {
+        true => " in upper or lower case",
+        false => "",
     }
 }
 

@@ -11,6 +11,7 @@ mod expression;
 mod fast;
 mod names;
 mod plan;
+mod required;
 
 use std::fmt;
 use std::path::Path;

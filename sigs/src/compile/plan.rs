@@ -286,6 +286,11 @@ impl Planner {
             Fast::Literal { bytes, nocase, .. } => {
                 databases.look_for(Source::literal(bytes, nocase), member);
             }
+            Fast::OneOf { literals, nocase } => {
+                for bytes in &literals {
+                    databases.look_for(Source::literal(bytes, nocase), member);
+                }
+            }
             // What counts from the cursor is no expression of its own; for streams only literals are
             // looked for (see [`crate::library`]).
             Fast::Expression(pcre) if !pcre.relative && !field.is_streamed() => {
@@ -313,7 +318,10 @@ impl Databases {
 
     fn look_for(&mut self, source: Source, member: u32) {
         let number = self.number(source);
-        self.triggered[number as usize].push(member);
+        let members = &mut self.triggered[number as usize];
+        if !members.contains(&member) {
+            members.push(member);
+        }
     }
 
     /// The databases to build: for whole buffers, and for streams.
