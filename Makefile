@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench bench-quick instructions clean
+.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench bench-quick instructions signatures clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,8 +51,12 @@ lint: deps ## formatting, clippy with warnings as errors, licences
 fuzz: deps ## fuzzes each target for FUZZ_SECONDS (60), led by coverage
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
-bench: build instructions ## packets per second beside dpdk-testpmd, instructions per packet
+bench: build instructions signatures ## packets per second beside dpdk-testpmd, instructions per packet, cycles per byte of signatures
 	@perf/forward
+
+signatures: deps ## what signatures cost beside the bare scan (WEIR_RULES, or shared/rules/etopen beside the repository)
+	$(CARGO) build --locked --release -p weir-sigs --example cost
+	@perf/signatures
 
 bench-quick: build ## make bench in two minutes; fails where a stage costs more than recorded
 	$(CARGO) build --locked --release -p weir-perf

@@ -1,14 +1,15 @@
 //! What signatures cost: nanoseconds a byte of HTTP with no rules, with a thousand and with all, beside
-//! Hyperscan's streaming scan of the same bytes for one literal of each rule.
+//! Hyperscan's streaming scan of the same bytes for one literal of each rule; a line of JSON each, with
+//! the rounds of both as they lay side by side. `perf/signatures` reads it.
 //!
-//! `cargo run --release -p weir-sigs --example cost -- FOLDER-OF-RULES [CACHE]`
+//! `cargo run --release -p weir-sigs --example cost -- [--rounds=N] [--cache=FOLDER] [FOLDER-OF-RULES]`
 
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyperscan::{Builder, Matching, Pattern, PatternFlags, Patterns, StreamingDatabase};
+use hyperscan::{Builder, Matching, Pattern, PatternFlags, Patterns, Scratch, StreamingDatabase};
 use weir_l7::{Buffer, Content, Form};
 use weir_sigs::rule::{self, Matcher, Rule, RuleReader};
 use weir_sigs::{Facts, Hits, Limits, Options, PacketFacts, RuleSet, Scanner};
@@ -16,8 +17,8 @@ use weir_wire::Direction::{self, ToClient, ToServer};
 
 /// Bytes of a segment.
 const SEGMENT: usize = 1_460;
-/// How long each figure is measured.
-const TIME: Duration = Duration::from_secs(2);
+/// How long each round measures either.
+const TIME: Duration = Duration::from_millis(500);
 
 /// A request and its response, with what a parser tells of them.
 struct Exchange {
@@ -188,114 +189,149 @@ fn thread_ns() -> f64 {
     ran.unwrap_or(0.0)
 }
 
-/// One literal of each rule.
-fn raw(rules: &[Rule], exchanges: &[Exchange], bytes: usize) -> Option<f64> {
-    let longest = |rule: &Rule| {
-        let matchers = rule.groups.iter().flat_map(|group| &group.matchers);
-        let contents = matchers.filter_map(|matcher| match matcher {
-            Matcher::Content(content) if !content.negated => Some(content),
-            _ => None,
-        });
-        contents.max_by_key(|content| content.bytes.len()).cloned()
-    };
-    let patterns: Patterns = rules
-        .iter()
-        .filter_map(longest)
-        .filter_map(|content| {
-            let text: String = content
-                .bytes
-                .iter()
-                .take(24)
-                .map(|byte| format!("\\x{byte:02x}"))
-                .collect();
-            let mut flags = PatternFlags::DOTALL;
-            flags.set(PatternFlags::CASELESS, content.nocase);
-            Pattern::with_flags(text, flags).ok()
-        })
-        .collect();
-    let database: StreamingDatabase = patterns.build().ok()?;
-    let scratch = database.alloc_scratch().ok()?;
-    let streams = [database.open_stream().ok()?, database.open_stream().ok()?];
-    Some(measure(bytes, |_| {
-        let mut found = 0_u64;
-        for exchange in exchanges {
-            for (stream, bytes) in streams.iter().zip([&exchange.request, &exchange.response]) {
-                for piece in bytes.chunks(SEGMENT) {
-                    let _ = stream.scan(piece, &scratch, |_: u32, _: u64, _: u64, _: u32| {
-                        found += 1;
-                        Matching::Continue
-                    });
-                }
-                let _ = stream.reset(&scratch, ());
-            }
-        }
-        black_box(found);
-    }))
+/// The bare scan for one literal of each rule.
+struct Bare {
+    database: StreamingDatabase,
+    scratch: Scratch,
 }
 
-fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let Some(folder) = arguments.next() else {
-        eprintln!("give a folder of rules");
-        return;
-    };
-    let cache = arguments.next();
+impl Bare {
+    fn new(rules: &[Rule]) -> Option<Self> {
+        let patterns: Patterns = rules
+            .iter()
+            .filter_map(longest)
+            .filter_map(|content| {
+                let text: String = content
+                    .bytes
+                    .iter()
+                    .take(24)
+                    .map(|byte| format!("\\x{byte:02x}"))
+                    .collect();
+                let mut flags = PatternFlags::DOTALL;
+                flags.set(PatternFlags::CASELESS, content.nocase);
+                Pattern::with_flags(text, flags).ok()
+            })
+            .collect();
+        let database: StreamingDatabase = patterns.build().ok()?;
+        let scratch = database.alloc_scratch().ok()?;
+        Some(Self { database, scratch })
+    }
+
+    fn round(&self, exchanges: &[Exchange], bytes: usize) -> Option<f64> {
+        let streams = [
+            self.database.open_stream().ok()?,
+            self.database.open_stream().ok()?,
+        ];
+        let mut found = 0_u64;
+        let cost = measure(bytes, |_| {
+            for exchange in exchanges {
+                for (stream, bytes) in streams.iter().zip([&exchange.request, &exchange.response]) {
+                    for piece in bytes.chunks(SEGMENT) {
+                        let on_match = |_: u32, _: u64, _: u64, _: u32| {
+                            found += 1;
+                            Matching::Continue
+                        };
+                        let _ = stream.scan(piece, &self.scratch, on_match);
+                    }
+                    let _ = stream.reset(&self.scratch, ());
+                }
+            }
+        });
+        black_box(found);
+        for stream in streams {
+            let _ = stream.close(&self.scratch, ());
+        }
+        Some(cost)
+    }
+}
+
+/// The longest literal of a rule.
+fn longest(rule: &Rule) -> Option<&rule::Content> {
+    let matchers = rule.groups.iter().flat_map(|group| &group.matchers);
+    let contents = matchers.filter_map(|matcher| match matcher {
+        Matcher::Content(content) if !content.negated => Some(content),
+        _ => None,
+    });
+    contents.max_by_key(|content| content.bytes.len())
+}
+
+/// The rules of a folder, those that are switched off too; without one those that Weir brings.
+fn rules(folder: Option<&str>) -> Result<Vec<Rule>, std::io::Error> {
     let mut reader = RuleReader::new(rule::Options {
         commented: true,
         ..rule::Options::default()
     });
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if let Ok(bytes) = std::fs::read(entry.path()) {
-            reader.read(&entry.path().display().to_string(), &bytes);
+    match folder {
+        Some(folder) => {
+            let mut files: Vec<_> = std::fs::read_dir(folder)?
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .collect();
+            files.sort();
+            for file in files {
+                reader.read(&file.display().to_string(), &std::fs::read(&file)?);
+            }
+        }
+        None => {
+            for file in weir_sigs::shipped_rules() {
+                reader.read(&file.name, &file.bytes);
+            }
         }
     }
     let (rules, refused) = reader.finish();
-    println!("{} rules read, {} refused", rules.len(), refused.len());
+    eprintln!("{} rules read, {} refused", rules.len(), refused.len());
+    Ok(rules)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let (mut rounds, mut cache, mut folder) = (5, None, None);
+    for argument in std::env::args().skip(1) {
+        match argument.split_once('=') {
+            Some(("--rounds", number)) => rounds = number.parse()?,
+            Some(("--cache", path)) => cache = Some(path.to_owned()),
+            _ => folder = Some(argument),
+        }
+    }
+    let rules = rules(folder.as_deref())?;
     let exchanges = exchanges();
     let bytes = exchanges
         .iter()
         .map(|one| one.request.len() + one.response.len())
         .sum();
-    for count in [0, 1_000, rules.len()] {
+    let mut counts = [0, 1_000.min(rules.len()), rules.len()].to_vec();
+    counts.dedup();
+    for count in counts {
         let some: Vec<Rule> = rules
             .iter()
             .step_by((rules.len() / count.max(1)).max(1))
             .take(count)
             .cloned()
             .collect();
+        let bare = Bare::new(&some).filter(|_| count > 0);
         let options = Options {
             cache: cache.as_deref().map(Path::new),
             threads: 2,
             ..Options::default()
         };
-        let (set, uncompiled) = match RuleSet::compile(some.clone(), &options) {
-            Ok(compiled) => compiled,
-            Err(error) => {
-                println!("{error}");
-                continue;
-            }
-        };
-        println!("{}; {} not compiled", set.report(), uncompiled.len());
+        let (set, uncompiled) = RuleSet::compile(some, &options)?;
+        eprintln!("{}; {} not compiled", set.report(), uncompiled.len());
         let limits = Limits {
             flows: 1_024,
             ..Limits::default()
         };
-        let Ok(mut scanner) = Scanner::new(Arc::new(set), &limits) else {
-            continue;
-        };
+        let mut scanner = Scanner::new(Arc::new(set), &limits)?;
         let mut hits = Hits::new();
-        let ours = measure(bytes, |now_us| {
-            for exchange in &exchanges {
-                tell(&mut scanner, exchange, &mut hits, now_us);
-                hits.clear();
-            }
-        });
-        println!("  {ours:.3} ns a byte; {:?}", scanner.stats());
-        if let Some(raw) = raw(&some, &exchanges, bytes).filter(|_| count > 0) {
-            println!(
-                "  {raw:.3} ns a byte for Hyperscan alone: ratio {:.2}",
-                ours / raw
-            );
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
+            ours.push(measure(bytes, |now_us| {
+                for exchange in &exchanges {
+                    tell(&mut scanner, exchange, &mut hits, now_us);
+                    hits.clear();
+                }
+            }));
+            theirs.extend(bare.as_ref().and_then(|bare| bare.round(&exchanges, bytes)));
         }
+        eprintln!("{:?}", scanner.stats());
+        println!(r#"{{"rules":{count},"ns_per_byte":{ours:?},"bare_ns_per_byte":{theirs:?}}}"#);
     }
+    Ok(())
 }
