@@ -20,7 +20,7 @@ mod shipped;
 
 pub use compile::{CompileError, Options, Report, RuleSet};
 pub use files::{FILE_BYTES_MAX, ReadError, RuleFile, read_files};
-pub use load::{LoadError, Loaded, load_paths};
+pub use load::{LoadError, Loaded, load_files, load_paths};
 pub use rule::{Action, Refusal, Rule};
 pub use scan::{
     Facts, Hit, Hits, Limits, PacketFacts, Prepared, ScanFlow, Scanner, ScannerError, Session,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::compile::{CompileError, Options, RuleSet};
-use crate::files::{ReadError, read_files};
+use crate::files::{ReadError, RuleFile, read_files};
 use crate::rule::{self, Refusal, RuleReader};
 
 /// Rules that were loaded, and those that were not.
@@ -32,8 +32,17 @@ pub fn load_paths(
     reading: rule::Options,
     compiling: &Options<'_>,
 ) -> Result<Loaded, LoadError> {
+    load_files(&read_files(paths)?, reading, compiling)
+}
+
+/// Loads rule files that were read.
+pub fn load_files(
+    files: &[RuleFile],
+    reading: rule::Options,
+    compiling: &Options<'_>,
+) -> Result<Loaded, LoadError> {
     let mut reader = RuleReader::new(reading);
-    for file in read_files(paths)? {
+    for file in files {
         reader.read(&file.name, &file.bytes);
     }
     let (rules, mut refused) = reader.finish();

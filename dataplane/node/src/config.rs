@@ -232,6 +232,8 @@ pub struct InspectionSettings {
     pub verify_checksums: bool,
     /// What becomes of content that cannot be looked into.
     pub strictness: Strictness,
+    /// Look by Weir's own rules as well.
+    pub shipped_rules: bool,
     /// Rule files or directories of signatures.
     pub signatures: Vec<PathBuf>,
     /// Values of variables in rules: `HOME_NET = "10.0.0.0/8"`.
@@ -246,6 +248,7 @@ impl Default for InspectionSettings {
             tunnels: 2,
             verify_checksums: true,
             strictness: Strictness::Strict,
+            shipped_rules: true,
             signatures: Vec::new(),
             variables: BTreeMap::new(),
             scan_depth_kb: 1024,

@@ -335,6 +335,7 @@ fn rules(config: &Config, shared: &Shared) -> Rules {
 
 fn signature_source(config: &Config) -> signatures::Source {
     signatures::Source {
+        shipped: config.inspection.shipped_rules,
         paths: config.inspection.signatures.clone(),
         variables: config.inspection.variables.clone(),
         cache: Some(config.node.state_directory.join("signatures")),

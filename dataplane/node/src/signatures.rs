@@ -14,6 +14,8 @@ use crate::worker::Shared;
 /// Where rules are, and what they are read with.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
+    /// Weir's own rules as well.
+    pub shipped: bool,
     /// Rule files, and directories of them (`*.rules`).
     pub paths: Vec<PathBuf>,
     /// Values of variables, by name.
@@ -24,7 +26,12 @@ pub struct Source {
 
 /// Compiles the rules; None where there are none. A rule that is not supported is named and left out.
 pub fn load(source: &Source) -> Result<Option<Arc<RuleSet>>> {
-    if source.paths.is_empty() {
+    let mut files = match source.shipped {
+        true => weir_sigs::shipped_rules(),
+        false => Vec::new(),
+    };
+    files.extend(weir_sigs::read_files(&source.paths).context("signatures")?);
+    if files.is_empty() {
         return Ok(None);
     }
     let mut reading = weir_sigs::rule::Options::default();
@@ -38,7 +45,7 @@ pub fn load(source: &Source) -> Result<Option<Arc<RuleSet>>> {
         cache: source.cache.as_deref(),
         ..weir_sigs::Options::default()
     };
-    let loaded = weir_sigs::load_paths(&source.paths, reading, &compiling).context("signatures")?;
+    let loaded = weir_sigs::load_files(&files, reading, &compiling).context("signatures")?;
     for refusal in &loaded.refused {
         warn!("{refusal}");
     }

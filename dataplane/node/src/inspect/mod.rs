@@ -28,6 +28,9 @@ pub struct InspectArguments {
     /// Directory of policy documents; without it everything is allowed and named.
     #[arg(long)]
     pub policy: Option<PathBuf>,
+    /// Look by Weir's own rules as well.
+    #[arg(long)]
+    pub shipped_rules: bool,
     /// Rule files or directories of signatures.
     #[arg(long)]
     pub signatures: Vec<PathBuf>,
@@ -52,6 +55,7 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
     let sensors = crate::sensors::compile(&snapshot, None).map_err(anyhow::Error::msg)?;
     let ruleset = signatures::load(&signatures::Source {
+        shipped: arguments.shipped_rules,
         paths: arguments.signatures.clone(),
         ..signatures::Source::default()
     })?;
