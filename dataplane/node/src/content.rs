@@ -22,6 +22,30 @@ struct Key {
 struct Open {
     id: ContentId,
     buffer: Buffer,
+    media_type: MediaType,
+}
+
+/// Longest media type that is handed on; of a longer one its beginning.
+const MEDIA_TYPE_BYTES: usize = 128;
+
+/// What a message says that its content is: kept, since the first decoded byte may come with a later piece.
+#[derive(Clone, Copy)]
+struct MediaType {
+    bytes: [u8; MEDIA_TYPE_BYTES],
+    length: usize,
+}
+
+impl MediaType {
+    fn of(told: &[u8]) -> Self {
+        let length = told.len().min(MEDIA_TYPE_BYTES);
+        let mut bytes = [0; MEDIA_TYPE_BYTES];
+        bytes[..length].copy_from_slice(&told[..length]);
+        Self { bytes, length }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }
 
 /// Decodes the contents of one worker's flows.
@@ -115,6 +139,7 @@ impl ContentDecoding {
         };
         let mut sink = Parts {
             whole: open.buffer,
+            media_type: open.media_type.as_slice(),
             stream: content.stream,
             wanted: self.wanted[owner.direction as usize],
             each,
@@ -145,24 +170,29 @@ impl ContentDecoding {
         });
     }
 
-    /// Content that is as it is needs no decoder.
+    /// A message that says nothing of its content has a decoder too: JSON shows itself.
     fn begin(&mut self, key: Key, buffer: Buffer, form: &Form<'_>) -> Option<&'static str> {
         let media_type = match buffer {
             Buffer::Mail => b"message/rfc822",
             _ => form.media_type,
         };
-        if form.coding.is_empty() && media_type.is_empty() {
-            return None;
-        }
         let form = weir_content::Form {
             coding: form.coding,
             media_type,
         };
         match self.decoders.begin(&form) {
             Ok(id) => {
-                self.open.insert(key, Open { id, buffer });
+                let media_type = MediaType::of(media_type);
+                let open = Open {
+                    id,
+                    buffer,
+                    media_type,
+                };
+                self.open.insert(key, open);
                 None
             }
+            // Nothing was to be undone: without a decoder it is handed on as it is.
+            Err(_) if form.coding.is_empty() && form.media_type.is_empty() => None,
             Err(Outcome::Undecoded(why)) => Some(why),
             Err(_) => Some("its coding"),
         }
@@ -205,6 +235,7 @@ fn needed(wanted: &[BufferSet; 2]) -> BufferSet {
 struct Parts<'a, 'e> {
     /// What they are parts of.
     whole: Buffer,
+    media_type: &'a [u8],
     stream: u32,
     wanted: BufferSet,
     each: &'a mut (dyn FnMut(&Content<'_>) + 'e),
@@ -226,7 +257,8 @@ impl Sink for Parts<'_, '_> {
             }
             PartKind::Key => self.tell(part, Buffer::FormName),
             PartKind::Field | PartKind::Header => self.tell(part, Buffer::Form),
-            PartKind::Text if self.whole == Buffer::HttpResponseBody => {}
+            // Its parts are within it, and not told beside it.
+            PartKind::Text | PartKind::File if self.whole == Buffer::HttpResponseBody => {}
             PartKind::Text | PartKind::File => self.tell(part, Buffer::FileData),
         }
         if part.begins && !part.name.is_empty() {
@@ -243,11 +275,18 @@ impl Sink for Parts<'_, '_> {
 
 impl Parts<'_, '_> {
     fn tell(&mut self, part: &Part<'_>, buffer: Buffer) {
+        let form = Form {
+            coding: b"",
+            media_type: match part.kind {
+                PartKind::Body => self.media_type,
+                _ => b"",
+            },
+        };
         if self.wanted.contains(buffer) {
             (self.each)(&Content {
                 buffer,
                 stream: self.stream,
-                begins: part.begins.then(Form::default),
+                begins: part.begins.then_some(form),
                 bytes: part.bytes,
                 ends: part.ends,
             });
@@ -306,6 +345,59 @@ mod tests {
     fn what_cannot_be_decoded_is_handed_on_and_told() {
         let (bytes, unreadable) = told(&mut decoding(), &body(b"rot13", b"uryyb"));
         assert_eq!((bytes.as_slice(), unreadable), (&b"uryyb"[..], true));
+    }
+
+    /// Each piece: its buffer, the media type it begins with, its bytes.
+    fn pieces(wanted: &[Buffer], content: &Content<'_>) -> Vec<(Buffer, Option<String>, String)> {
+        let wanted = wanted
+            .iter()
+            .fold(BufferSet::EMPTY, |all, &one| all.with(one));
+        let mut all = Vec::new();
+        ContentDecoding::new(Limits::default(), [wanted; 2]).content(
+            OWNER,
+            content,
+            &mut |piece| {
+                let media_type = piece.begins.map(|form| text(form.media_type));
+                all.push((piece.buffer, media_type, text(piece.bytes)));
+            },
+        );
+        all
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    #[test]
+    fn json_is_read_where_nothing_says_that_it_is() {
+        let told = pieces(&[Buffer::Form], &body(b"", br#"{"name":"O'Neil"}"#));
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].0, told[0].2.as_str()), (Buffer::Form, "O'Neil"));
+    }
+
+    #[test]
+    fn a_body_begins_with_its_media_type() {
+        let mut content = body(b"", b"GIF89a");
+        content.begins = Some(Form {
+            coding: b"",
+            media_type: b"image/gif",
+        });
+        let told = pieces(&[Buffer::HttpRequestBody], &content);
+        assert_eq!(told[0].1.as_deref(), Some("image/gif"));
+    }
+
+    #[test]
+    fn parts_of_what_a_server_sends_are_not_files_beside_it() {
+        let bytes = b"--x\r\nContent-Disposition: attachment; filename=a\r\n\r\nMZ\r\n--x--\r\n";
+        let mut content = body(b"", bytes);
+        content.buffer = Buffer::HttpResponseBody;
+        content.begins = Some(Form {
+            coding: b"",
+            media_type: b"multipart/mixed; boundary=x",
+        });
+        let told = pieces(&[Buffer::FileData], &content);
+        let all: String = told.iter().map(|(_, _, bytes)| bytes.as_str()).collect();
+        assert_eq!(all, text(bytes));
     }
 
     #[test]
