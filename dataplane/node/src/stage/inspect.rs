@@ -9,19 +9,15 @@ use weir_flow::{FlowId, SegmentOutcome, payload_sequence};
 use weir_l7::{
     Announcement, AppId, EventKind as MessageKind, Interest, SessionId, Transport, registry,
 };
-use weir_policy::{
-    Application, Question, WireAction,
-    spec::{Action, Mode},
-};
-use weir_sigs::{Action as SignatureAction, Facts, Hits, PacketFacts};
+use weir_policy::{Application, Question, WireAction, spec::Action};
+use weir_sigs::{Facts, Hits};
 use weir_threat::Found;
 use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
 
-use crate::alarm::Telling;
 use crate::announced::{Control, Expected};
 use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
-use crate::event::{Alert, Detail, Event, EventKind};
+use crate::event::{Detail, Event, EventKind};
 use crate::heard::{Heard, Lookers, Searcher, Watcher};
 use crate::inspection::{Findings, Inspection, close, learned_name, plain_event};
 use crate::io::FrameSource;
@@ -413,165 +409,6 @@ impl<S: FrameSource> Path<S> {
         self.judge_unreadable(id, now_us);
     }
 
-    /// scan: signatures over the stream up to the depth, over each datagram whole. Returns whether
-    /// a signature that drops has matched.
-    fn scan(
-        &mut self,
-        id: FlowId,
-        direction: Direction,
-        content: &[u8],
-        mut hits: Hits,
-        now_us: u64,
-    ) -> bool {
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let depth_left = self
-            .rules
-            .scan_depth_bytes
-            .saturating_sub(cold.scanned[direction as usize]);
-        let length = content
-            .len()
-            .min(usize::try_from(depth_left).unwrap_or(usize::MAX));
-        if self.inspection.scanner.is_none() {
-            return false;
-        }
-        if length > 0 && hot.key.protocol() == protocol::TCP {
-            cold.scanned[direction as usize] += length as u64;
-            let known = Known::of(cold, now_us, self.rules.zero_unix_us);
-            let facts = cold.scan_facts(hot, &known);
-            let content = &content[..length];
-            self.inspection
-                .search(cold, &facts, direction, content, now_us, &mut hits);
-        }
-        self.stages.lap(Stage::Scan, 1);
-        self.heed_hits(id, &hits, now_us)
-    }
-
-    /// Looks for signatures that ask for what a parser objected to.
-    fn search_objection(
-        &mut self,
-        id: FlowId,
-        direction: Direction,
-        what: &'static str,
-        now_us: u64,
-        hits: &mut Hits,
-    ) {
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        cold.told_by_application.object(what);
-        let known = Known::of(cold, now_us, self.rules.zero_unix_us);
-        let session = cold.session;
-        let engine = &self.inspection.l7;
-        let told = session.and_then(|session| engine.identification(session).app);
-        let facts = cold.scan_facts(hot, &known);
-        let facts = Facts {
-            application: told.or(facts.application),
-            ..facts
-        };
-        if let (Some(flow), Some(scanner)) = (cold.scan, &mut self.inspection.scanner) {
-            scanner.told(flow, &facts, direction, now_us, hits);
-        }
-    }
-
-    /// scan: what signatures ask of a packet by itself.
-    fn scan_packet(
-        &mut self,
-        id: FlowId,
-        direction: Direction,
-        packet: &Packet,
-        bytes: &[u8],
-        now_us: u64,
-    ) -> Fate {
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let flow = self.inspection.scan_flow(cold);
-        let Some(scanner) = &mut self.inspection.scanner else {
-            return Fate::Forward;
-        };
-        let part = |from: u32, to: u32| &bytes[from as usize..to as usize];
-        let facts = PacketFacts {
-            direction,
-            network: part(packet.network_offset, packet.transport_offset),
-            transport: part(packet.transport_offset, packet.payload_offset),
-            payload_bytes: packet.payload_end - packet.payload_offset,
-            fragmented: packet.fragment.is_some(),
-        };
-        let mut hits = Hits::new();
-        let payload = packet.payload(bytes);
-        let scanned = &mut cold.scanned[direction as usize];
-        if packet.protocol != protocol::TCP {
-            if *scanned >= self.rules.scan_depth_bytes {
-                return Fate::Forward;
-            }
-            *scanned += payload.len() as u64;
-        }
-        let known = Known::of(cold, now_us, self.rules.zero_unix_us);
-        scanner.packet(
-            flow,
-            &cold.scan_facts(hot, &known),
-            &facts,
-            payload,
-            now_us,
-            &mut hits,
-        );
-        match self.heed_hits(id, &hits, now_us) {
-            true => self.judge_matched(id),
-            false => Fate::Forward,
-        }
-    }
-
-    /// A flow is over: what signatures waited for is decided.
-    pub(crate) fn end_scan(&mut self, id: FlowId, now_us: u64) {
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let known = Known::of(cold, now_us, self.rules.zero_unix_us);
-        let facts = cold.scan_facts(hot, &known);
-        if let (Some(flow), Some(scanner)) = (cold.scan.take(), &mut self.inspection.scanner) {
-            let mut hits = Hits::new();
-            scanner.close(flow, &facts, now_us, &mut hits);
-            self.heed_hits(id, &hits, now_us);
-        }
-    }
-
-    /// A signature that drops has matched: the packet, and the flow with it.
-    fn judge_matched(&mut self, id: FlowId) -> Fate {
-        let fate = self.object(id, Reason::Signature);
-        if let Fate::Drop(_) = fate {
-            self.flows.table.hot_mut(id).verdict = Standing::Drop as u8;
-        }
-        fate
-    }
-
-    /// Tells the signatures that matched; returns whether one of them drops.
-    pub(crate) fn heed_hits(&mut self, id: FlowId, hits: &Hits, now_us: u64) -> bool {
-        let Some(scanner) = self
-            .inspection
-            .scanner
-            .as_ref()
-            .filter(|_| !hits.is_empty())
-        else {
-            return false;
-        };
-        let drops = hits.iter().any(|hit| hit.action != SignatureAction::Alert);
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let Some(flow) = cold.facts(hot) else {
-            return drops;
-        };
-        let blocks = cold.enforceable && flow.decision.mode == Mode::Protect;
-        for &hit in hits.iter().filter(|hit| hit.told) {
-            if self.alarms.take(&mut cold.alarms, now_us) == Telling::Count {
-                continue;
-            }
-            let dropped = blocks && hit.action != SignatureAction::Alert;
-            self.alarmed = Some(flow.number);
-            self.events.emit(Event {
-                reason: dropped.then_some(Reason::Signature),
-                alert: Some(Alert {
-                    rules: scanner.rules_shared(),
-                    hit,
-                }),
-                ..plain_event(EventKind::Alert, now_us, flow)
-            });
-        }
-        drops
-    }
-
     fn learn(&mut self, id: FlowId, findings: &mut Findings<'_>, now_us: u64) {
         // An answer counts only from a server that is known and that policy lets the client ask.
         let cold = self.flows.table.cold(id);
@@ -688,22 +525,6 @@ impl Inspection {
         match cold.session {
             Some(session) => self.l7.identification(session).candidates,
             None => Transport::of(protocol_number).map_or(weir_l7::AppSet::EMPTY, carried_by),
-        }
-    }
-
-    /// Looks for signatures in the bytes of a stream.
-    fn search(
-        &mut self,
-        cold: &mut Connection,
-        facts: &Facts<'_>,
-        direction: Direction,
-        content: &[u8],
-        now_us: u64,
-        hits: &mut Hits,
-    ) {
-        let flow = self.scan_flow(cold);
-        if let (Some(scanner), Some(flow)) = (&mut self.scanner, flow) {
-            scanner.stream(flow, facts, direction, content, now_us, hits);
         }
     }
 }

@@ -8,5 +8,6 @@ mod hold;
 mod inside;
 mod inspect;
 mod related;
+mod scan;
 pub(crate) mod sense;
 mod track;
