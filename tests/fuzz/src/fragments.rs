@@ -108,7 +108,7 @@ impl Sent {
     /// What must come of an undamaged fragment.
     fn expected(&mut self, index: usize) -> FragmentOutcome {
         if std::mem::replace(&mut self.arrived[index], true) {
-            return FragmentOutcome::Drop(Reason::FragmentOverlap);
+            return FragmentOutcome::Drop(Reason::FragmentRepeated);
         }
         if self.arrived.contains(&false) {
             return FragmentOutcome::Held;

@@ -60,13 +60,17 @@ fn values_of(sample: &Sample) -> Values {
     values
 }
 
-/// Whether every frame of the conversation passed as it was.
 fn plays(sample: &Sample, policy: &Shop) -> (bool, Bench) {
     let mut bench = Bench::new(&policy.build());
-    let client = AI_MODEL.port(Family::V4, 40_000);
+    (play(sample, 40_000, &mut bench), bench)
+}
+
+/// Whether every frame of the conversation passed as it was.
+pub fn play(sample: &Sample, client_port: u16, bench: &mut Bench) -> bool {
+    let client = AI_MODEL.port(Family::V4, client_port);
     let server = FRONTEND.port(Family::V4, sample.port);
     let mut talk = Talk::new(client, server);
-    let mut all = sample.transport != Transport::Tcp || talk.open(&mut bench);
+    let mut all = sample.transport != Transport::Tcp || talk.open(bench);
     for (direction, piece) in &sample.pieces {
         let to_server = *direction == Direction::ToServer;
         if sample.transport == Transport::Udp {
@@ -79,12 +83,12 @@ fn plays(sample: &Sample, policy: &Shop) -> (bool, Bench) {
         }
         for segment in piece.chunks(SEGMENT_BYTES) {
             all &= match to_server {
-                true => talk.client_passes(&mut bench, segment),
-                false => talk.server_passes(&mut bench, segment),
+                true => talk.client_passes(bench, segment),
+                false => talk.server_passes(bench, segment),
             };
         }
     }
-    (all, bench)
+    all
 }
 
 fn denied(mode: Mode, application: &str, field: &str, value: &str) -> Shop {
@@ -95,7 +99,8 @@ fn denied(mode: Mode, application: &str, field: &str, value: &str) -> Shop {
         .when(field, value)
 }
 
-fn samples() -> impl Iterator<Item = Sample> {
+/// The samples that no parser objects to, over TCP and UDP.
+pub fn samples() -> impl Iterator<Item = Sample> {
     weir_samples::all().into_iter().filter(|sample| {
         sample.violation.is_none() && matches!(sample.transport, Transport::Tcp | Transport::Udp)
     })

@@ -14,6 +14,7 @@ mod floods;
 mod judgement;
 mod neighbours;
 mod owners;
+mod quiet;
 mod requests;
 mod sensors;
 mod short_way;
