@@ -196,7 +196,7 @@ const DECODERS: [Decoder; 7] = [
     },
     Decoder {
         needs: Bytes::STAR,
-        once: true,
+        once: false,
         decode: without_comments,
     },
 ];
