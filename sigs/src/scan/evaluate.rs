@@ -129,9 +129,16 @@ impl<'a> Evaluation<'a> {
                 let answer = self.base64(step, base64, text, cursor);
                 self.then(answer, rest, text, cursor)
             }
-            Matcher::ByteTest(_) | Matcher::ByteExtract(_) | Matcher::ByteMath(_) => {
+            Matcher::ByteTest(_) => {
                 let answer = self.number(&step.matcher, text, cursor);
                 self.then(answer, rest, text, cursor)
+            }
+            // The rest asks with the number that they put aside: it says nothing before that is known.
+            Matcher::ByteExtract(_) | Matcher::ByteMath(_) => {
+                match self.number(&step.matcher, text, cursor) {
+                    Answer::Yes => self.run(rest, text, cursor),
+                    answer => answer,
+                }
             }
             // Rules with it are refused.
             Matcher::Absent { .. } => Answer::No,
