@@ -8,6 +8,7 @@
 //! in strides ([`read`]), the only way that is right for every expression. Strides cost about half of the
 //! speed where many expressions are looked for.
 
+use arrayvec::ArrayVec;
 use hyperscan::{Matching, Scratch, Stream};
 
 /// Stands behind the last byte of what Hyperscan is given, and bytes that mean nothing behind it.
@@ -16,6 +17,8 @@ pub(crate) const END_MARK: [u8; 8] = [0x1e, 0x0e, 0x1d, 0x0f, 0x1c, 0x10, 0x1b, 
 const PADDING: usize = 64;
 /// Of a read that is not longer nothing is overlooked.
 const STRIDE: usize = 64;
+/// Ends of one stride that are put in order.
+const ENDS: usize = 256;
 
 /// The bytes with the mark of their end behind them, and then what may be overlooked. Of more than there
 /// is place for the last ones are taken.
@@ -37,12 +40,26 @@ pub(crate) fn read(
     on_match: &mut dyn FnMut(u32, u64),
 ) {
     for stride in bytes.chunks(STRIDE) {
-        let on_match = |id: u32, _: u64, to: u64, _: u32| {
-            on_match(id, to);
+        // An end that waited for the next byte is told behind ends that did not: the order of the
+        // bytes is restored, so that it does not depend on where they were cut.
+        let mut ends = ArrayVec::<(u64, u32), ENDS>::new();
+        let gather = |id: u32, _: u64, to: u64, _: u32| {
+            if ends.is_full() {
+                in_order(&mut ends, on_match);
+            }
+            ends.push((to, id));
             Matching::Continue
         };
         // The only errors are of misuse; what was found until then has been told.
-        let _ = stream.scan(stride, scratch, on_match);
+        let _ = stream.scan(stride, scratch, gather);
+        in_order(&mut ends, on_match);
+    }
+}
+
+fn in_order(ends: &mut ArrayVec<(u64, u32), ENDS>, on_match: &mut dyn FnMut(u32, u64)) {
+    ends.sort_unstable();
+    for (to, id) in ends.drain(..) {
+        on_match(id, to);
     }
 }
 
