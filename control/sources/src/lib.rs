@@ -6,6 +6,7 @@
 
 mod error;
 mod files;
+mod news;
 mod plan;
 mod scan;
 mod watch;
@@ -17,6 +18,7 @@ use weir_model::{Document, Located, Problem};
 
 pub use error::{SourceError, WriteError};
 pub use files::FilesSource;
+pub use news::{Change, DocumentKey, News, Programmed, Standing};
 pub use plan::{Plan, PolicyFile};
 pub use scan::{DEPTH_MAX, FILES_MAX, TOTAL_BYTES_MAX, load};
 

@@ -1,0 +1,1 @@
+//! Policy in its canonical form, signed by a key that the cluster does not hold.

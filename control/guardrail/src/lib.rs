@@ -1,0 +1,1 @@
+//! Rules about rules: Rego policies that every document must satisfy before it is compiled.

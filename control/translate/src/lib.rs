@@ -1,0 +1,1 @@
+//! Allowlists from and to the formats of others.
