@@ -79,6 +79,7 @@ pub fn to_message(spec: &SnapshotSpec) -> v1::Snapshot {
         }
         .into(),
         sensors: spec.sensors.iter().map(sensor::to_message).collect(),
+        bundle: None,
     };
     message.checksum = checksum(&message);
     message

@@ -75,6 +75,7 @@ pub fn delta(old: &v1::Snapshot, new: &v1::Snapshot) -> v1::Delta {
         deny_style: new.deny_style,
         removed_sensors,
         sensors,
+        bundle: (old.bundle != new.bundle).then(|| new.bundle.clone().unwrap_or_default()),
     }
 }
 
@@ -118,6 +119,10 @@ pub fn apply(base: &v1::Snapshot, delta: &v1::Delta) -> Result<v1::Snapshot, App
             &delta.sensors,
             |sensor| sensor.id,
         ),
+        bundle: match &delta.bundle {
+            None => base.bundle.clone(),
+            Some(bundle) => Some(bundle.clone()).filter(|bundle| !bundle.payload.is_empty()),
+        },
     };
     result.checksum = checksum(&result);
     if result.checksum != delta.checksum {

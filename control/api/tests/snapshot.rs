@@ -452,3 +452,32 @@ fn what_breaks_the_contract_is_named() {
         assert_eq!(&error.field, field, "{error}");
     }
 }
+
+#[test]
+fn a_bundle_comes_stays_and_goes() {
+    let without = to_message(&SnapshotSpec::default());
+    let with = |payload: &[u8], version| {
+        let mut message = without.clone();
+        message.version = version;
+        message.bundle = Some(v1::SignedBundle {
+            payload: payload.into(),
+            signatures: vec![v1::Signature {
+                key_id: "sha256:00".into(),
+                signature: vec![1, 2],
+            }],
+        });
+        message.checksum = checksum(&message);
+        message
+    };
+    let (first, same, other) = (with(b"{}", 1), with(b"{}", 2), with(b"[]", 3));
+    for (old, new, told) in [
+        (&without, &first, true),
+        (&first, &same, false),
+        (&same, &other, true),
+        (&other, &without, true),
+    ] {
+        let change = delta(old, new);
+        assert_eq!(change.bundle.is_some(), told);
+        assert_eq!(&apply(old, &change).unwrap(), new);
+    }
+}

@@ -3,7 +3,7 @@
 //! The text is written here and not by libyaml's emitter, which breaks lines at characters (U+0085,
 //! U+2028) that YAML 1.2 does not take for line breaks: such text is read back changed.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_yaml_ng::Value;
 
 use crate::document::{API_VERSION, Document, Metadata, Resource};
@@ -21,14 +21,11 @@ const RESERVED: [&str; 11] = [
 /// Writes a document. The order is that of the types, so equal documents have equal text, and
 /// [`crate::parse_documents`] reads the same document back.
 pub fn to_yaml(document: &Document) -> String {
-    match document {
-        Document::Workload(resource) => write(document, resource),
-        Document::Allowlist(resource) => write(document, resource),
-        Document::Mode(resource) => write(document, resource),
-        Document::Settings(resource) => write(document, resource),
-        Document::Service(resource) => write(document, resource),
-        Document::Sensor(resource) => write(document, resource),
-    }
+    let value = serde_yaml_ng::to_value(document)
+        .expect("text, numbers, lists and maps with text keys can always be written");
+    let mut text = String::new();
+    block(&value, 0, &mut text);
+    text
 }
 
 /// Writes several documents into one text, separated by `---`.
@@ -49,18 +46,32 @@ struct Written<'a, S> {
     spec: &'a S,
 }
 
-fn write<S: Serialize>(document: &Document, resource: &Resource<S>) -> String {
+/// With `apiVersion` and `kind`, as it is read.
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Document::Workload(resource) => write(self, resource, serializer),
+            Document::Allowlist(resource) => write(self, resource, serializer),
+            Document::Mode(resource) => write(self, resource, serializer),
+            Document::Settings(resource) => write(self, resource, serializer),
+            Document::Service(resource) => write(self, resource, serializer),
+            Document::Sensor(resource) => write(self, resource, serializer),
+        }
+    }
+}
+
+fn write<T: Serialize, S: Serializer>(
+    document: &Document,
+    resource: &Resource<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let written = Written {
         api_version: API_VERSION,
         kind: document.kind().name(),
         metadata: &resource.metadata,
         spec: &resource.spec,
     };
-    let value = serde_yaml_ng::to_value(&written)
-        .expect("text, numbers, lists and maps with text keys can always be written");
-    let mut text = String::new();
-    block(&value, 0, &mut text);
-    text
+    written.serialize(serializer)
 }
 
 /// Writes fields or entries, each on lines of its own; the text stands at the indentation already.
