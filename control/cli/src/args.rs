@@ -103,6 +103,11 @@ pub enum Command {
         #[command(subcommand)]
         command: SensorCommand,
     },
+    /// Guardrails: Rego policies that every document must satisfy.
+    Guardrail {
+        #[command(subcommand)]
+        command: GuardrailCommand,
+    },
     /// The attacks that nodes look for by themselves: names, default actions, what they are.
     Threats,
     /// How far policy goes for a workload: discover, monitor, protect.
@@ -221,10 +226,13 @@ pub enum PolicyCommand {
     ///
     /// A test file lists connections and what the policy must say of them:
     /// `tests: [{from: shop/ai-model, to: shop/photo-db, application: mysql, port: 3306, expect: allow}]`.
+    /// Guardrails among the documents judge the others.
     Test {
         /// Files and directories of YAML.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        guardrails: GuardrailArguments,
     },
     /// Checks documents and makes them effective, all or none.
     Apply {
@@ -247,6 +255,62 @@ pub enum PolicyCommand {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GuardrailCommand {
+    /// Runs the Rego tests of a directory, as `opa test` does; exit code 2 if one fails.
+    ///
+    /// A directory has the layout of an OPA bundle: *.rego files anywhere, data.json or data.yaml, perhaps
+    /// a .manifest. A test is a rule whose name begins with test_; todo_test_ skips it.
+    Test {
+        /// Directories and Rego files.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Also those that pass, and what they print.
+        #[arg(short, long)]
+        verbose: bool,
+        /// Exit code 2 if there is no test, too.
+        #[arg(long)]
+        fail_on_empty: bool,
+    },
+    /// Judges documents without a controller; exit code 1 if one is refused.
+    ///
+    /// The controller and the admission webhook come to the same verdict.
+    Check {
+        /// Files and directories of YAML; guardrail documents among them are in force too.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        guardrails: GuardrailArguments,
+        /// The documents that are in force, for guardrails that compare with them.
+        #[arg(long, value_name = "PATH")]
+        old: Vec<PathBuf>,
+        /// Instead, prints what guardrails are asked about each document: `input`, as JSON.
+        #[arg(long)]
+        input: bool,
+    },
+    /// The guardrails that come with Weir.
+    List,
+    /// Prints one that comes with Weir: as a document to apply, or its Rego.
+    Show {
+        /// Its name.
+        name: String,
+        /// Its Rego and its tests, as files to change.
+        #[arg(long)]
+        rego: bool,
+    },
+}
+
+/// Guardrails besides those among the documents.
+#[derive(Debug, Args)]
+pub struct GuardrailArguments {
+    /// A directory in the layout of an OPA bundle, or a Rego file.
+    #[arg(long, value_name = "PATH")]
+    pub guardrails: Vec<PathBuf>,
+    /// One that comes with Weir; `weir guardrail list` names them.
+    #[arg(long, value_name = "NAME")]
+    pub shipped: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{
-    Arguments, Command, LearnCommand, ModeCommand, PolicyCommand, SensorCommand, SigsCommand,
+    Arguments, Command, GuardrailCommand, LearnCommand, ModeCommand, PolicyCommand, SensorCommand,
+    SigsCommand,
 };
 use crate::error::Failure;
 use crate::output::Output;
@@ -27,6 +28,8 @@ enum Answer {
     Yes,
     /// The answer is no: denied, different, not accepted.
     No,
+    /// Tests failed that other tools tell by exit code 2.
+    TestsFailed,
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     match answered.and_then(|answer| output.finish().map(|()| answer)) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
+        Ok(Answer::TestsFailed) => ExitCode::from(2),
         // Whoever read the output has seen enough.
         Err(Failure::PipeClosed) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -55,10 +59,11 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
         Command::Completions { shell } => return command::completions::run(shell),
         Command::Threats => return command::threats::run(output),
         Command::Policy {
-            command: PolicyCommand::Test { files },
+            command: PolicyCommand::Test { files, guardrails },
         } => {
-            return command::test::run(&files, output);
+            return command::test::run(&files, &guardrails, output);
         }
+        Command::Guardrail { command } => return guardrail(command, output),
         Command::Sigs { command } => {
             return match command {
                 SigsCommand::Test(arguments) => command::sigs::test(&arguments, output),
@@ -113,7 +118,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 PolicyCommand::Export { learned, directory } => {
                     command::policy::export(&mut client, learned, directory, output).await
                 }
-                PolicyCommand::Test { files } => command::test::run(&files, output),
+                PolicyCommand::Test { files, guardrails } => {
+                    command::test::run(&files, &guardrails, output)
+                }
             },
             Command::Sensor {
                 command: SensorCommand::Test { files, value, file },
@@ -129,8 +136,30 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
             Command::Path { node } => command::path::run(&mut client, node, output).await,
             Command::Apps
             | Command::Completions { .. }
+            | Command::Guardrail { .. }
             | Command::Sigs { .. }
             | Command::Threats => Ok(Answer::Yes),
         }
     })
+}
+
+fn guardrail(command: GuardrailCommand, output: &mut Output) -> Result<Answer, Failure> {
+    match command {
+        GuardrailCommand::Test {
+            paths,
+            verbose,
+            fail_on_empty,
+        } => command::guardrail::test(&paths, verbose, fail_on_empty, output),
+        GuardrailCommand::Check {
+            files,
+            guardrails,
+            old,
+            input: false,
+        } => command::guardrail::check(&files, &guardrails, &old, output),
+        GuardrailCommand::Check { files, old, .. } => {
+            command::guardrail::input(&files, &old, output)
+        }
+        GuardrailCommand::List => command::guardrail::list(output),
+        GuardrailCommand::Show { name, rego } => command::guardrail::show(&name, rego, output),
+    }
 }

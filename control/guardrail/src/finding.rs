@@ -36,11 +36,6 @@ impl Finding {
         located.problem(&self.field, self.sentence(), &self.next_step)
     }
 
-    /// As a problem of a document that is known by its title alone, since it is being removed.
-    pub fn problem_of(&self, file: &str) -> Problem {
-        Problem::of_file(file, self.sentence(), &self.next_step)
-    }
-
     /// "guardrail no-any: …".
     pub fn sentence(&self) -> String {
         format!("guardrail {}: {}", self.guardrail, self.message)

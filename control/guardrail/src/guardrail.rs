@@ -40,6 +40,11 @@ pub struct Definition {
     pub enforcement: Enforcement,
     /// The kinds that it is asked about; all that guardrails govern where none is named.
     pub kinds: Vec<Kind>,
+    /// The namespaces whose documents it is asked about; all, and documents that belong to none, where
+    /// none is named.
+    pub namespaces: Vec<String>,
+    /// Those whose documents it is not asked about.
+    pub excluded_namespaces: Vec<String>,
     /// Whether a finding of `package weir.guardrail.no_any` bears the name `no-any` instead of the
     /// guardrail's.
     pub by_package: bool,
@@ -61,6 +66,8 @@ pub struct Guardrail {
     name: String,
     enforcement: Enforcement,
     kinds: Vec<Kind>,
+    namespaces: Vec<String>,
+    excluded_namespaces: Vec<String>,
     by_package: bool,
     parameters: Value,
     /// "data.weir.guardrail.deny", and whether it refuses.
@@ -79,6 +86,8 @@ impl Guardrail {
             parameters,
             enforcement,
             kinds,
+            namespaces,
+            excluded_namespaces,
             by_package,
         } = definition;
         let (engine, declared) = on_large_stack(|| engine(&modules, &data, &parameters))
@@ -96,6 +105,8 @@ impl Guardrail {
             by_package,
             enforcement,
             kinds,
+            namespaces,
+            excluded_namespaces,
             rules,
             engine: Mutex::new(engine),
         })
@@ -111,9 +122,12 @@ impl Guardrail {
         self.enforcement
     }
 
-    /// Whether documents of this kind concern it.
-    pub fn asks_about(&self, kind: Kind) -> bool {
-        self.kinds.is_empty() || self.kinds.contains(&kind)
+    /// Whether documents of this kind and namespace concern it.
+    pub fn asks_about(&self, kind: Kind, namespace: &str) -> bool {
+        let has = |names: &[String]| names.iter().any(|name| name == namespace);
+        (self.kinds.is_empty() || self.kinds.contains(&kind))
+            && (self.namespaces.is_empty() || has(&self.namespaces))
+            && !has(&self.excluded_namespaces)
     }
 
     /// Adds what it says of a change.

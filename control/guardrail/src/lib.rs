@@ -17,6 +17,7 @@
 //! [`bundle`] and [`testing`], which read the directory they are given) or the environment.
 
 pub mod bundle;
+mod documents;
 mod facts;
 mod finding;
 mod guardrail;
@@ -24,15 +25,18 @@ pub mod input;
 pub mod library;
 mod module;
 mod names;
+mod set;
 pub mod testing;
 
 use std::sync::Arc;
 
 use weir_model::{Document, Kind, Selector};
 
+pub use documents::is_guardrail;
 pub use finding::{FINDINGS_MAX, Finding, Findings, MESSAGE_CHARS_MAX};
 pub use guardrail::{Definition, EVALUATION_TIME_MAX, Enforcement, Guardrail};
 pub use module::{MODULE_BYTES_MAX, Module, RULES_MAX};
+pub use set::{Judged, judge};
 
 /// All guardrails that are in force. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +118,10 @@ pub fn evaluate(
     if !governs(kind) {
         return findings;
     }
-    let asked = guardrails.iter().filter(|it| it.asks_about(kind));
+    let namespace = new.or(old).map_or("", |it| &it.metadata().namespace);
+    let asked = guardrails
+        .iter()
+        .filter(|it| it.asks_about(kind, namespace));
     let mut asked = asked.peekable();
     if asked.peek().is_none() {
         return findings;

@@ -52,6 +52,16 @@ impl Shipped {
         paragraph.collect::<Vec<_>>().join(" ")
     }
 
+    /// As a document to apply.
+    pub fn document(&self) -> String {
+        let rego: String = self.rego.lines().map(indented).collect();
+        format!(
+            "apiVersion: {}\nkind: Guardrail\nmetadata:\n  name: {}\nspec:\n  rego: |\n{rego}",
+            weir_model::API_VERSION,
+            self.name
+        )
+    }
+
     /// As a definition without parameters.
     pub fn definition(&self) -> Definition {
         Definition {
@@ -63,5 +73,13 @@ impl Shipped {
             enforcement: Enforcement::Deny,
             ..Definition::default()
         }
+    }
+}
+
+/// A line of a block of YAML, which tabs may not begin.
+fn indented(line: &str) -> String {
+    match line {
+        "" => "\n".to_owned(),
+        line => format!("    {}\n", line.replace('\t', "  ")),
     }
 }

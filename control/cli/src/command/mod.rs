@@ -5,6 +5,7 @@ pub mod apps;
 pub mod completions;
 pub mod explain;
 pub mod flows;
+pub mod guardrail;
 pub mod learn;
 pub mod map;
 pub mod mode;

@@ -9,6 +9,8 @@ use weir_model::{Problem, parse_documents};
 use weir_policy::Snapshot;
 
 use crate::Answer;
+use crate::args::GuardrailArguments;
+use crate::command::guardrail;
 use crate::command::status::ProblemView;
 use crate::documents;
 use crate::error::Failure;
@@ -104,7 +106,11 @@ impl View for Tested {
 }
 
 /// Checks and runs; the answer is no if anything is wrong.
-pub fn run(paths: &[PathBuf], output: &mut Output) -> Result<Answer, Failure> {
+pub fn run(
+    paths: &[PathBuf],
+    guardrails: &GuardrailArguments,
+    output: &mut Output,
+) -> Result<Answer, Failure> {
     let files = documents::read(paths, true)?;
     let (tests, documents): (Vec<_>, Vec<_>) = files
         .into_iter()
@@ -131,8 +137,15 @@ pub fn run(paths: &[PathBuf], output: &mut Output) -> Result<Answer, Failure> {
     }
     // With some documents missing the others would be blamed for what they do not say.
     let parses = problems.is_empty();
-    let compiled = parses.then(|| weir_compile::compile(&parsed, None));
     let mut views = Vec::new();
+    if parses {
+        let guardrails = guardrail::guardrails(guardrails, &parsed)?;
+        let judged = weir_guardrail::judge(&guardrails, &parsed[..], &[], &parsed, false);
+        let warnings = judged.warnings.iter();
+        views.extend(warnings.map(|it| ProblemView::of_document(it, true)));
+        problems.extend(judged.refused);
+    }
+    let compiled = parses.then(|| weir_compile::compile(&parsed, None));
     if let Some(compiled) = compiled {
         views.extend(
             compiled
