@@ -122,6 +122,7 @@ fn policy() -> SnapshotSpec {
         managed: true,
         mode: Mode::Protect,
         quarantined: false,
+        ..IdentitySpec::default()
     });
     let mut rules = vec![
         rule(1, End::Client, CLIENT, SERVER),

@@ -120,6 +120,7 @@ pub fn from_message(message: &v1::Snapshot) -> Result<SnapshotSpec, FieldError> 
             _ => return Err(FieldError::new("deny_style", unset(message.deny_style))),
         },
         sensors: each(&message.sensors, "sensors", sensor::from_message)?,
+        threat_policies: Vec::new(),
     };
     check_order(&spec)?;
     check_references(&spec)?;
@@ -170,6 +171,9 @@ fn identity_message(identity: &IdentitySpec) -> v1::Identity {
         managed: identity.managed,
         mode: mode_message(identity.mode).into(),
         quarantined: identity.quarantined,
+        services: identity.services.clone(),
+        service_account: identity.service_account.clone(),
+        elsewhere: identity.elsewhere,
     }
 }
 
@@ -252,6 +256,9 @@ fn identity(message: &v1::Identity, path: &str) -> Result<IdentitySpec, FieldErr
         managed: message.managed,
         mode: mode_from_message(message.mode, &format!("{path}.mode"))?,
         quarantined: message.quarantined,
+        services: message.services.clone(),
+        service_account: message.service_account.clone(),
+        elsewhere: message.elsewhere,
     })
 }
 

@@ -50,6 +50,7 @@ fn identities() -> impl Strategy<Value = Vec<IdentitySpec>> {
             managed,
             mode,
             quarantined,
+            ..IdentitySpec::default()
         };
         all.into_iter().map(spec).collect()
     })
@@ -255,6 +256,7 @@ fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
                         } else {
                             DenyStyle::Reset
                         },
+                        threat_policies: Vec::new(),
                         sensors: sensors
                             .into_iter()
                             .map(|(id, sensor)| SensorSpec { id, ..sensor })
@@ -322,6 +324,7 @@ fn example() -> v1::Snapshot {
         managed: true,
         mode: Mode::Protect,
         quarantined: false,
+        ..IdentitySpec::default()
     };
     let rule = RuleSpec {
         id: 7,

@@ -7,7 +7,7 @@ use weir_model::{
     Allowlist, Document, DomainPattern, Located, Network, Peer, Reference, Selector, Service,
     Workload, did_you_mean,
 };
-use weir_policy::spec::{AddressSpec, IdentitySpec, Mode, NameSpec};
+use weir_policy::spec::{AddressSpec, IdentitySpec, NameSpec};
 
 use crate::modes::Modes;
 use crate::{Assignments, Documents, Report};
@@ -289,14 +289,12 @@ impl<'a> Inventory<'a> {
             managed: true,
             mode: modes.mode(member.id),
             quarantined: modes.quarantined(member.id),
+            ..IdentitySpec::default()
         });
         let unmanaged = |id: u32, name: String| IdentitySpec {
             id,
             name,
-            labels: Vec::new(),
-            managed: false,
-            mode: Mode::Discover,
-            quarantined: false,
+            ..IdentitySpec::default()
         };
         let networks = self
             .networks

@@ -29,11 +29,16 @@
 //! keeps what it enforced before.
 
 mod assignments;
+mod change;
+mod compilation;
 mod inventory;
 mod modes;
+mod nest;
 mod peers;
 mod report;
 mod rules;
+mod scope;
+mod scopes;
 mod sensors;
 
 use weir_model::{Document, Kind, Located, Problem};
@@ -44,6 +49,10 @@ use crate::inventory::Inventory;
 use crate::report::Report;
 
 pub use assignments::Assignments;
+pub use change::{AddressKey, Change, Effect, Global, Key, Outcome, SpecChange, address_key};
+pub use compilation::Compilation;
+pub use scope::scope;
+pub use scopes::Scopes;
 
 /// What came of the documents.
 #[derive(Clone, Debug)]
@@ -85,6 +94,7 @@ pub fn compile(documents: &[Located<Document>], previous: Option<&Assignments>) 
         link: modes::link(settings.link, &inventory, &modes),
         deny_style: settings.deny_style,
         sensors: sensors::compile(&documents, &inventory, &mut report),
+        threat_policies: Vec::new(),
     };
     if report.problems.is_empty()
         && let Err(error) = Snapshot::build(spec.clone())

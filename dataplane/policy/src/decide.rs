@@ -135,6 +135,13 @@ impl Snapshot {
             .iter()
             .filter_map(|&(_, identity, _)| Some(managed(identity)?.mode));
         if let Some(mode) = modes.min() {
+            let here = |id| managed(id).is_some_and(|identity| !identity.elsewhere);
+            if !here(question.server) && !here(question.client) {
+                return Bench {
+                    judges: [None; 2],
+                    mode,
+                };
+            }
             let judges = ends.map(|(end, identity, peer)| {
                 managed(identity).map(|_| Judge {
                     end,

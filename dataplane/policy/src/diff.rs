@@ -300,6 +300,7 @@ mod tests {
             managed: true,
             mode,
             quarantined,
+            ..IdentitySpec::default()
         };
         Snapshot::build(SnapshotSpec {
             identities: vec![identity],

@@ -96,7 +96,7 @@ impl Snapshot {
                 format!("no rule of it allows this connection at {at} end")
             }
             Decider::Unknown => "nobody knows the address and no managed end judges".to_string(),
-            Decider::Unmanaged => "neither end is managed: nothing is judged".to_string(),
+            Decider::Unmanaged => "neither end is managed here: nothing is judged".to_string(),
             Decider::Rule(_) if decision.rule_action == Action::Allow => match decision.certainty {
                 Certainty::Final => return None,
                 Certainty::NeedsApplication => {

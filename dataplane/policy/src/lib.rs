@@ -27,7 +27,8 @@
 //! [`spec::UnknownSpec::action`] as its default. Where a managed end is there, that end decides
 //! about addresses that nobody knows, in its own mode: the settings for unknown addresses never open
 //! a protected workload. Where nobody judges, the connection is allowed
-//! ([`Decider::Unmanaged`]). An identity that the snapshot does not have counts as unknown.
+//! ([`Decider::Unmanaged`]). So it is where all managed ends are [`spec::IdentitySpec::elsewhere`]:
+//! the packet only passes through, and the nodes of its ends know more. An identity that the snapshot does not have counts as unknown.
 //!
 //! # What may still change
 //!

@@ -115,7 +115,7 @@ impl Snapshot {
                 Cow::Owned(format!("quarantine of {}", self.identity_name(id)))
             }
             Decider::Unknown => Cow::Borrowed("settings for unknown addresses"),
-            Decider::Unmanaged => Cow::Borrowed("neither end is managed"),
+            Decider::Unmanaged => Cow::Borrowed("neither end is managed here"),
             Decider::Link => Cow::Borrowed("settings for frames that are not IP"),
         }
     }

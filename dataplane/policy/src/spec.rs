@@ -2,11 +2,13 @@
 //! [`crate::Snapshot`] is built from. Mirrors `weir.v1.Snapshot`, where the meaning is written.
 
 mod sensor;
+mod threat;
 
 pub use sensor::{
     Combination, SensorAction, SensorDirection, SensorMask, SensorPatternSpec, SensorSpec,
     SensorWhat, SourceThreshold,
 };
+pub use threat::{ThreatAction, ThreatPolicySpec};
 
 /// The identity of addresses that nobody knows.
 pub const UNKNOWN_IDENTITY: u32 = 0;
@@ -71,6 +73,8 @@ pub struct SnapshotSpec {
     pub deny_style: DenyStyle,
     /// Sorted by id.
     pub sensors: Vec<SensorSpec>,
+    /// Sorted by id.
+    pub threat_policies: Vec<ThreatPolicySpec>,
 }
 
 /// One identity.
@@ -88,6 +92,30 @@ pub struct IdentitySpec {
     pub mode: Mode,
     /// Nothing from or to it passes, whatever the mode.
     pub quarantined: bool,
+    /// Names of the services that it answers for: "shop/db"; sorted.
+    pub services: Vec<String>,
+    /// The account it runs as, in its namespace.
+    pub service_account: Option<String>,
+    /// It runs on other nodes only, which judge what it does: between two ends that are both
+    /// elsewhere a packet only passes through.
+    pub elsewhere: bool,
+}
+
+impl Default for IdentitySpec {
+    /// An end without number and name that nobody manages.
+    fn default() -> Self {
+        Self {
+            id: UNKNOWN_IDENTITY,
+            name: String::new(),
+            labels: Vec::new(),
+            managed: false,
+            mode: Mode::Discover,
+            quarantined: false,
+            services: Vec::new(),
+            service_account: None,
+            elsewhere: false,
+        }
+    }
 }
 
 /// A network that belongs to an identity.

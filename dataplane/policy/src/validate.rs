@@ -61,6 +61,7 @@ pub(crate) fn validate(spec: &SnapshotSpec) -> Checked {
         })?;
     }
     sensors(spec, &known)?;
+    threat_policies(spec, &known)?;
     let pairs = RuleIndex::pairs_of(&spec.rules);
     if pairs > PAIRS_MAX {
         return Err(BuildError::new(
@@ -347,6 +348,29 @@ fn sensors(spec: &SnapshotSpec, known: &HashSet<u32>) -> Checked {
                 item,
                 "its combination holds where nothing is found",
                 "name a pattern that has to be found",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn threat_policies(spec: &SnapshotSpec, known: &HashSet<u32>) -> Checked {
+    let ids = spec.threat_policies.iter().map(|policy| policy.id);
+    sorted("the list of threat policies", ids, |id| format!("id {id}"))?;
+    for policy in &spec.threat_policies {
+        let item = &policy.name;
+        for identity in &policy.targets {
+            known_identity(item, *identity, known)?;
+        }
+        sorted(item, policy.targets.iter(), |id| format!("target {id}"))?;
+        let threats = policy.actions.iter().map(|(threat, _)| threat);
+        sorted(item, threats, |threat| format!("threat {threat}"))?;
+        if policy.actions.is_empty() {
+            let next_step = "name a threat, or leave the policy out";
+            return Err(BuildError::new(
+                item,
+                "says nothing of any threat",
+                next_step,
             ));
         }
     }

@@ -32,6 +32,7 @@ fn snapshot(others: u32) -> Snapshot {
         managed: true,
         mode: Mode::Protect,
         quarantined: false,
+        ..IdentitySpec::default()
     });
     let mut rules = vec![
         rule(1, End::Server, vec![1], vec![2]),

@@ -50,7 +50,9 @@ fn oracle(spec: &SnapshotSpec, question: &Question<'_>) -> Answer {
             );
         }
     }
-    if judges.is_empty() {
+    // Where all that are managed run elsewhere, it is for the nodes there to judge.
+    let here = |judge: &(End, u32, bool)| judge.2 || !identity(judge.1).unwrap().elsewhere;
+    if !judges.iter().any(here) {
         return (Action::Allow, mode, Decider::Unmanaged, Certainty::Final);
     }
     let (action, decider, certainty) = match question.application {
@@ -351,15 +353,20 @@ fn any_identity(id: u32) -> impl Strategy<Value = IdentitySpec> {
         prop::bool::weighted(0.7),
         any_mode(),
         prop::bool::weighted(0.05),
+        prop::bool::weighted(0.3),
     )
-        .prop_map(move |(managed, mode, quarantined)| IdentitySpec {
-            id,
-            name: format!("shop/w{id}"),
-            labels: vec![],
-            managed,
-            mode,
-            quarantined,
-        })
+        .prop_map(
+            move |(managed, mode, quarantined, elsewhere)| IdentitySpec {
+                id,
+                name: format!("shop/w{id}"),
+                labels: vec![],
+                managed,
+                mode,
+                quarantined,
+                elsewhere,
+                ..IdentitySpec::default()
+            },
+        )
 }
 
 fn some_of<T: Clone + Ord + std::fmt::Debug + 'static>(

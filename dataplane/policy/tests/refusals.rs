@@ -11,6 +11,7 @@ fn good() -> SnapshotSpec {
         managed: true,
         mode: Mode::Protect,
         quarantined: false,
+        ..IdentitySpec::default()
     };
     let rule = |id| RuleSpec {
         id,

@@ -18,6 +18,7 @@ fn identity(id: u32, name: &str, managed: bool) -> IdentitySpec {
         managed,
         mode: Mode::Protect,
         quarantined: false,
+        ..IdentitySpec::default()
     }
 }
 

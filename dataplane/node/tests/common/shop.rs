@@ -21,6 +21,7 @@ impl Shop {
             managed,
             mode,
             quarantined: false,
+            ..IdentitySpec::default()
         };
         let api = IdentitySpec {
             id: API,
