@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde_json::Value;
 use weir_model::{
-    Action, Document, LinkSettings, Mode, SensorAction, SensorSpec, Settings, SettingsSpec,
+    Action, Document, LinkSettings, Mode, SensorAction, SensorSpec, Settings, SettingsSpec, Stage,
     UnknownSettings,
 };
 
@@ -84,6 +84,16 @@ fn requirements<'a>(documents: &'a [Document]) -> Vec<Requirement<'a>> {
                 scope: Scope::of(&spec.target, namespace),
                 mode: spec.mode.unwrap_or(Mode::Discover),
                 quarantine: spec.quarantine,
+            })
+        }
+        Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist) => {
+            let namespace = &allowlist.metadata.namespace;
+            let mode = allowlist.spec.stage.and_then(Stage::mode)?;
+            Some(Requirement {
+                document: Document::title(document),
+                scope: Scope::of(&allowlist.spec.target, namespace),
+                mode,
+                quarantine: false,
             })
         }
         _ => None,
@@ -256,6 +266,7 @@ fn others(old: &[Document], new: &[Document], found: &mut Vec<Weakening>) {
 fn other(document: &Document) -> Option<(String, (&Document, Value, Value))> {
     match document {
         Document::Allowlist(_)
+        | Document::ClusterAllowlist(_)
         | Document::Mode(_)
         | Document::Settings(_)
         | Document::Sensor(_) => None,

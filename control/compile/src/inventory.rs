@@ -16,8 +16,10 @@ use crate::{Assignments, Documents, Report};
 pub(crate) struct Inventory<'a> {
     /// By full name.
     pub(crate) workloads: BTreeMap<String, Member<'a>>,
-    /// By full name: the workload that answers.
-    services: BTreeMap<String, String>,
+    /// By full name: the workloads that answer.
+    services: BTreeMap<String, Vec<String>>,
+    /// The labels of namespaces, by name.
+    namespaces: BTreeMap<&'a str, &'a BTreeMap<String, String>>,
     pub(crate) networks: BTreeMap<Network, u32>,
     pub(crate) domains: BTreeMap<DomainPattern, u32>,
     /// The workloads by their own addresses, for finding those that a network touches.
@@ -48,6 +50,7 @@ impl<'a> Inventory<'a> {
         let mut inventory = Self {
             workloads: BTreeMap::new(),
             services: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
             networks: BTreeMap::new(),
             domains: BTreeMap::new(),
             located: BTreeMap::new(),
@@ -57,11 +60,23 @@ impl<'a> Inventory<'a> {
         for located in &documents.sorted {
             match &located.value {
                 Document::Workload(workload) => inventory.workload(located, workload, report),
-                Document::Allowlist(allowlist) => inventory.named(allowlist),
+                Document::Namespace(namespace) => {
+                    let metadata = &namespace.metadata;
+                    inventory
+                        .namespaces
+                        .insert(&metadata.name, &metadata.labels);
+                }
+                Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist) => {
+                    inventory.named(allowlist);
+                }
                 Document::Service(_)
                 | Document::Mode(_)
                 | Document::Settings(_)
-                | Document::Sensor(_) => {}
+                | Document::Sensor(_)
+                | Document::ThreatPolicy(_)
+                | Document::ResponseRule(_)
+                | Document::Guardrail(_)
+                | Document::LearnedProfile(_) => {}
             }
         }
         for located in &documents.sorted {
@@ -99,25 +114,42 @@ impl<'a> Inventory<'a> {
         service: &'a Service,
         report: &mut Report,
     ) {
-        let workload = service.spec.workload.resolve(&service.metadata.namespace);
-        if !self.workloads.contains_key(&workload) {
+        let mut workloads = Vec::new();
+        for (index, reference) in service.spec.workloads.iter().enumerate() {
+            let workload = reference.resolve(&service.metadata.namespace);
+            if self.workloads.contains_key(&workload) {
+                workloads.push(workload);
+                continue;
+            }
+            let field = match service.spec.workloads.len() {
+                1 => "spec.workload".to_owned(),
+                _ => format!("spec.workloads[{index}]"),
+            };
             let next_step = self.near(&workload);
             let message = format!(
                 "names workload {workload}, which does not exist; its addresses belong to nobody"
             );
             report
                 .warnings
-                .push(located.problem("spec.workload", message, next_step));
-            return;
+                .push(located.problem(&field, message, next_step));
         }
-        self.own(
-            located,
-            &workload,
-            &service.spec.addresses,
-            service.spec.zone,
-            report,
-        );
-        self.services.insert(service.metadata.full_name(), workload);
+        let Some(first) = workloads.first() else {
+            return;
+        };
+        if workloads.len() > 1 {
+            report.warnings.push(located.problem(
+                "spec.workloads",
+                format!(
+                    "several workloads answer; the service's addresses count as those of {first}"
+                ),
+                "give each workload a service of its own where this matters",
+            ));
+        }
+        let addresses: Vec<Network> = service.spec.all_addresses().copied().collect();
+        let first = first.clone();
+        self.own(located, &first, &addresses, service.spec.zone, report);
+        self.services
+            .insert(service.metadata.full_name(), workloads);
     }
 
     /// Two that claim one address: whose it is could only be guessed.
@@ -204,31 +236,20 @@ impl<'a> Inventory<'a> {
 
     /// The numbers of the workloads that a selector of a document in `namespace` selects.
     pub(crate) fn select(&self, selector: &Selector, namespace: &str) -> BTreeSet<u32> {
-        match selector {
-            Selector::Name(name) => self
+        if let Selector::Name(name) = selector {
+            return self
                 .workloads
                 .get(&name.resolve(namespace))
                 .map(|member| member.id)
                 .into_iter()
-                .collect(),
-            Selector::Labels {
-                match_labels,
-                namespace: other,
-            } => {
-                let wanted = other.as_deref().unwrap_or(namespace);
-                self.workloads
-                    .values()
-                    .filter(|member| member.workload.metadata.namespace == wanted)
-                    .filter(|member| {
-                        let labels = &member.workload.metadata.labels;
-                        match_labels
-                            .iter()
-                            .all(|(key, value)| labels.get(key) == Some(value))
-                    })
-                    .map(|member| member.id)
-                    .collect()
-            }
+                .collect();
         }
+        let labels_of = |name: &str| self.namespaces.get(name).copied();
+        self.workloads
+            .values()
+            .filter(|member| selector.selects(namespace, &member.workload.metadata, labels_of))
+            .map(|member| member.id)
+            .collect()
     }
 
     /// The workloads that have an address in common with the network.
@@ -240,10 +261,15 @@ impl<'a> Inventory<'a> {
         inside.chain(around).flatten().map(String::as_str).collect()
     }
 
-    /// The number of the workload that answers for a service.
-    pub(crate) fn serving(&self, service: &Reference, namespace: &str) -> Option<u32> {
-        let workload = self.services.get(&service.resolve(namespace))?;
-        self.workloads.get(workload).map(|member| member.id)
+    /// The numbers of the workloads that answer for a service; none where there is no such service.
+    pub(crate) fn serving(&self, service: &Reference, namespace: &str) -> Vec<u32> {
+        let workloads = self.services.get(&service.resolve(namespace));
+        workloads
+            .into_iter()
+            .flatten()
+            .filter_map(|workload| self.workloads.get(workload))
+            .map(|member| member.id)
+            .collect()
     }
 
     /// What to do about a selector that selects nothing.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_model::{Document, LinkSettings, Located, Settings};
+use weir_model::{Allowlist, Document, LinkSettings, Located, Settings, Stage};
 use weir_policy::spec::{Action, DenyStyle, LinkSpec, Mode, UnknownSpec};
 
 use crate::inventory::Inventory;
@@ -32,8 +32,13 @@ impl Modes {
     ) -> Self {
         let mut modes = Self::default();
         for located in &documents.sorted {
-            let Document::Mode(document) = &located.value else {
-                continue;
+            let document = match &located.value {
+                Document::Mode(document) => document,
+                Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist) => {
+                    modes.staged(allowlist, inventory);
+                    continue;
+                }
+                _ => continue,
             };
             let namespace = &document.metadata.namespace;
             let targets = inventory.select(&document.spec.target, namespace);
@@ -46,8 +51,7 @@ impl Modes {
             }
             for target in targets {
                 if let Some(mode) = document.spec.mode {
-                    let strictest = modes.modes.entry(target).or_insert(Mode::Discover);
-                    *strictest = (*strictest).max(policy_mode(mode));
+                    modes.at_least(target, mode);
                 }
                 if document.spec.quarantine {
                     modes.quarantined.insert(target);
@@ -55,6 +59,22 @@ impl Modes {
             }
         }
         modes
+    }
+
+    /// The mode that an allowlist's stage asks for.
+    fn staged(&mut self, allowlist: &Allowlist, inventory: &Inventory<'_>) {
+        let Some(mode) = allowlist.spec.stage.and_then(Stage::mode) else {
+            return;
+        };
+        let namespace = &allowlist.metadata.namespace;
+        for target in inventory.select(&allowlist.spec.target, namespace) {
+            self.at_least(target, mode);
+        }
+    }
+
+    fn at_least(&mut self, target: u32, mode: weir_model::Mode) {
+        let strictest = self.modes.entry(target).or_insert(Mode::Discover);
+        *strictest = (*strictest).max(policy_mode(mode));
     }
 
     pub(crate) fn mode(&self, id: u32) -> Mode {

@@ -75,11 +75,9 @@ impl<'a> Matcher<'a> {
                     }
                     these.extend(selected);
                 }
-                Peer::Service(service) => match self.inventory.serving(service, self.namespace) {
-                    Some(id) => {
-                        these.insert(id);
-                    }
-                    None => {
+                Peer::Service(service) => {
+                    let serving = self.inventory.serving(service, self.namespace);
+                    if serving.is_empty() {
                         let advice = self.inventory.service_advice(service, self.namespace);
                         self.matches_nobody(
                             &field,
@@ -88,7 +86,8 @@ impl<'a> Matcher<'a> {
                             report,
                         );
                     }
-                },
+                    these.extend(serving);
+                }
                 Peer::Network { .. } | Peer::Domain(_) => {}
             }
         }

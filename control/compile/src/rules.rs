@@ -5,7 +5,9 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 use weir_l7::{FieldKind, registry};
-use weir_model::{Allowlist, Condition, Document, Located, Problem, Rule, Selector, did_you_mean};
+use weir_model::{
+    Allowlist, Condition, Document, Located, Problem, Rule, Selector, Stage, did_you_mean,
+};
 use weir_policy::spec::{ConditionSpec, End, Pattern, RuleSpec};
 
 use crate::inventory::Inventory;
@@ -24,9 +26,15 @@ pub(crate) fn compile(
 ) -> Vec<RuleSpec> {
     let mut rules = BTreeMap::new();
     for located in &documents.sorted {
-        let Document::Allowlist(allowlist) = &located.value else {
+        let (Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist)) =
+            &located.value
+        else {
             continue;
         };
+        // A draft has no effect.
+        if allowlist.spec.stage == Some(Stage::Draft) {
+            continue;
+        }
         allowlist_rules(located, allowlist, inventory, &mut rules, report);
     }
     rules.into_values().collect()

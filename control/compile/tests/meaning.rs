@@ -363,7 +363,7 @@ fn a_sensor_is_attached_to_the_identities_that_its_target_selects() {
     );
     assert_eq!(keys.flow_matches, None);
     let all = sensor("sensor shop/all");
-    assert_eq!(all.targets, [], "means every connection");
+    assert!(all.targets.is_empty(), "means every connection");
     assert_eq!(all.patterns[0].entropy_millibits, 2500);
     assert_eq!(
         all.combination,

@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use weir_compile::compile;
 use weir_l7::registry;
 use weir_model::{
-    Action, Allowlist, AllowlistSpec, Document, Located, Metadata, Mode, ModeSpec, Peer, PortRange,
-    Protocol, Reference, Resource, Rule, Selector, Service, ServiceSpec, Workload, WorkloadSpec,
+    Action, Allowlist, AllowlistSpec, Document, LabelSelector, Located, Metadata, Mode, ModeSpec,
+    Namespaces, Peer, PortRange, Protocol, Reference, Resource, Rule, Selector, Service,
+    ServiceSpec, Workload, WorkloadSpec,
 };
 use weir_policy::{Application, Question, Snapshot, WireAction};
 
@@ -113,13 +114,14 @@ fn modes<'a>(
 fn selects(selector: &Selector, namespace: &str, workload: &Workload) -> bool {
     match selector {
         Selector::Name(name) => name.resolve(namespace) == workload.metadata.full_name(),
-        Selector::Labels {
-            match_labels,
-            namespace: other,
-        } => {
-            workload.metadata.namespace == other.as_deref().unwrap_or(namespace)
-                && match_labels
-                    .iter()
+        Selector::Labels { labels, namespaces } => {
+            let own = match namespaces {
+                Namespaces::Own => namespace,
+                Namespaces::Named(other) => other,
+                Namespaces::Selected(_) => unreachable!("none are made here"),
+            };
+            workload.metadata.namespace == own
+                && (labels.match_labels.iter())
                     .all(|(key, value)| workload.metadata.labels.get(key) == Some(value))
         }
     }
@@ -146,7 +148,7 @@ fn meets(documents: &[Document], rule: &Rule, namespace: &str, peer: &Workload) 
         Peer::Service(service) => documents.iter().any(|document| match document {
             Document::Service(found) => {
                 found.metadata.full_name() == service.resolve(namespace)
-                    && found.spec.workload.resolve(&found.metadata.namespace)
+                    && found.spec.workloads[0].resolve(&found.metadata.namespace)
                         == peer.metadata.full_name()
             }
             _ => false,
@@ -180,12 +182,17 @@ fn reference() -> impl Strategy<Value = Reference> {
 fn selector() -> impl Strategy<Value = Selector> {
     let labels = (0..3usize, proptest::option::of(0..2usize)).prop_map(|(count, namespace)| {
         Selector::Labels {
-            match_labels: [("x", "1"), ("y", "1")]
-                .iter()
-                .take(count)
-                .map(|(k, v)| (k.to_string(), v.to_string()))
-                .collect(),
-            namespace: namespace.map(|index| NAMESPACES[index].to_owned()),
+            labels: LabelSelector {
+                match_labels: [("x", "1"), ("y", "1")]
+                    .iter()
+                    .take(count)
+                    .map(|(k, v)| (k.to_string(), v.to_string()))
+                    .collect(),
+                match_expressions: Vec::new(),
+            },
+            namespaces: namespace.map_or(Namespaces::Own, |index: usize| {
+                Namespaces::Named(NAMESPACES[index].to_owned())
+            }),
         }
     });
     prop_oneof![reference().prop_map(Selector::Name), labels]
@@ -268,6 +275,7 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
                 metadata,
                 spec: AllowlistSpec {
                     target,
+                    stage: None,
                     ingress,
                     egress,
                 },
@@ -286,11 +294,7 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
         }
         for (index, workload) in services.into_iter().enumerate() {
             let metadata = Metadata::new("red", NAMES[index]).unwrap();
-            let spec = ServiceSpec {
-                workload,
-                addresses: Vec::new(),
-                zone: None,
-            };
+            let spec = ServiceSpec::of(workload);
             documents.push(Document::Service(Service { metadata, spec }));
         }
         documents
@@ -311,8 +315,7 @@ fn workload((index, (x, y, dual)): (usize, (bool, bool, bool))) -> Document {
         metadata,
         spec: WorkloadSpec {
             addresses,
-            zone: None,
-            service_account: None,
+            ..WorkloadSpec::default()
         },
     })
 }

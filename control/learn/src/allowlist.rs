@@ -100,6 +100,7 @@ fn document(namespace: &str, name: &str, draft: Draft<'_>) -> Option<Allowlist> 
         metadata: Metadata::new(namespace, name).ok()?,
         spec: AllowlistSpec {
             target: Selector::workload(name.parse().ok()?),
+            stage: None,
             ingress: rules(draft.ingress),
             egress: rules(draft.egress),
         },

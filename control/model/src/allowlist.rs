@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{DomainPattern, Network, PortRange, Protocol, Reference, Resource, name};
+use crate::selector::RawSelector;
+use crate::{
+    DomainPattern, Expression, LabelSelector, Mode, Network, PortRange, Protocol, Reference,
+    Resource, Selector, name,
+};
 
-/// The policy document: which peers may reach a target or be reached by it.
+/// The policy document: which peers may reach a target or be reached by it. An allowlist for the
+/// whole cluster (`kind: ClusterAllowlist`) is one whose metadata has no namespace.
 pub type Allowlist = Resource<AllowlistSpec>;
 
 /// The target and its rules.
@@ -15,6 +20,9 @@ pub type Allowlist = Resource<AllowlistSpec>;
 pub struct AllowlistSpec {
     /// The workloads that the rules govern.
     pub target: Selector,
+    /// How far it goes. Without one its rules hold, and Mode documents say how far policy goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Stage>,
     /// Connections to the target.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "ingress")]
     pub ingress: Vec<Rule>,
@@ -23,26 +31,23 @@ pub struct AllowlistSpec {
     pub egress: Vec<Rule>,
 }
 
-/// Selects workloads: `{workload: name}` or `{matchLabels: {…}, namespace: name}`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "RawSelector", into = "RawSelector")]
-pub enum Selector {
-    /// The workload of this name.
-    Name(Reference),
-    /// Every workload of the namespace that has all of these labels.
-    Labels {
-        /// All must be equal; an empty set selects every workload of the namespace.
-        match_labels: BTreeMap<String, String>,
-        /// The document's own namespace where none is written.
-        namespace: Option<String>,
-    },
+/// How far an allowlist goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Evaluated against what was seen, and counted; no effect.
+    Draft,
+    /// Its rules hold, and its targets have at least mode monitor.
+    Monitor,
+    /// Its rules hold, and its targets have mode protect.
+    Protect,
 }
 
 /// The other end of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RawPeer", into = "RawPeer")]
 pub enum Peer {
-    /// `workload:` or `matchLabels:`.
+    /// `workload:`, or labels of workloads and namespaces.
     Workload(Selector),
     /// `cidr:` with `except:`. A workload is meant too when all of its addresses lie within.
     Network {
@@ -53,7 +58,7 @@ pub enum Peer {
     },
     /// `domain:`, only in egress; its addresses are learned from DNS answers.
     Domain(DomainPattern),
-    /// `service:`, the workload that answers for it.
+    /// `service:`, the workloads that answer for it.
     Service(Reference),
     /// `unknown: true`: addresses of no workload that the same allowlist does not name otherwise.
     Unknown,
@@ -111,17 +116,30 @@ pub struct Condition {
     pub glob: Vec<String>,
 }
 
-impl Selector {
-    /// The workload of this namespace and name.
-    pub fn workload(reference: Reference) -> Self {
-        Selector::Name(reference)
-    }
-}
-
 impl Peer {
     /// The workload of this namespace and name.
     pub fn workload(reference: Reference) -> Self {
         Peer::Workload(Selector::Name(reference))
+    }
+}
+
+impl Stage {
+    /// As written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Stage::Draft => "draft",
+            Stage::Monitor => "monitor",
+            Stage::Protect => "protect",
+        }
+    }
+
+    /// The mode that its targets have at least; none while it is a draft.
+    pub const fn mode(self) -> Option<Mode> {
+        match self {
+            Stage::Draft => None,
+            Stage::Monitor => Some(Mode::Monitor),
+            Stage::Protect => Some(Mode::Protect),
+        }
     }
 }
 
@@ -155,25 +173,6 @@ where
     Ok(list)
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct RawSelector {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    workload: Option<Reference>,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "name::deserialize_optional_labels"
-    )]
-    match_labels: Option<BTreeMap<String, String>>,
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "name::deserialize_optional_name"
-    )]
-    namespace: Option<String>,
-}
-
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RawPeer {
@@ -185,12 +184,16 @@ struct RawPeer {
         deserialize_with = "name::deserialize_optional_labels"
     )]
     match_labels: Option<BTreeMap<String, String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    match_expressions: Option<Vec<Expression>>,
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "name::deserialize_optional_name"
+        deserialize_with = "name::deserialize_optional_namespace"
     )]
     namespace: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace_selector: Option<LabelSelector>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cidr: Option<Network>,
     #[serde(
@@ -223,81 +226,67 @@ struct RawCondition {
     glob: Vec<String>,
 }
 
-impl TryFrom<RawSelector> for Selector {
-    type Error = String;
-
-    fn try_from(raw: RawSelector) -> Result<Self, String> {
-        match (raw.workload, raw.match_labels, raw.namespace) {
-            (Some(name), None, None) => Ok(Selector::Name(name)),
-            (None, Some(match_labels), namespace) => Ok(Selector::Labels {
-                match_labels,
-                namespace,
-            }),
-            (Some(name), None, Some(namespace)) => Err(format!(
-                "write the namespace into the name: workload: {namespace}/{}",
-                name.name()
-            )),
-            (Some(_), Some(_), _) => {
-                Err("give either workload or matchLabels, not both".to_owned())
-            }
-            (None, None, _) => Err("selects nothing; give workload or matchLabels".to_owned()),
+impl RawPeer {
+    /// The part that selects workloads.
+    fn selector(&mut self) -> RawSelector {
+        RawSelector {
+            workload: self.workload.take(),
+            match_labels: self.match_labels.take(),
+            match_expressions: self.match_expressions.take(),
+            namespace: self.namespace.take(),
+            namespace_selector: self.namespace_selector.take(),
         }
     }
-}
 
-impl From<Selector> for RawSelector {
-    fn from(selector: Selector) -> Self {
-        match selector {
-            Selector::Name(name) => Self {
-                workload: Some(name),
-                match_labels: None,
-                namespace: None,
-            },
-            Selector::Labels {
-                match_labels,
-                namespace,
-            } => Self {
-                workload: None,
-                match_labels: Some(match_labels),
-                namespace,
-            },
-        }
+    /// The forms that are given; those that select by labels are one.
+    fn forms(&self) -> Vec<&'static str> {
+        let labels = [
+            ("matchLabels", self.match_labels.is_some()),
+            ("matchExpressions", self.match_expressions.is_some()),
+            ("namespaceSelector", self.namespace_selector.is_some()),
+            ("namespace", self.namespace.is_some()),
+        ];
+        let labels = labels.into_iter().find(|(_, given)| *given);
+        [
+            ("workload", self.workload.is_some()),
+            ("cidr", self.cidr.is_some()),
+            ("domain", self.domain.is_some()),
+            ("service", self.service.is_some()),
+            ("unknown", self.unknown.is_some()),
+            ("any", self.any.is_some()),
+        ]
+        .into_iter()
+        .chain(labels)
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect()
     }
 }
 
 impl TryFrom<RawPeer> for Peer {
     type Error = String;
 
-    fn try_from(raw: RawPeer) -> Result<Self, String> {
-        let given: Vec<&str> = [
-            ("workload", raw.workload.is_some()),
-            ("matchLabels", raw.match_labels.is_some()),
-            ("cidr", raw.cidr.is_some()),
-            ("domain", raw.domain.is_some()),
-            ("service", raw.service.is_some()),
-            ("unknown", raw.unknown.is_some()),
-            ("any", raw.any.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, given)| given.then_some(name))
-        .collect();
-        if given.len() != 1 {
+    fn try_from(mut raw: RawPeer) -> Result<Self, String> {
+        let forms = raw.forms();
+        let named = raw.workload.is_some() || raw.service.is_some();
+        if let (true, Some(namespace)) = (named, &raw.namespace) {
             return Err(format!(
-                "a peer is exactly one of workload, matchLabels, cidr, domain, service, unknown, any; here {}",
-                if given.is_empty() {
+                "namespace goes with labels only; write the namespace into the name: {namespace}/{}",
+                (raw.workload.as_ref().or(raw.service.as_ref())).map_or("name", Reference::name)
+            ));
+        }
+        if forms.len() != 1 {
+            return Err(format!(
+                "a peer is exactly one of workload, matchLabels (with matchExpressions, namespace, \
+                 namespaceSelector), cidr, domain, service, unknown, any; here {}",
+                if forms.is_empty() {
                     "is none".to_owned()
                 } else {
-                    format!("are {}", given.join(" and "))
+                    format!("are {}", forms.join(" and "))
                 }
             ));
         }
         if raw.cidr.is_none() && !raw.except.is_empty() {
             return Err("except goes with cidr only".to_owned());
-        }
-        if raw.workload.is_none() && raw.match_labels.is_none() && raw.namespace.is_some() {
-            return Err(
-                "namespace goes with matchLabels only; a name is written namespace/name".to_owned(),
-            );
         }
         if raw.unknown == Some(false) || raw.any == Some(false) {
             return Err(
@@ -325,18 +314,7 @@ impl TryFrom<RawPeer> for Peer {
         if raw.any.is_some() {
             return Ok(Peer::Any);
         }
-        let RawPeer {
-            workload,
-            match_labels,
-            namespace,
-            ..
-        } = raw;
-        Selector::try_from(RawSelector {
-            workload,
-            match_labels,
-            namespace,
-        })
-        .map(Peer::Workload)
+        Selector::try_from(raw.selector()).map(Peer::Workload)
     }
 }
 
@@ -348,7 +326,9 @@ impl From<Peer> for RawPeer {
                 let selector = RawSelector::from(selector);
                 raw.workload = selector.workload;
                 raw.match_labels = selector.match_labels;
+                raw.match_expressions = selector.match_expressions;
                 raw.namespace = selector.namespace;
+                raw.namespace_selector = selector.namespace_selector;
             }
             Peer::Network { cidr, except } => {
                 raw.cidr = Some(cidr);

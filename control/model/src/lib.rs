@@ -1,4 +1,5 @@
-//! What a person writes: workloads, services, allowlists, sensors, modes and settings, as YAML.
+//! What a person writes: workloads, services, allowlists, sensors, modes, settings, what is done
+//! about threats and after events, and guardrails, as YAML or as objects of an API server.
 //!
 //! [`parse_documents`] reads a file and says of every mistake where it stands and what to write
 //! instead; [`to_yaml`] writes a document so that reading it gives the same document again. The
@@ -9,24 +10,45 @@
 //! expanded) by [`NODES_MAX`] and [`DEPTH_MAX`].
 
 mod allowlist;
+mod check;
 mod document;
+mod guardrail;
+mod learned;
 mod name;
 mod parse;
 mod problem;
+mod response;
 mod scalar;
+mod selector;
 mod sensor;
 mod settings;
 mod suggest;
+mod threat;
+mod time;
 mod workload;
 mod write;
 mod yaml;
 
-pub use allowlist::{Action, Allowlist, AllowlistSpec, Condition, Peer, Rule, Selector};
-pub use document::{API_VERSION, Document, Kind, Metadata, Resource};
-pub use name::{DomainPattern, NameError, Reference, check_name};
-pub use parse::parse_documents;
+pub use allowlist::{Action, Allowlist, AllowlistSpec, Condition, Peer, Rule, Stage};
+pub use document::{API_VERSION, Document, GROUP, Kind, Metadata, Resource, VERSION};
+pub use guardrail::{Enforcement, Guardrail, GuardrailMatch, GuardrailSpec, Parameters};
+pub use learned::{
+    LearnedConfidence, LearnedConversation, LearnedDays, LearnedPoint, LearnedProfile,
+    LearnedStatus,
+};
+pub use name::{DomainPattern, NameError, Reference, check_name, check_namespace};
+pub use parse::{from_object, parse_documents};
 pub use problem::{Located, Problem};
+pub use response::{
+    Capture, EventSource, HostPort, OnEvent, OnSensor, OnThreat, OnViolation, Quarantine,
+    ResponseAction, ResponseRule, ResponseRuleSpec, SensorClass, Severity, Side, Suppress,
+    SuppressKey, Syslog, SyslogProtocol, Trigger, ViolationResult, Webhook, WebhookFormat,
+    WebhookHeader, WebhookUrl,
+};
 pub use scalar::{EtherType, Network, PortRange, Protocol, ScalarError};
+pub use selector::{
+    Expression, LabelSelector, NAMESPACE_NAME_LABEL, Namespaces, Operator, Selector,
+};
 pub use sensor::{
     Entropy, Sensor, SensorAction, SensorDirection, SensorExamples, SensorMask, SensorMatch,
     SensorPattern, SensorSpec, SensorThreshold, SourceThreshold,
@@ -35,6 +57,10 @@ pub use settings::{
     DenyStyle, LinkSettings, Mode, ModeDocument, ModeSpec, Settings, SettingsSpec, UnknownSettings,
 };
 pub use suggest::did_you_mean;
-pub use workload::{Service, ServiceSpec, Workload, WorkloadSpec};
+pub use threat::{
+    ThreatAction, ThreatName, ThreatPolicy, ThreatPolicySpec, ThreatRule, ThreatThresholds,
+};
+pub use time::{Span, Timestamp};
+pub use workload::{Namespace, NamespaceSpec, Service, ServiceSpec, Workload, WorkloadSpec};
 pub use write::{to_yaml, to_yaml_stream};
 pub use yaml::{DEPTH_MAX, FILE_BYTES_MAX, NODES_MAX};

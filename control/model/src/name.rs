@@ -26,20 +26,15 @@ pub struct Reference {
 #[serde(try_from = "String", into = "String")]
 pub struct DomainPattern(String);
 
-/// Checks that a name or namespace is a DNS label (RFC 1123): lower-case letters, digits and
-/// inner hyphens, at most 63.
+/// Checks that a name is a DNS subdomain (RFC 1123), as Kubernetes has it: DNS labels with dots
+/// between them, at most 253 characters.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let wrong = if name.is_empty() {
         "is empty"
-    } else if name.len() > 63 {
-        "is longer than 63 characters"
-    } else if !name
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    {
-        "has characters other than a-z, 0-9 and -"
-    } else if name.starts_with('-') || name.ends_with('-') {
-        "begins or ends with a hyphen"
+    } else if name.len() > 253 {
+        "is longer than 253 characters"
+    } else if let Some(wrong) = name.split('.').find_map(wrong_in_label) {
+        wrong
     } else {
         return Ok(());
     };
@@ -49,10 +44,41 @@ pub fn check_name(name: &str) -> Result<(), NameError> {
     )))
 }
 
+/// Checks that the name of a namespace is a DNS label (RFC 1123): lower-case letters, digits and
+/// inner hyphens, at most 63.
+pub fn check_namespace(name: &str) -> Result<(), NameError> {
+    let wrong = match name {
+        "" => Some("is empty"),
+        _ => wrong_in_label(name),
+    };
+    match wrong {
+        None => Ok(()),
+        Some(wrong) => Err(NameError(format!(
+            "{:?} cannot be a namespace: it {wrong}",
+            Shortened(name)
+        ))),
+    }
+}
+
+fn wrong_in_label(label: &str) -> Option<&'static str> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if label.is_empty() {
+        Some("begins, ends or goes on with a dot")
+    } else if label.contains(|character: char| !character.is_ascii() || !fits(character as u8)) {
+        Some("has characters other than a-z, 0-9 and -")
+    } else if label.len() > 63 {
+        Some("has more than 63 characters without a dot")
+    } else if label.starts_with('-') || label.ends_with('-') {
+        Some("begins or ends with a hyphen")
+    } else {
+        None
+    }
+}
+
 impl Reference {
     /// A reference with its namespace, both checked.
     pub fn new(namespace: &str, name: &str) -> Result<Self, NameError> {
-        check_name(namespace)?;
+        check_namespace(namespace)?;
         check_name(name)?;
         Ok(Self {
             namespace: Some(namespace.to_owned()),
@@ -228,6 +254,38 @@ pub(crate) fn deserialize_optional_name<'de, D: Deserializer<'de>>(
     deserialize_name(deserializer).map(Some)
 }
 
+pub(crate) fn deserialize_namespace<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    check_namespace(&name).map_err(D::Error::custom)?;
+    Ok(name)
+}
+
+pub(crate) fn deserialize_optional_namespace<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    deserialize_namespace(deserializer).map(Some)
+}
+
+pub(crate) fn deserialize_label_key<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    let key = String::deserialize(deserializer)?;
+    check_label_key(&key).map_err(D::Error::custom)?;
+    Ok(key)
+}
+
+pub(crate) fn deserialize_label_values<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let values = Vec::<String>::deserialize(deserializer)?;
+    for value in &values {
+        check_label_value("here", value).map_err(D::Error::custom)?;
+    }
+    Ok(values)
+}
+
 pub(crate) fn deserialize_labels<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
@@ -246,10 +304,16 @@ pub(crate) fn deserialize_optional_labels<'de, D: Deserializer<'de>>(
 
 /// The syntax of Kubernetes labels: "app.kubernetes.io/name" and values of at most 63 characters.
 fn check_label(key: &str, value: &str) -> Result<(), NameError> {
-    let plain = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-    };
+    check_label_key(key)?;
+    check_label_value(key, value)
+}
+
+fn plain(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn check_label_key(key: &str) -> Result<(), NameError> {
     let (prefix, name) = key.split_once('/').unwrap_or(("", key));
     if name.is_empty() || name.len() > 63 || prefix.len() > 253 || !plain(name) || !plain(prefix) {
         return Err(NameError(format!(
@@ -257,6 +321,10 @@ fn check_label(key: &str, value: &str) -> Result<(), NameError> {
             Shortened(key)
         )));
     }
+    Ok(())
+}
+
+fn check_label_value(key: &str, value: &str) -> Result<(), NameError> {
     if value.len() > 63 || !plain(value) {
         return Err(NameError(format!(
             "{:?} cannot be the value of label {key}: at most 63 letters, digits, -, _ and .",
@@ -271,16 +339,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_dns_labels() {
+    fn names_are_dns_subdomains_and_namespaces_dns_labels() {
         for good in ["a", "photo-db", "0", &"x".repeat(63)] {
             assert!(check_name(good).is_ok(), "{good}");
+            assert!(check_namespace(good).is_ok(), "{good}");
         }
+        assert!(check_name("web.v1").is_ok() && check_namespace("web.v1").is_err());
         for bad in [
             "",
             "-a",
             "a-",
+            "a.-b",
+            "a..b",
+            ".a",
+            "a.",
             "A",
-            "a.b",
             "a/b",
             "ä",
             " a",
@@ -288,7 +361,10 @@ mod tests {
             &"x".repeat(64),
         ] {
             assert!(check_name(bad).is_err(), "{bad}");
+            assert!(check_namespace(bad).is_err(), "{bad}");
         }
+        assert!(check_name(&"x.".repeat(127)[..253]).is_ok());
+        assert!(check_name(&"x.".repeat(128)[..255]).is_err());
         assert!(
             check_name(&"X".repeat(1 << 20))
                 .unwrap_err()

@@ -2,11 +2,10 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::document::{API_VERSION, Document, Kind, Resource};
+use crate::document::{API_VERSION, Document, Kind, Metadata, Resource};
 use crate::name::Shortened;
-use crate::sensor;
 use crate::yaml::{self, Node, ReadError, Value};
-use crate::{Allowlist, Located, ModeDocument, Peer, Problem, did_you_mean};
+use crate::{Located, NamespaceSpec, Problem, check, did_you_mean};
 
 /// More mistakes than this in one file are not listed.
 const PROBLEMS_MAX: usize = 100;
@@ -26,7 +25,7 @@ pub fn parse_documents(file_name: &str, text: &str) -> (Vec<Located<Document>>, 
         if let Some(document) = reader.document(&tree) {
             let located = Located::new(document, file_name, tree);
             let before = problems.len();
-            check(&located, &mut problems);
+            check::document(&located, &mut problems);
             if problems.len() == before {
                 documents.push(located);
             }
@@ -43,6 +42,32 @@ pub fn parse_documents(file_name: &str, text: &str) -> (Vec<Located<Document>>, 
     }
     problems.extend(mistake);
     (documents, problems)
+}
+
+/// Reads an object as an API server sends it: what stands in its metadata beside name, namespace,
+/// labels and annotations is passed over, and so is a status that is not the document's body.
+/// `origin` stands for the file in messages.
+pub fn from_object(
+    object: &serde_json::Value,
+    origin: &str,
+) -> Result<Located<Document>, Vec<Problem>> {
+    let tree = yaml::from_json(object)
+        .map_err(|(message, next_step)| vec![Problem::of_file(origin, message, next_step)])?;
+    let mut problems = Vec::new();
+    let mut reader = Reader {
+        file: origin,
+        problems: &mut problems,
+    };
+    let located = reader
+        .document(&tree)
+        .map(|document| Located::new(document, origin, tree));
+    if let Some(located) = &located {
+        check::document(located, &mut problems);
+    }
+    match located.filter(|_| problems.is_empty()) {
+        Some(located) => Ok(located),
+        None => Err(problems),
+    }
 }
 
 struct Reader<'a> {
@@ -70,33 +95,48 @@ impl Reader<'_> {
             self.problem(place, "", "this is no document".to_owned(), next_step);
             return None;
         };
-        const FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
         let before = self.problems.len();
+        self.api_version(tree);
+        let kind = self.kind(tree);
+        let fields = [
+            "apiVersion",
+            "kind",
+            "metadata",
+            kind.map_or("spec", Kind::body),
+        ];
         for entry in entries
             .iter()
-            .filter(|entry| !FIELDS.contains(&entry.key.as_str()))
+            .filter(|entry| !fields.contains(&entry.key.as_str()))
         {
-            let next_step = match did_you_mean(&entry.key, FIELDS) {
+            let next_step = match did_you_mean(&entry.key, fields) {
                 Some(near) => format!("did you mean {near}?"),
-                None => format!("known here: {}", FIELDS.join(", ")),
+                None => format!("known here: {}", fields.join(", ")),
             };
             let message = format!("unknown field {:?}", Shortened(&entry.key));
             let field: String = entry.key.chars().take(80).collect();
             self.problem((entry.line, entry.column), &field, message, next_step);
         }
-        self.api_version(tree);
-        let kind = self.kind(tree);
         if self.problems.len() > before {
             return None;
         }
-        match kind? {
-            Kind::Workload => self.resource(tree).map(Document::Workload),
-            Kind::Allowlist => self.resource(tree).map(Document::Allowlist),
-            Kind::Mode => self.resource(tree).map(Document::Mode),
-            Kind::Settings => self.resource(tree).map(Document::Settings),
-            Kind::Service => self.resource(tree).map(Document::Service),
-            Kind::Sensor => self.resource(tree).map(Document::Sensor),
-        }
+        Some(match kind? {
+            Kind::Workload => Document::Workload(self.resource(tree, Kind::Workload)?),
+            Kind::Service => Document::Service(self.resource(tree, Kind::Service)?),
+            Kind::Namespace => Document::Namespace(self.namespace(tree)?),
+            Kind::Allowlist => Document::Allowlist(self.resource(tree, Kind::Allowlist)?),
+            Kind::ClusterAllowlist => {
+                Document::ClusterAllowlist(self.resource(tree, Kind::ClusterAllowlist)?)
+            }
+            Kind::Mode => Document::Mode(self.resource(tree, Kind::Mode)?),
+            Kind::Settings => Document::Settings(self.resource(tree, Kind::Settings)?),
+            Kind::Sensor => Document::Sensor(self.resource(tree, Kind::Sensor)?),
+            Kind::ThreatPolicy => Document::ThreatPolicy(self.resource(tree, Kind::ThreatPolicy)?),
+            Kind::ResponseRule => Document::ResponseRule(self.resource(tree, Kind::ResponseRule)?),
+            Kind::Guardrail => Document::Guardrail(self.resource(tree, Kind::Guardrail)?),
+            Kind::LearnedProfile => {
+                Document::LearnedProfile(self.resource(tree, Kind::LearnedProfile)?)
+            }
+        })
     }
 
     /// A word of the envelope.
@@ -163,14 +203,57 @@ impl Reader<'_> {
         found
     }
 
-    /// Metadata and spec; mistakes in both are told.
-    fn resource<S: DeserializeOwned>(&mut self, tree: &Node) -> Option<Resource<S>> {
-        let metadata = self.part(tree, "metadata");
-        let spec = self.part(tree, "spec");
+    /// Metadata and body; mistakes in both are told.
+    fn resource<S: DeserializeOwned>(&mut self, tree: &Node, kind: Kind) -> Option<Resource<S>> {
+        let metadata = self.metadata(tree, kind);
+        let spec = self.part(tree, kind.body());
         Some(Resource {
             metadata: metadata?,
             spec: spec?,
         })
+    }
+
+    /// A namespace has nothing to say but its labels.
+    fn namespace(&mut self, tree: &Node) -> Option<Resource<NamespaceSpec>> {
+        let metadata = self.metadata(tree, Kind::Namespace);
+        let spec = match tree.entry("spec") {
+            Some(_) => self.part(tree, "spec"),
+            None => Some(NamespaceSpec {}),
+        };
+        Some(Resource {
+            metadata: metadata?,
+            spec: spec?,
+        })
+    }
+
+    fn metadata(&mut self, tree: &Node, kind: Kind) -> Option<Metadata> {
+        let mut metadata: Metadata = self.part(tree, "metadata")?;
+        if kind.is_namespaced() {
+            return Some(metadata);
+        }
+        let written = tree
+            .entry("metadata")
+            .and_then(|entry| entry.node.entry("namespace"));
+        // Settings were read with a namespace before there were kinds without one.
+        if let Some(entry) = written.filter(|_| kind != Kind::Settings) {
+            self.problem(
+                (entry.line, entry.column),
+                "metadata.namespace",
+                format!("a {kind} belongs to no namespace"),
+                "leave it out".to_owned(),
+            );
+            return None;
+        }
+        metadata.namespace.clear();
+        // The namespace's own name is what selects it.
+        if kind == Kind::Namespace
+            && let Err(error) = crate::check_namespace(&metadata.name)
+        {
+            let place = tree.position("metadata.name");
+            self.problem(place, "metadata.name", error.to_string(), String::new());
+            return None;
+        }
+        Some(metadata)
     }
 
     fn part<T: DeserializeOwned>(&mut self, tree: &Node, field: &str) -> Option<T> {
@@ -200,60 +283,6 @@ impl Reader<'_> {
                     next_step,
                 );
                 None
-            }
-        }
-    }
-}
-
-/// What no single field can say of itself.
-fn check(located: &Located<Document>, problems: &mut Vec<Problem>) {
-    match &located.value {
-        Document::Mode(document) => check_mode(located, document, problems),
-        Document::Allowlist(document) => check_allowlist(located, document, problems),
-        Document::Sensor(document) => sensor::check(located, document, problems),
-        Document::Workload(_) | Document::Settings(_) | Document::Service(_) => {}
-    }
-}
-
-fn check_mode(located: &Located<Document>, document: &ModeDocument, problems: &mut Vec<Problem>) {
-    if document.spec.mode.is_none() && !document.spec.quarantine {
-        problems.push(located.problem(
-            "spec.mode",
-            "the document sets nothing",
-            "write mode: discover, monitor or protect, or quarantine: true",
-        ));
-    }
-}
-
-fn check_allowlist(located: &Located<Document>, document: &Allowlist, problems: &mut Vec<Problem>) {
-    for (index, rule) in document.spec.ingress.iter().enumerate() {
-        for (peer, _) in rule
-            .peers
-            .iter()
-            .enumerate()
-            .filter(|(_, peer)| matches!(peer, Peer::Domain(_)))
-        {
-            problems.push(located.problem(
-                &format!("spec.ingress[{index}].from[{peer}].domain"),
-                "a domain cannot be told from the addresses of those who connect",
-                "use domain in egress, and cidr or workload here",
-            ));
-        }
-    }
-    let directions = [
-        ("ingress", &document.spec.ingress),
-        ("egress", &document.spec.egress),
-    ];
-    for (direction, rules) in directions {
-        for (index, rule) in rules.iter().enumerate() {
-            let portless = !rule.protocols.is_empty()
-                && !rule.protocols.iter().any(|protocol| protocol.has_ports());
-            if portless && !rule.ports.is_empty() {
-                problems.push(located.problem(
-                    &format!("spec.{direction}[{index}].ports"),
-                    "none of the rule's protocols has ports",
-                    "leave ports out, or name tcp, udp or sctp",
-                ));
             }
         }
     }

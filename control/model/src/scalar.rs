@@ -8,13 +8,19 @@ use ipnet::{IpNet, Ipv6Net};
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::did_you_mean;
 use crate::name::Shortened;
+use crate::{ThreatName, did_you_mean};
 
 /// Why a value cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ScalarError(String);
+
+impl ScalarError {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
 
 /// An address or a network: "10.91.0.3", "fd91::/64". Host bits are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -358,6 +364,16 @@ text_or_number!(
 text_or_number!(EtherType, "an EtherType", |ether_type, serializer| {
     serializer.collect_str(ether_type)
 });
+text_or_number!(
+    ThreatName,
+    "the name or number of a threat",
+    |threat, serializer| {
+        match threat.id() {
+            Some(id) if id.to_string() == threat.as_str() => serializer.serialize_u16(id),
+            _ => serializer.serialize_str(threat.as_str()),
+        }
+    }
+);
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -7,7 +7,7 @@ use serde::de::{Error as _, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Located, Problem, Resource, Selector, did_you_mean, name};
+use crate::{Located, Problem, Resource, Selector, SensorClass, did_you_mean, name};
 
 /// A named set of patterns, attached to targets (`kind: Sensor`).
 pub type Sensor = Resource<SensorSpec>;
@@ -19,6 +19,10 @@ pub struct SensorSpec {
     /// For readers.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub about: String,
+    /// What it protects from. Without one, a sensor that looks only at what comes to its target
+    /// protects from attacks, any other keeps data from leaving.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<SensorClass>,
     /// The workloads whose connections are looked into; without it, every connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Selector>,
@@ -182,6 +186,15 @@ impl SensorSpec {
     pub const WINDOW_S_MAX: u32 = 86_400;
     /// Combinations nest no deeper.
     pub const DEPTH_MAX: usize = 8;
+
+    /// What it protects from.
+    pub fn class(&self) -> SensorClass {
+        match (self.class, self.direction) {
+            (Some(class), _) => class,
+            (None, SensorDirection::To) => SensorClass::Waf,
+            (None, SensorDirection::Both | SensorDirection::From) => SensorClass::Dlp,
+        }
+    }
 }
 
 impl SensorDirection {

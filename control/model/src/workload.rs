@@ -1,4 +1,4 @@
-//! Who owns which addresses.
+//! Who owns which addresses, and the namespaces they are in.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,17 @@ use crate::{Network, Reference, Resource, name};
 /// A workload: a named host, address set or pod owner.
 pub type Workload = Resource<WorkloadSpec>;
 
-/// A service: addresses that clients use to reach a workload.
+/// A service: addresses that clients use to reach workloads.
 pub type Service = Resource<ServiceSpec>;
+
+/// A namespace: its labels are those of its metadata (`kind: Namespace`). Nobody has to write one:
+/// a namespace without a document has [`crate::NAMESPACE_NAME_LABEL`] alone.
+pub type Namespace = Resource<NamespaceSpec>;
+
+/// A namespace says nothing but its labels, so `spec` may be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceSpec {}
 
 /// What makes up a workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,18 +36,95 @@ pub struct WorkloadSpec {
         deserialize_with = "name::deserialize_optional_name"
     )]
     pub service_account: Option<String>,
+    /// The nodes where it runs. Empty: anywhere, so that every node gets to know it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<String>,
+    /// The kind of the object that owns its pods: Deployment, DaemonSet, CronJob …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The images of its containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
 }
 
 /// What makes up a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "RawService", into = "RawService")]
 pub struct ServiceSpec {
-    /// The workload that answers.
-    pub workload: Reference,
-    /// The addresses that clients use; they belong to that workload.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The workloads that answer: `workload:` where it is one, `workloads:` otherwise. None where
+    /// nobody answers yet.
+    pub workloads: Vec<Reference>,
+    /// The addresses that clients within the cluster use.
     pub addresses: Vec<Network>,
+    /// The addresses that clients outside use: of load balancers, and external ones.
+    pub external_addresses: Vec<Network>,
     /// Only in this zone; without one, in every zone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RawService {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workload: Option<Reference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    workloads: Option<Vec<Reference>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    addresses: Vec<Network>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    external_addresses: Vec<Network>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    zone: Option<u32>,
+}
+
+impl ServiceSpec {
+    /// A service that one workload answers.
+    pub fn of(workload: Reference) -> Self {
+        Self {
+            workloads: vec![workload],
+            ..Self::default()
+        }
+    }
+
+    /// All its addresses.
+    pub fn all_addresses(&self) -> impl Iterator<Item = &Network> {
+        self.addresses.iter().chain(&self.external_addresses)
+    }
+}
+
+impl TryFrom<RawService> for ServiceSpec {
+    type Error = String;
+
+    fn try_from(raw: RawService) -> Result<Self, String> {
+        let workloads = match (raw.workload, raw.workloads) {
+            (Some(workload), None) => vec![workload],
+            (None, Some(workloads)) => workloads,
+            (Some(_), Some(_)) => {
+                return Err("give either workload or workloads, not both".to_owned());
+            }
+            (None, None) => {
+                return Err("says not who answers; give workload or workloads".to_owned());
+            }
+        };
+        Ok(Self {
+            workloads,
+            addresses: raw.addresses,
+            external_addresses: raw.external_addresses,
+            zone: raw.zone,
+        })
+    }
+}
+
+impl From<ServiceSpec> for RawService {
+    fn from(spec: ServiceSpec) -> Self {
+        let mut workloads = spec.workloads;
+        let single = (workloads.len() == 1).then(|| workloads.pop()).flatten();
+        Self {
+            workloads: single.is_none().then_some(workloads),
+            workload: single,
+            addresses: spec.addresses,
+            external_addresses: spec.external_addresses,
+            zone: spec.zone,
+        }
+    }
 }

@@ -6,7 +6,7 @@
 use serde::{Serialize, Serializer};
 use serde_yaml_ng::Value;
 
-use crate::document::{API_VERSION, Document, Metadata, Resource};
+use crate::document::{API_VERSION, Document, Kind, Metadata, Resource};
 
 /// What is at most this long and holds no more than [`LEVELS_ON_ONE_LINE_MAX`] is kept on its line.
 const LINE_CHARS_MAX: usize = 76;
@@ -43,7 +43,10 @@ struct Written<'a, S> {
     api_version: &'static str,
     kind: &'static str,
     metadata: &'a Metadata,
-    spec: &'a S,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spec: Option<&'a S>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a S>,
 }
 
 /// With `apiVersion` and `kind`, as it is read.
@@ -51,11 +54,17 @@ impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Document::Workload(resource) => write(self, resource, serializer),
+            Document::Service(resource) => write(self, resource, serializer),
+            Document::Namespace(resource) => write(self, resource, serializer),
             Document::Allowlist(resource) => write(self, resource, serializer),
+            Document::ClusterAllowlist(resource) => write(self, resource, serializer),
             Document::Mode(resource) => write(self, resource, serializer),
             Document::Settings(resource) => write(self, resource, serializer),
-            Document::Service(resource) => write(self, resource, serializer),
             Document::Sensor(resource) => write(self, resource, serializer),
+            Document::ThreatPolicy(resource) => write(self, resource, serializer),
+            Document::ResponseRule(resource) => write(self, resource, serializer),
+            Document::Guardrail(resource) => write(self, resource, serializer),
+            Document::LearnedProfile(resource) => write(self, resource, serializer),
         }
     }
 }
@@ -65,11 +74,14 @@ fn write<T: Serialize, S: Serializer>(
     resource: &Resource<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
+    let kind = document.kind();
+    let body = kind.body();
     let written = Written {
         api_version: API_VERSION,
-        kind: document.kind().name(),
+        kind: kind.name(),
         metadata: &resource.metadata,
-        spec: &resource.spec,
+        spec: (body == "spec" && kind != Kind::Namespace).then_some(&resource.spec),
+        status: (body == "status").then_some(&resource.spec),
     };
     written.serialize(serializer)
 }

@@ -53,7 +53,7 @@ fn a_whole_story_is_read() {
             "workload shop/ai-model",
             "allowlist shop/photo-db",
             "mode shop/shop-modes",
-            "settings default/settings",
+            "settings settings",
             "service shop/api"
         ]
     );
@@ -171,13 +171,22 @@ fn a_peer_is_exactly_one_thing() {
         ("{workload: a, any: true}", &["workload and any"]),
         ("{any: false}", &["only true"]),
         ("{workload: a, namespace: b}", &["b/a"]),
-        ("{namespace: b}", &["none"]),
         (
             "{cidr: 10.0.0.0/8, except: [11.0.0.0/24]}",
             &["11.0.0.0/24", "does not lie within"],
         ),
         ("{any: true, except: [11.0.0.0/24]}", &["cidr only"]),
-        ("{service: x, namespace: b}", &["matchLabels only"]),
+        ("{service: x, namespace: b}", &["b/x"]),
+        ("{cidr: 10.0.0.0/8, namespace: b}", &["cidr and namespace"]),
+        (
+            "{matchLabels: {}, cidr: 10.0.0.0/8}",
+            &["cidr and matchLabels"],
+        ),
+        (
+            "{workload: a, namespaceSelector: {}}",
+            &["workload and namespaceSelector"],
+        ),
+        ("{namespace: a, namespaceSelector: {}}", &["not both"]),
     ] {
         let text = allowlist("").replace("{workload: ai-model}", peer);
         expect(&text, 7, "spec.ingress[0].from[0]", words);

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weir_model::{
-    Action, AllowlistSpec, Condition, DenyStyle, Document, Entropy, EtherType, LinkSettings,
-    Metadata, Mode, ModeSpec, Network, Peer, PortRange, Protocol, Reference, Resource, Rule,
-    Selector, SensorAction, SensorDirection, SensorExamples, SensorMask, SensorMatch,
-    SensorPattern, SensorSpec, SensorThreshold, ServiceSpec, SettingsSpec, SourceThreshold,
-    UnknownSettings, WorkloadSpec, parse_documents, to_yaml, to_yaml_stream,
+    Action, AllowlistSpec, Condition, DenyStyle, Document, Entropy, EtherType, Expression, Kind,
+    LabelSelector, LinkSettings, Metadata, Mode, ModeSpec, NamespaceSpec, Namespaces, Network,
+    Operator, Peer, PortRange, Protocol, Reference, Resource, Rule, Selector, SensorAction,
+    SensorClass, SensorDirection, SensorExamples, SensorMask, SensorMatch, SensorPattern,
+    SensorSpec, SensorThreshold, ServiceSpec, SettingsSpec, SourceThreshold, Stage,
+    UnknownSettings, WorkloadSpec, from_object, parse_documents, to_yaml, to_yaml_stream,
 };
+
+#[path = "round_trip/more.rs"]
+mod more;
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -66,15 +70,45 @@ fn network() -> impl Strategy<Value = Network> {
     prop_oneof![v4, v6]
 }
 
+fn expression() -> impl Strategy<Value = Expression> {
+    let values = proptest::collection::vec("[A-Za-z0-9._-]{0,8}", 1..3);
+    let operator = prop_oneof![
+        Just(Operator::In),
+        Just(Operator::NotIn),
+        Just(Operator::Exists),
+        Just(Operator::DoesNotExist),
+    ];
+    ("[a-z]{1,4}", operator, values).prop_map(|(key, operator, values)| Expression {
+        key,
+        operator,
+        values: match operator {
+            Operator::In | Operator::NotIn => values,
+            Operator::Exists | Operator::DoesNotExist => vec![],
+        },
+    })
+}
+
+fn label_selector() -> impl Strategy<Value = LabelSelector> {
+    let expressions = proptest::collection::vec(expression(), 0..3);
+    (labels(), expressions).prop_map(|(match_labels, match_expressions)| LabelSelector {
+        match_labels,
+        match_expressions,
+    })
+}
+
+fn namespaces() -> impl Strategy<Value = Namespaces> {
+    prop_oneof![
+        Just(Namespaces::Own),
+        name().prop_map(Namespaces::Named),
+        label_selector().prop_map(Namespaces::Selected),
+    ]
+}
+
 fn selector() -> impl Strategy<Value = Selector> {
     prop_oneof![
         reference().prop_map(Selector::Name),
-        (labels(), proptest::option::of(name())).prop_map(|(match_labels, namespace)| {
-            Selector::Labels {
-                match_labels,
-                namespace,
-            }
-        })
+        (label_selector(), namespaces())
+            .prop_map(|(labels, namespaces)| Selector::Labels { labels, namespaces })
     ]
 }
 
@@ -259,6 +293,7 @@ fn sensor() -> impl Strategy<Value = SensorSpec> {
                 };
                 SensorSpec {
                     about,
+                    class: drop.then_some(SensorClass::Waf),
                     target,
                     direction,
                     action: if drop {
@@ -279,51 +314,124 @@ fn sensor() -> impl Strategy<Value = SensorSpec> {
         )
 }
 
-fn document() -> impl Strategy<Value = Document> {
+fn stage() -> impl Strategy<Value = Stage> {
+    prop_oneof![
+        Just(Stage::Draft),
+        Just(Stage::Monitor),
+        Just(Stage::Protect)
+    ]
+}
+
+fn workload() -> impl Strategy<Value = WorkloadSpec> {
+    (
+        proptest::collection::vec(network(), 0..3),
+        proptest::option::of(any::<u32>()),
+        proptest::option::of(name()),
+        proptest::collection::vec(name(), 0..3),
+        proptest::option::of(Just("DaemonSet".to_owned())),
+        proptest::collection::vec("[a-z]{1,5}/[a-z]{1,5}:[a-z0-9.]{1,5}", 0..2),
+    )
+        .prop_map(
+            |(addresses, zone, service_account, nodes, owner, images)| WorkloadSpec {
+                addresses,
+                zone,
+                service_account,
+                nodes,
+                owner,
+                images,
+            },
+        )
+}
+
+fn service() -> impl Strategy<Value = ServiceSpec> {
     let networks = || proptest::collection::vec(network(), 0..3);
-    let zone = || proptest::option::of(any::<u32>());
-    let workload = (networks(), zone(), proptest::option::of(name())).prop_map(
-        |(addresses, zone, service_account)| WorkloadSpec {
-            addresses,
-            zone,
-            service_account,
-        },
-    );
-    let service =
-        (reference(), networks(), zone()).prop_map(|(workload, addresses, zone)| ServiceSpec {
-            workload,
-            addresses,
-            zone,
-        });
-    let allowlist = (
+    (
+        proptest::collection::vec(reference(), 0..3),
+        networks(),
+        networks(),
+        proptest::option::of(any::<u32>()),
+    )
+        .prop_map(
+            |(workloads, addresses, external_addresses, zone)| ServiceSpec {
+                workloads,
+                addresses,
+                external_addresses,
+                zone,
+            },
+        )
+}
+
+fn allowlist() -> impl Strategy<Value = AllowlistSpec> {
+    (
         selector(),
+        proptest::option::of(stage()),
         proptest::collection::vec(rule(false), 0..3),
         proptest::collection::vec(rule(true), 0..3),
     )
-        .prop_map(|(target, ingress, egress)| AllowlistSpec {
+        .prop_map(|(target, stage, ingress, egress)| AllowlistSpec {
             target,
+            stage,
             ingress,
             egress,
-        });
+        })
+}
+
+/// The same list with its names written in full, as a document without a namespace has to.
+fn in_full(mut spec: AllowlistSpec) -> AllowlistSpec {
+    let full = |reference: &mut Reference| {
+        if reference.namespace().is_none() {
+            *reference = Reference::new("far", reference.name()).unwrap();
+        }
+    };
+    if let Selector::Name(name) = &mut spec.target {
+        full(name);
+    }
+    for rule in spec.ingress.iter_mut().chain(&mut spec.egress) {
+        for peer in &mut rule.peers {
+            match peer {
+                Peer::Workload(Selector::Name(name)) | Peer::Service(name) => full(name),
+                _ => {}
+            }
+        }
+    }
+    spec
+}
+
+fn of_cluster() -> impl Strategy<Value = Metadata> {
+    metadata().prop_map(|metadata| Metadata {
+        namespace: String::new(),
+        ..metadata
+    })
+}
+
+fn document() -> impl Strategy<Value = Document> {
     let modes = (selector(), proptest::option::of(mode())).prop_map(|(target, mode)| ModeSpec {
         target,
         quarantine: mode.is_none(),
         mode,
     });
-    prop_oneof![
-        (metadata(), workload)
-            .prop_map(|(metadata, spec)| Document::Workload(Resource { metadata, spec })),
-        (metadata(), service)
-            .prop_map(|(metadata, spec)| Document::Service(Resource { metadata, spec })),
-        (metadata(), allowlist)
-            .prop_map(|(metadata, spec)| Document::Allowlist(Resource { metadata, spec })),
-        (metadata(), modes)
-            .prop_map(|(metadata, spec)| Document::Mode(Resource { metadata, spec })),
-        (metadata(), settings())
-            .prop_map(|(metadata, spec)| Document::Settings(Resource { metadata, spec })),
-        (metadata(), sensor())
-            .prop_map(|(metadata, spec)| Document::Sensor(Resource { metadata, spec })),
-    ]
+    macro_rules! documents {
+        ($($kind:ident $metadata:expr, $spec:expr;)*) => {
+            prop_oneof![$(
+                ($metadata, $spec)
+                    .prop_map(|(metadata, spec)| Document::$kind(Resource { metadata, spec })),
+            )*]
+        };
+    }
+    documents! {
+        Namespace of_cluster(), Just(NamespaceSpec {});
+        Workload metadata(), workload();
+        Service metadata(), service();
+        Allowlist metadata(), allowlist();
+        ClusterAllowlist of_cluster(), allowlist().prop_map(in_full);
+        Mode metadata(), modes;
+        Settings of_cluster(), settings();
+        Sensor metadata(), sensor();
+        ThreatPolicy metadata(), more::threat_policy();
+        ResponseRule metadata(), more::response_rule();
+        Guardrail of_cluster(), more::guardrail();
+        LearnedProfile metadata(), more::learned();
+    }
 }
 
 proptest! {
@@ -337,6 +445,30 @@ proptest! {
         let read: Vec<Document> = read.into_iter().map(|located| located.value).collect();
         prop_assert_eq!(&read, &documents, "{}", text);
         prop_assert_eq!(to_yaml(&read[0]), to_yaml(&documents[0]));
+    }
+
+    #[test]
+    fn an_api_server_s_object_reads_as_the_document(document in document(), noise in more::value()) {
+        let mut object: serde_json::Value = serde_yaml_ng::from_str(&to_yaml(&document)).unwrap();
+        object["metadata"]["uid"] = "x".into();
+        object["metadata"]["managedFields"] = noise.clone();
+        object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "x".into();
+        if document.kind() != Kind::LearnedProfile {
+            object["status"] = noise;
+        }
+        let read = from_object(&object, "x");
+        prop_assert_eq!(read.map(|located| located.value), Ok(document));
+    }
+
+    #[test]
+    fn no_object_panics(value in more::value(), kind in "(Allowlist|Guardrail|ResponseRule|LearnedProfile)") {
+        let object = serde_json::json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": kind, "metadata": value, "spec": value, "status": value,
+        });
+        if let Err(problems) = from_object(&object, "x") {
+            prop_assert!(!problems.is_empty());
+        }
+        let _ = from_object(&value, "x");
     }
 
     #[test]

@@ -211,11 +211,15 @@ fn changed(standing: &[Located<Document>], news: &[Located<Document>]) -> Vec<St
         .collect()
 }
 
-/// A file that is free. Names are DNS labels, so these are plain file names; two pairs of names can
-/// still look the same with a hyphen between them, and then a dot stands there.
+/// A file that is free. Names are DNS names, so these are plain file names; two pairs of names can
+/// still look the same with a hyphen between them, and then an underscore stands there, which no
+/// name has.
 fn own_file(directory: &Path, document: &Document, taken: impl Fn(&Path) -> bool) -> PathBuf {
     let (kind, metadata) = (document.kind().lower(), document.metadata());
     let applied = directory.join("applied");
+    if metadata.namespace.is_empty() {
+        return applied.join(format!("{kind}_{}.yaml", metadata.name));
+    }
     let usual = applied.join(format!(
         "{kind}-{}-{}.yaml",
         metadata.namespace, metadata.name
@@ -224,7 +228,7 @@ fn own_file(directory: &Path, document: &Document, taken: impl Fn(&Path) -> bool
         return usual;
     }
     applied.join(format!(
-        "{kind}-{}.{}.yaml",
+        "{kind}-{}_{}.yaml",
         metadata.namespace, metadata.name
     ))
 }

@@ -1,32 +1,44 @@
 //! Whether everything that one written thing can mean is meant by another, whatever the cluster holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
-use weir_model::{Condition, Network, Peer, PortRange, Rule, Selector};
+use weir_model::{Condition, LabelSelector, Namespaces, Network, Peer, PortRange, Rule, Selector};
 
 /// A selector, seen from its document's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Scope<'a> {
     /// "shop/photo-db".
     Name(String),
-    /// All of these labels, in this namespace.
+    /// All of these labels, in these namespaces.
     Labels {
-        namespace: &'a str,
-        labels: &'a BTreeMap<String, String>,
+        places: Places<'a>,
+        labels: &'a LabelSelector,
     },
+}
+
+/// The namespaces that a selector looks in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Places<'a> {
+    One(&'a str),
+    /// Those with these labels; every namespace where there are none.
+    Selected(Option<&'a LabelSelector>),
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn of(selector: &'a Selector, namespace: &'a str) -> Self {
         match selector {
             Selector::Name(name) => Self::Name(name.resolve(namespace)),
-            Selector::Labels {
-                match_labels,
-                namespace: other,
-            } => Self::Labels {
-                namespace: other.as_deref().unwrap_or(namespace),
-                labels: match_labels,
+            Selector::Labels { labels, namespaces } => Self::Labels {
+                places: match namespaces {
+                    Namespaces::Own if namespace.is_empty() => Places::Selected(None),
+                    Namespaces::Own => Places::One(namespace),
+                    Namespaces::Named(name) => Places::One(name),
+                    Namespaces::Selected(labels) => {
+                        Places::Selected(Some(labels).filter(|labels| !labels.is_empty()))
+                    }
+                },
+                labels,
             },
         }
     }
@@ -36,37 +48,60 @@ impl<'a> Scope<'a> {
         match (self, narrow) {
             (Self::Name(wide), Self::Name(name)) => wide == name,
             (
-                Self::Labels { namespace, labels },
+                Self::Labels { places, labels },
                 Self::Labels {
-                    namespace: other,
+                    places: other,
                     labels: more,
                 },
-            ) => {
-                namespace == other
-                    && labels
-                        .iter()
-                        .all(|(key, value)| more.get(key) == Some(value))
-            }
+            ) => places.covers(other) && asks_less(labels, more),
             // Labels come from the cluster; that all of a namespace are meant does not.
-            (Self::Labels { namespace, labels }, Self::Name(name)) => {
-                let of_name = name.split_once('/').map(|(namespace, _)| namespace);
-                labels.is_empty() && of_name == Some(*namespace)
+            (Self::Labels { places, labels }, Self::Name(name)) => {
+                let of_name = name.split_once('/').map_or("", |(namespace, _)| namespace);
+                labels.is_empty() && places.covers(&Places::One(of_name))
             }
             (Self::Name(_), Self::Labels { .. }) => false,
         }
     }
 }
 
+impl Places<'_> {
+    fn covers(&self, narrow: &Self) -> bool {
+        match (self, narrow) {
+            (Self::Selected(None), _) => true,
+            (Self::One(wide), Self::One(narrow)) => wide == narrow,
+            (Self::Selected(Some(wide)), Self::Selected(Some(narrow))) => asks_less(wide, narrow),
+            _ => false,
+        }
+    }
+}
+
+/// Whether everything that the wide selector asks for is asked for by the narrow one too.
+fn asks_less(wide: &LabelSelector, narrow: &LabelSelector) -> bool {
+    wide.match_labels
+        .iter()
+        .all(|(key, value)| narrow.match_labels.get(key) == Some(value))
+        && wide
+            .match_expressions
+            .iter()
+            .all(|expression| narrow.match_expressions.contains(expression))
+}
+
 impl fmt::Display for Scope<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => formatter.write_str(name),
-            Self::Labels { namespace, labels } if labels.is_empty() => {
-                write!(formatter, "all of {namespace}")
-            }
-            Self::Labels { namespace, labels } => {
-                let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                write!(formatter, "{} in {namespace}", labels.join(","))
+        let (places, labels) = match self {
+            Self::Name(name) => return formatter.write_str(name),
+            Self::Labels { places, labels } => (places, labels),
+        };
+        match (labels.is_empty(), places) {
+            (true, Places::One(namespace)) => return write!(formatter, "all of {namespace}"),
+            (true, _) => formatter.write_str("all")?,
+            (false, _) => labels.fmt(formatter)?,
+        }
+        match places {
+            Places::One(namespace) => write!(formatter, " in {namespace}"),
+            Places::Selected(None) => formatter.write_str(" in every namespace"),
+            Places::Selected(Some(selector)) => {
+                write!(formatter, " in namespaces with {selector}")
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Rules that open more than before: allowed by none of the old rules, or no longer denied.
 
-use weir_model::{Action, Allowlist, Document, DomainPattern, Peer, Rule};
+use weir_model::{Action, Allowlist, Document, DomainPattern, Peer, Rule, Stage};
 
 use super::Weakening;
 use super::cover::{self, Scope};
@@ -88,12 +88,16 @@ fn whole(peer: &Peer) -> Peer {
 
 fn governing<'a>(documents: &'a [Document]) -> Vec<Governing<'a>> {
     let of = |document: &'a Document| match document {
-        Document::Allowlist(allowlist) => Some(Governing {
-            title: Document::title(document),
-            namespace: &allowlist.metadata.namespace,
-            target: Scope::of(&allowlist.spec.target, &allowlist.metadata.namespace),
-            allowlist,
-        }),
+        Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist)
+            if allowlist.spec.stage != Some(Stage::Draft) =>
+        {
+            Some(Governing {
+                title: Document::title(document),
+                namespace: &allowlist.metadata.namespace,
+                target: Scope::of(&allowlist.spec.target, &allowlist.metadata.namespace),
+                allowlist,
+            })
+        }
         _ => None,
     };
     documents.iter().filter_map(of).collect()

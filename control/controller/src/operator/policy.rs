@@ -7,7 +7,7 @@ use tonic::Status;
 use weir_api::v1;
 use weir_compile::compile;
 use weir_learn::allowlists;
-use weir_model::{Allowlist, Document, Located, Problem, Selector, to_yaml};
+use weir_model::{Allowlist, Document, Located, Problem, Reference, Selector, to_yaml};
 use weir_policy::{Change, Snapshot};
 use weir_sources::{Plan, PolicyFile};
 
@@ -23,21 +23,31 @@ pub fn list(state: &State) -> v1::PolicyListReply {
     let view = |located: &Located<Document>| {
         let metadata = located.value.metadata();
         let (rules, targets) = match &located.value {
-            Document::Allowlist(Allowlist { spec, .. }) => {
+            Document::Allowlist(Allowlist { spec, .. })
+            | Document::ClusterAllowlist(Allowlist { spec, .. }) => {
                 let rules = spec.ingress.len() + spec.egress.len();
                 let rules = u32::try_from(rules).unwrap_or(u32::MAX);
-                (rules, selector(&spec.target))
+                (rules, spec.target.to_string())
             }
-            Document::Mode(mode) => (0, selector(&mode.spec.target)),
-            Document::Service(service) => (0, service.spec.workload.to_string()),
+            Document::Mode(mode) => (0, mode.spec.target.to_string()),
+            Document::Service(service) => (0, names(&service.spec.workloads)),
             Document::Sensor(sensor) => {
                 let target = sensor.spec.target.as_ref();
                 (
                     0,
-                    target.map_or_else(|| "every connection".to_owned(), selector),
+                    target.map_or_else(|| "every connection".to_owned(), Selector::to_string),
                 )
             }
-            Document::Workload(_) | Document::Settings(_) => (0, String::new()),
+            Document::ThreatPolicy(policy) => (0, policy.spec.target.to_string()),
+            Document::ResponseRule(rule) => {
+                let target = rule.spec.target.as_ref();
+                (0, target.map_or_else(String::new, Selector::to_string))
+            }
+            Document::Workload(_)
+            | Document::Namespace(_)
+            | Document::Settings(_)
+            | Document::Guardrail(_)
+            | Document::LearnedProfile(_) => (0, String::new()),
         };
         v1::PolicyView {
             kind: located.value.kind().name().to_owned(),
@@ -243,24 +253,7 @@ fn covered(rule: &weir_model::Rule, rules: &[weir_model::Rule]) -> bool {
     })
 }
 
-fn selector(selector: &Selector) -> String {
-    match selector {
-        Selector::Name(name) => name.to_string(),
-        Selector::Labels {
-            match_labels,
-            namespace,
-        } => {
-            let labels = match_labels
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"));
-            let mut text = labels.collect::<Vec<_>>().join(",");
-            if text.is_empty() {
-                text.push_str("everything");
-            }
-            match namespace {
-                Some(namespace) => format!("{text} in {namespace}"),
-                None => text,
-            }
-        }
-    }
+fn names(references: &[Reference]) -> String {
+    let names: Vec<String> = references.iter().map(Reference::to_string).collect();
+    names.join(", ")
 }

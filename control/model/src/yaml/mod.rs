@@ -1,8 +1,10 @@
 //! YAML with places: a tree in which everything knows its line, and serde's way to read it.
 
+mod object;
 mod read;
 mod tree;
 
+pub(crate) use object::from_json;
 pub(crate) use read::{ReadError, read};
 pub(crate) use tree::{Node, Value, parse};
 

@@ -8,6 +8,7 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, Expected, Unex
 
 use super::tree::{Entry, Node, Value};
 use crate::did_you_mean;
+use crate::guardrail::ANY_VALUE;
 use crate::name::Shortened;
 
 /// What does not fit, and where.
@@ -273,9 +274,12 @@ impl<'de> Deserializer<'de> for Reader<'de> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, ReadError> {
+        if name == ANY_VALUE {
+            return visitor.visit_newtype_struct(AnyReader(self));
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -340,6 +344,51 @@ impl<'de> Deserializer<'de> for Reader<'de> {
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_unit()
+    }
+}
+
+/// Reads what may be anything: what is written plain means what the core schema of YAML 1.2 says.
+struct AnyReader<'de>(Reader<'de>);
+
+impl<'de> Deserializer<'de> for AnyReader<'de> {
+    type Error = ReadError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        let (text, plain) = match &self.0.node.value {
+            Value::Sequence(_) => return self.0.deserialize_seq(visitor),
+            Value::Mapping(_) => return self.0.deserialize_map(visitor),
+            Value::Scalar { text, plain } => (text, *plain),
+        };
+        if !plain {
+            return visitor.visit_borrowed_str(text);
+        }
+        if self.0.node.is_null() {
+            return visitor.visit_unit();
+        }
+        match text.as_str() {
+            "true" | "True" | "TRUE" => return visitor.visit_bool(true),
+            "false" | "False" | "FALSE" => return visitor.visit_bool(false),
+            _ => {}
+        }
+        if let Some(number) = unsigned(text) {
+            return visitor.visit_u64(number);
+        }
+        if let Ok(number) = text.parse::<i64>() {
+            return visitor.visit_i64(number);
+        }
+        // What begins with a letter is text: `nan` and `infinity` are names here.
+        let numeric =
+            text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first));
+        match text.parse::<f64>() {
+            Ok(number) if numeric && number.is_finite() => visitor.visit_f64(number),
+            _ => visitor.visit_borrowed_str(text),
+        }
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
     }
 }
 

@@ -1,0 +1,343 @@
+//! Threat policies, response rules, guardrails, learned profiles and values of any form.
+
+use std::net::IpAddr;
+
+use proptest::collection::{btree_set, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use serde_json::Value;
+use weir_model::{
+    Capture, Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind, LearnedConfidence,
+    LearnedConversation, LearnedDays, LearnedPoint, LearnedStatus, OnEvent, OnSensor, OnThreat,
+    OnViolation, Parameters, Quarantine, ResponseAction, ResponseRuleSpec, SensorClass, Severity,
+    Side, Span, Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction, ThreatPolicySpec,
+    ThreatRule, ThreatThresholds, Timestamp, Trigger, ViolationResult, Webhook, WebhookFormat,
+    WebhookHeader,
+};
+
+use super::{label_selector, name, selector};
+
+/// Anything that JSON can say.
+pub(crate) fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1e15f64..1e15).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+        "(true|null|~|1e3|0x1f|-7|1.5|nan|inf|\\.5)".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..3).prop_map(Value::from),
+            vec((any::<String>(), inner), 0..3)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+pub(crate) fn threat_policy() -> impl Strategy<Value = ThreatPolicySpec> {
+    let action = || {
+        prop_oneof![
+            Just(ThreatAction::Ignore),
+            Just(ThreatAction::Alert),
+            Just(ThreatAction::Drop)
+        ]
+    };
+    let names = btree_set("([a-z]{1,9}(-[a-z]{1,5})?|[1-9][0-9]{3}|007)", 1..6);
+    let rules = (names, action(), action(), any::<bool>()).prop_map(|(names, one, other, all)| {
+        let rule = |names: &[String], action| ThreatRule {
+            threats: names.iter().map(|name| name.parse().unwrap()).collect(),
+            action,
+        };
+        let mut rules = vec![rule(&names.into_iter().collect::<Vec<_>>(), one)];
+        if all {
+            rules.push(rule(&["*".to_owned()], other));
+        }
+        rules
+    });
+    let thresholds = (of(600..1000u32), of(1..600u32), of(3..100u32)).prop_map(
+        |(syn_on_per_s, syn_off_per_s, beacon_connections)| ThreatThresholds {
+            syn_on_per_s,
+            syn_off_per_s,
+            beacon_connections,
+            ..ThreatThresholds::default()
+        },
+    );
+    (any::<String>(), selector(), rules, thresholds).prop_map(
+        |(about, target, rules, thresholds)| ThreatPolicySpec {
+            about,
+            target,
+            rules,
+            thresholds,
+        },
+    )
+}
+
+fn span() -> impl Strategy<Value = Span> {
+    (1..=Span::SECONDS_MAX).prop_map(|seconds| Span::from_seconds(seconds).unwrap())
+}
+
+fn severity() -> impl Strategy<Value = Severity> {
+    prop_oneof![
+        Just(Severity::Low),
+        Just(Severity::Medium),
+        Just(Severity::High)
+    ]
+}
+
+fn trigger() -> impl Strategy<Value = Trigger> {
+    let names = || vec("[a-z*/ ]{1,9}", 0..3);
+    let threat = (names(), of(severity()))
+        .prop_map(|(names, severity)| Trigger::Threat(OnThreat { names, severity }));
+    let results = prop_oneof![
+        Just(vec![]),
+        Just(vec![ViolationResult::Denied, ViolationResult::WouldDeny]),
+    ];
+    let violation = (results, names()).prop_map(|(results, applications)| {
+        Trigger::Violation(OnViolation {
+            results,
+            applications,
+        })
+    });
+    let class = prop_oneof![Just(SensorClass::Dlp), Just(SensorClass::Waf)];
+    let sensor = (of(class), names(), of(severity())).prop_map(|(class, names, severity)| {
+        Trigger::Sensor(OnSensor {
+            class,
+            names,
+            severity,
+        })
+    });
+    let sources = prop_oneof![
+        Just(vec![]),
+        Just(vec![EventSource::Falco, EventSource::Tetragon]),
+    ];
+    let event = (sources, names(), of(severity())).prop_map(|(sources, names, severity)| {
+        Trigger::Event(OnEvent {
+            sources,
+            names,
+            severity,
+        })
+    });
+    prop_oneof![threat, violation, sensor, event]
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Side::Either), Just(Side::Client), Just(Side::Server)]
+}
+
+fn action() -> impl Strategy<Value = ResponseAction> {
+    let header = ("[A-Za-z-]{1,9}", of("[ -~]{0,9}")).prop_map(|(name, value)| WebhookHeader {
+        name,
+        secret_file: value.is_none().then(|| "slack-token".to_owned()),
+        value,
+    });
+    let url = "https?://[a-z]{1,9}(:8080|)(/[a-z]{0,9}|)(\\?x=[a-z]{1,3}|)";
+    let webhook = (url, any::<bool>(), vec(header, 0..3)).prop_map(|(url, slack, headers)| {
+        ResponseAction::Webhook(Webhook {
+            url: url.parse().unwrap(),
+            format: match slack {
+                true => WebhookFormat::Slack,
+                false => WebhookFormat::Generic,
+            },
+            headers,
+        })
+    });
+    let protocol = prop_oneof![
+        Just(SyslogProtocol::Udp),
+        Just(SyslogProtocol::Tcp),
+        Just(SyslogProtocol::Tls)
+    ];
+    let syslog = (
+        "([a-z]{1,9}\\.[a-z]{2}|10\\.0\\.0\\.1|\\[fd00::1\\]):514",
+        protocol,
+    )
+        .prop_map(|(address, protocol)| {
+            ResponseAction::Syslog(Syslog {
+                address: address.parse().unwrap(),
+                protocol,
+            })
+        });
+    let quarantine = (of(span()), of(side()))
+        .prop_map(|(duration, side)| ResponseAction::Quarantine(Quarantine { duration, side }));
+    let capture = (of(1..=Capture::PACKETS_MAX), of(1..=Capture::SECONDS_MAX))
+        .prop_map(|(packets, seconds)| ResponseAction::Capture(Capture { packets, seconds }));
+    prop_oneof![webhook, syslog, quarantine, capture]
+}
+
+pub(crate) fn response_rule() -> impl Strategy<Value = ResponseRuleSpec> {
+    let keys = prop_oneof![
+        Just(vec![]),
+        Just(vec![
+            SuppressKey::Name,
+            SuppressKey::Client,
+            SuppressKey::Server
+        ]),
+        Just(vec![SuppressKey::Application, SuppressKey::Node]),
+    ];
+    let suppress = (span(), keys).prop_map(|(span, key)| Suppress {
+        duration: Some(span),
+        key,
+    });
+    let expires =
+        (0..=Timestamp::UNIX_S_MAX).prop_map(|seconds| Timestamp::from_unix_s(seconds).unwrap());
+    (
+        any::<String>(),
+        trigger(),
+        of(selector()),
+        side(),
+        vec(action(), 1..4),
+        of(suppress),
+        of(expires),
+    )
+        .prop_map(
+            |(about, on, target, side, actions, suppress, expires)| ResponseRuleSpec {
+                about,
+                on,
+                target,
+                side,
+                actions,
+                suppress,
+                expires,
+            },
+        )
+}
+
+pub(crate) fn guardrail() -> impl Strategy<Value = GuardrailSpec> {
+    let matching =
+        (vec(name(), 0..3), of(label_selector())).prop_map(|(namespaces, namespace_selector)| {
+            GuardrailMatch {
+                kinds: vec![Kind::Allowlist, Kind::Settings],
+                excluded_namespaces: namespaces.clone(),
+                namespaces,
+                namespace_selector,
+            }
+        });
+    (
+        any::<String>(),
+        "package weir.guardrail\n[ -~\n\t]{0,80}",
+        of(value().prop_map(Parameters)),
+        of(matching),
+        any::<bool>(),
+    )
+        .prop_map(|(about, rego, parameters, matching, warn)| GuardrailSpec {
+            about,
+            rego,
+            parameters,
+            matching,
+            enforcement: match warn {
+                true => Enforcement::Warn,
+                false => Enforcement::Deny,
+            },
+        })
+}
+
+fn days() -> impl Strategy<Value = LearnedDays> {
+    (0..30_000u32, any::<u64>(), any::<u32>()).prop_map(|(last, recent, older)| LearnedDays {
+        last,
+        recent,
+        older,
+    })
+}
+
+fn count() -> impl Strategy<Value = u64> {
+    0..=(u64::MAX >> 1)
+}
+
+fn conversation() -> impl Strategy<Value = LearnedConversation> {
+    let point = (name(), any::<u32>(), count(), count()).prop_map(|(node, zone, one, other)| {
+        LearnedPoint {
+            node,
+            zone,
+            connections: one,
+            bytes: other,
+            denied: one,
+            would_deny: other,
+            alerts: one,
+        }
+    });
+    let points = vec(point, 0..4).prop_map(|mut points| {
+        points.sort_by(|a, b| (&a.node, a.zone).cmp(&(&b.node, b.zone)));
+        points.dedup_by(|a, b| (&a.node, a.zone) == (&b.node, b.zone));
+        points
+    });
+    let confidence = prop_oneof![
+        Just(LearnedConfidence::None),
+        Just(LearnedConfidence::Port),
+        Just(LearnedConfidence::Content)
+    ];
+    (
+        (
+            "[a-z]{1,5}/[a-z]{1,5}",
+            "\\[10\\.0\\.0\\.0/8\\]",
+            "[a-z]{0,5}",
+        ),
+        any::<(u16, u8, bool)>(),
+        (count(), count()),
+        days(),
+        btree_set(any::<IpAddr>(), 0..3),
+        points,
+        confidence,
+    )
+        .prop_map(
+            |(
+                (client, server, application),
+                (port, protocol, from_start),
+                (first_seen_us, last_seen_us),
+                days,
+                client_replicas,
+                points,
+                confidence,
+            )| LearnedConversation {
+                client,
+                server,
+                application,
+                port,
+                protocol,
+                first_seen_us,
+                last_seen_us,
+                days,
+                client_replicas,
+                points,
+                confidence,
+                from_start,
+            },
+        )
+}
+
+pub(crate) fn learned() -> impl Strategy<Value = LearnedStatus> {
+    let owner = of(Just("Deployment".to_owned()));
+    (owner, vec(conversation(), 0..3), count()).prop_map(|(owner, conversations, left_out)| {
+        LearnedStatus {
+            owner,
+            conversations,
+            left_out,
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn it_does_not_matter_in_which_order_writers_merge(
+        a in conversation(), b in conversation(), c in conversation(),
+    ) {
+        let merged = |parts: [&LearnedConversation; 3]| {
+            let mut all = parts[0].clone();
+            all.merge(parts[1]);
+            all.merge(parts[2]);
+            LearnedConversation { client: String::new(), server: String::new(), application: String::new(), port: 0, protocol: 0, ..all }
+        };
+        let one = merged([&a, &b, &c]);
+        prop_assert_eq!(&merged([&c, &a, &b]), &one);
+        prop_assert_eq!(&merged([&b, &c, &a]), &one);
+        let mut again = one.clone();
+        again.merge(&one);
+        prop_assert_eq!(&again, &one);
+        let mut nested = b.clone();
+        nested.merge(&c);
+        let mut outer = a.clone();
+        outer.merge(&nested);
+        prop_assert_eq!((outer.days, outer.points), (one.days, one.points));
+    }
+}
