@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use weir_model::Problem;
 
-use crate::guardrail::{Definition, Enforcement, Guardrail};
+use crate::guardrail::{Definition, Guardrail};
 use crate::module::Module;
 
 /// A bundle may have this many files.
@@ -108,7 +108,6 @@ impl Bundle {
             name: name.to_owned(),
             modules: self.modules.into_iter().filter(policy).collect(),
             data: self.data,
-            enforcement: Enforcement::Deny,
             by_package: true,
             ..Definition::default()
         })

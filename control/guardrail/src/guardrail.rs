@@ -1,5 +1,6 @@
 //! One guardrail: compiled once, asked about many documents.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, Value};
-use weir_model::{Kind, Problem};
+use weir_model::{Enforcement, GuardrailMatch, Kind, Problem};
 
 use crate::finding::{self, Finding, Findings};
 use crate::input::Change;
@@ -38,26 +39,11 @@ pub struct Definition {
     pub parameters: serde_json::Value,
     /// What becomes of a document that it refuses.
     pub enforcement: Enforcement,
-    /// The kinds that it is asked about; all that guardrails govern where none is named.
-    pub kinds: Vec<Kind>,
-    /// The namespaces whose documents it is asked about; all, and documents that belong to none, where
-    /// none is named.
-    pub namespaces: Vec<String>,
-    /// Those whose documents it is not asked about.
-    pub excluded_namespaces: Vec<String>,
+    /// The documents that it is asked about.
+    pub matching: GuardrailMatch,
     /// Whether a finding of `package weir.guardrail.no_any` bears the name `no-any` instead of the
     /// guardrail's.
     pub by_package: bool,
-}
-
-/// What becomes of a document that a guardrail refuses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Enforcement {
-    /// It is not taken.
-    #[default]
-    Deny,
-    /// It is taken, with a warning.
-    Warn,
 }
 
 /// A guardrail that can be asked.
@@ -65,9 +51,7 @@ pub enum Enforcement {
 pub struct Guardrail {
     name: String,
     enforcement: Enforcement,
-    kinds: Vec<Kind>,
-    namespaces: Vec<String>,
-    excluded_namespaces: Vec<String>,
+    matching: GuardrailMatch,
     by_package: bool,
     parameters: Value,
     /// "data.weir.guardrail.deny", and whether it refuses.
@@ -85,9 +69,7 @@ impl Guardrail {
             data,
             parameters,
             enforcement,
-            kinds,
-            namespaces,
-            excluded_namespaces,
+            matching,
             by_package,
         } = definition;
         let (engine, declared) = on_large_stack(|| engine(&modules, &data, &parameters))
@@ -104,9 +86,7 @@ impl Guardrail {
             name,
             by_package,
             enforcement,
-            kinds,
-            namespaces,
-            excluded_namespaces,
+            matching,
             rules,
             engine: Mutex::new(engine),
         })
@@ -122,12 +102,27 @@ impl Guardrail {
         self.enforcement
     }
 
-    /// Whether documents of this kind and namespace concern it.
-    pub fn asks_about(&self, kind: Kind, namespace: &str) -> bool {
+    /// Whether documents of this kind and namespace (empty: none) concern it. `labels_of` gives the
+    /// labels that are known of a namespace.
+    pub fn asks_about<'a>(
+        &self,
+        kind: Kind,
+        namespace: &str,
+        labels_of: impl FnOnce(&str) -> Option<&'a BTreeMap<String, String>>,
+    ) -> bool {
+        let GuardrailMatch {
+            kinds,
+            namespaces,
+            excluded_namespaces,
+            namespace_selector,
+        } = &self.matching;
         let has = |names: &[String]| names.iter().any(|name| name == namespace);
-        (self.kinds.is_empty() || self.kinds.contains(&kind))
-            && (self.namespaces.is_empty() || has(&self.namespaces))
-            && !has(&self.excluded_namespaces)
+        (kinds.is_empty() || kinds.contains(&kind))
+            && (namespaces.is_empty() || has(namespaces))
+            && !has(excluded_namespaces)
+            && namespace_selector.as_ref().is_none_or(|selector| {
+                !namespace.is_empty() && selector.matches_namespace(namespace, labels_of(namespace))
+            })
     }
 
     /// Adds what it says of a change.

@@ -28,13 +28,13 @@ mod names;
 mod set;
 pub mod testing;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_model::{Document, Kind, Selector};
 
-pub use documents::is_guardrail;
 pub use finding::{FINDINGS_MAX, Finding, Findings, MESSAGE_CHARS_MAX};
-pub use guardrail::{Definition, EVALUATION_TIME_MAX, Enforcement, Guardrail};
+pub use guardrail::{Definition, EVALUATION_TIME_MAX, Guardrail};
 pub use module::{MODULE_BYTES_MAX, Module, RULES_MAX};
 pub use set::{Judged, judge};
 
@@ -49,6 +49,11 @@ pub trait Inventory {
     /// The workloads that a selector of a document in this namespace selects, at most
     /// [`input::TARGETS_MAX`] of them; None where it is not known.
     fn selected(&self, namespace: &str, selector: &Selector) -> Option<Vec<Target>>;
+
+    /// The labels of a namespace; None where they are not known.
+    fn namespace_labels(&self, _namespace: &str) -> Option<&BTreeMap<String, String>> {
+        None
+    }
 }
 
 /// A workload that a document's target selects.
@@ -59,7 +64,7 @@ pub struct Target {
     /// Its name.
     pub name: String,
     /// Its labels.
-    pub labels: std::collections::BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
 }
 
 /// For where no workloads are known.
@@ -99,7 +104,10 @@ impl Guardrails {
 /// Whether guardrails are asked about documents of this kind: about policy, not about what is merely
 /// observed of the cluster.
 pub fn governs(kind: Kind) -> bool {
-    !["Workload", "Service", "Namespace", "LearnedProfile"].contains(&kind.name())
+    !matches!(
+        kind,
+        Kind::Workload | Kind::Service | Kind::Namespace | Kind::LearnedProfile
+    )
 }
 
 /// What the guardrails say of one change: of `new` in place of `old`. Without `old` the document is
@@ -121,7 +129,7 @@ pub fn evaluate(
     let namespace = new.or(old).map_or("", |it| &it.metadata().namespace);
     let asked = guardrails
         .iter()
-        .filter(|it| it.asks_about(kind, namespace));
+        .filter(|it| it.asks_about(kind, namespace, |name| inventory.namespace_labels(name)));
     let mut asked = asked.peekable();
     if asked.peek().is_none() {
         return findings;

@@ -2,7 +2,7 @@
 //!
 //! They are in force only where somebody says so: `weir guardrail show NAME` prints one as a document.
 
-use crate::guardrail::{Definition, Enforcement};
+use crate::guardrail::Definition;
 use crate::module::Module;
 
 /// A guardrail that comes with Weir.
@@ -70,7 +70,6 @@ impl Shipped {
                 path: format!("{}.rego", self.name),
                 text: self.rego.to_owned(),
             }],
-            enforcement: Enforcement::Deny,
             ..Definition::default()
         }
     }

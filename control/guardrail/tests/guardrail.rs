@@ -7,10 +7,10 @@ use serde_json::json;
 use weir_guardrail::bundle::Bundle;
 use weir_guardrail::testing::{self, Outcome};
 use weir_guardrail::{
-    Definition, Enforcement, FINDINGS_MAX, Findings, Guardrail, Guardrails, MESSAGE_CHARS_MAX,
-    Module, NoInventory, evaluate, input,
+    Definition, FINDINGS_MAX, Findings, Guardrail, Guardrails, MESSAGE_CHARS_MAX, Module,
+    NoInventory, evaluate, input,
 };
-use weir_model::{Document, Problem, parse_documents};
+use weir_model::{Document, Enforcement, Problem, parse_documents};
 
 fn document() -> Document {
     let text = "apiVersion: weir.dev/v1alpha1\nkind: Allowlist\n\
@@ -93,7 +93,10 @@ fn only_warning_and_only_some_kinds() {
     assert!(warned.accepted());
     assert_eq!(warned.warnings.len(), 1);
     let elsewhere = ask(Definition {
-        kinds: vec![weir_model::Kind::Sensor],
+        matching: weir_model::GuardrailMatch {
+            kinds: vec![weir_model::Kind::Sensor],
+            ..Default::default()
+        },
         ..definition(&deny)
     });
     assert_eq!(elsewhere, Findings::default());
@@ -305,4 +308,81 @@ fn bundles_have_roots_data_and_tests() {
             .iter()
             .any(|it| it.line == 2 && it.file.ends_with("data.json"))
     );
+}
+
+const RAILS: &str = "\
+apiVersion: weir.dev/v1alpha1
+kind: Guardrail
+metadata: {name: team-known}
+spec:
+  match: {kinds: [Allowlist], namespaceSelector: {matchLabels: {guarded: 'yes'}}}
+  parameters: {teams: [b]}
+  rego: |
+    package weir.guardrail
+    deny contains msg if {
+      not input.object.metadata.labels.team in input.parameters.teams
+      msg := sprintf(\"%s is unknown\", [input.object.metadata.labels.team])
+    }
+---
+apiVersion: weir.dev/v1alpha1
+kind: Namespace
+metadata: {name: shop, labels: {guarded: 'yes'}}
+spec: {}
+---
+";
+
+#[test]
+fn documents_hold_guardrails_for_the_others() {
+    let (mut documents, problems) = parse_documents("rails.yaml", RAILS);
+    assert_eq!(problems, []);
+    let (rails, problems) = Guardrails::of_documents(&documents);
+    assert_eq!((rails.count(), problems), (1, Vec::new()));
+    let findings = evaluate(&rails, &documents[..], None, Some(&document()));
+    assert_eq!(
+        findings.refused[0].sentence(),
+        "guardrail team-known: a is unknown"
+    );
+    // Where the namespace does not have the label.
+    assert!(evaluate(&rails, &NoInventory, None, Some(&document())).accepted());
+
+    documents.push(weir_model::Located::unplaced(document(), "new"));
+    let judged = weir_guardrail::judge(&rails, &documents[..], &documents[..2], &documents, false);
+    assert_eq!(judged.refused.len(), 1);
+    let judged = weir_guardrail::judge(&rails, &documents[..], &documents, &documents, false);
+    assert_eq!(judged, Default::default());
+    let audited = weir_guardrail::judge(&rails, &documents[..], &documents, &documents, true);
+    assert_eq!(audited.refused, []);
+    assert!(
+        audited.warnings[0]
+            .message
+            .contains("is in force, but guardrail team-known")
+    );
+
+    let (broken, _) = parse_documents("rails.yaml", &RAILS.replace(":= sprintf", ":= sprint"));
+    let (rails, problems) = Guardrails::of_documents(&broken);
+    assert!(rails.is_empty());
+    assert_eq!(
+        (problems[0].field.as_str(), problems[0].line),
+        ("spec.rego", 7)
+    );
+    assert_eq!(
+        problems[0].message,
+        "line 4, column 10: unknown function sprint"
+    );
+    assert_eq!(problems[0].next_step, "did you mean sprintf?");
+}
+
+#[test]
+fn shipped_guardrails_can_be_applied_as_documents() {
+    for shipped in weir_guardrail::library::SHIPPED {
+        let (documents, problems) = parse_documents(shipped.name, &shipped.document());
+        assert_eq!(problems, [], "{}", shipped.name);
+        let (rails, problems) = Guardrails::of_documents(&documents);
+        assert_eq!(
+            (rails.count(), problems),
+            (1, Vec::new()),
+            "{}",
+            shipped.name
+        );
+    }
 }

@@ -9,6 +9,7 @@
 //! Trusts nothing it reads. Memory is bounded: a file by [`FILE_BYTES_MAX`], its tree (aliases
 //! expanded) by [`NODES_MAX`] and [`DEPTH_MAX`].
 
+mod admission;
 mod allowlist;
 mod check;
 mod document;
@@ -29,6 +30,7 @@ mod workload;
 mod write;
 mod yaml;
 
+pub use admission::{AdmissionSettings, ImageSettings, VulnerabilitySettings};
 pub use allowlist::{Action, Allowlist, AllowlistSpec, Condition, Peer, Rule, Stage};
 pub use document::{API_VERSION, Document, GROUP, Kind, Metadata, Resource, VERSION};
 pub use guardrail::{Enforcement, Guardrail, GuardrailMatch, GuardrailSpec, Parameters};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, EtherType, Resource, Selector};
+use crate::{Action, AdmissionSettings, EtherType, Resource, Selector};
 
 /// A mode for a target (`kind: Mode`).
 pub type ModeDocument = Resource<ModeSpec>;
@@ -59,6 +59,9 @@ pub struct SettingsSpec {
     /// How denial of TCP shows on the wire; default `reset`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_style: Option<DenyStyle>,
+    /// What the admission webhook asks of workloads and services.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<AdmissionSettings>,
 }
 
 /// What happens to addresses that nobody knows.

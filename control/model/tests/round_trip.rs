@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weir_model::{
-    Action, AllowlistSpec, Condition, DenyStyle, Document, Entropy, EtherType, Expression, Kind,
-    LabelSelector, LinkSettings, Metadata, Mode, ModeSpec, NamespaceSpec, Namespaces, Network,
-    Operator, Peer, PortRange, Protocol, Reference, Resource, Rule, Selector, SensorAction,
-    SensorClass, SensorDirection, SensorExamples, SensorMask, SensorMatch, SensorPattern,
-    SensorSpec, SensorThreshold, ServiceSpec, SettingsSpec, SourceThreshold, Stage,
-    UnknownSettings, WorkloadSpec, from_object, parse_documents, to_yaml, to_yaml_stream,
+    Action, AdmissionSettings, AllowlistSpec, Condition, DenyStyle, Document, Enforcement, Entropy,
+    EtherType, Expression, ImageSettings, Kind, LabelSelector, LinkSettings, Metadata, Mode,
+    ModeSpec, NamespaceSpec, Namespaces, Network, Operator, Peer, PortRange, Protocol, Reference,
+    Resource, Rule, Selector, SensorAction, SensorClass, SensorDirection, SensorExamples,
+    SensorMask, SensorMatch, SensorPattern, SensorSpec, SensorThreshold, ServiceSpec, SettingsSpec,
+    SourceThreshold, Stage, UnknownSettings, VulnerabilitySettings, WorkloadSpec, from_object,
+    parse_documents, to_yaml, to_yaml_stream,
 };
 
 #[path = "round_trip/more.rs"]
@@ -205,12 +206,53 @@ fn settings() -> impl Strategy<Value = SettingsSpec> {
         proptest::option::of(unknown),
         proptest::option::of(link),
         proptest::option::of(style),
+        proptest::option::of(admission()),
     )
-        .prop_map(|(unknown, link, deny_style)| SettingsSpec {
+        .prop_map(|(unknown, link, deny_style, admission)| SettingsSpec {
             unknown,
             link,
             deny_style,
+            admission,
         })
+}
+
+fn admission() -> impl Strategy<Value = AdmissionSettings> {
+    let enforcement = || prop_oneof![Just(Enforcement::Deny), Just(Enforcement::Warn)];
+    let names = || proptest::collection::vec(name(), 0..3);
+    let number = || proptest::option::of(any::<u32>());
+    let vulnerabilities = (number(), number(), proptest::option::of(enforcement())).prop_map(
+        |(max_critical, max_high, without_report)| VulnerabilitySettings {
+            max_critical,
+            max_high,
+            without_report,
+        },
+    );
+    let lists = (names(), names(), names(), any::<bool>());
+    let annotation = proptest::option::of("[a-z]{1,9}");
+    let vulnerabilities = proptest::option::of(vulnerabilities);
+    let images = (enforcement(), lists, annotation, vulnerabilities).prop_map(
+        |(enforcement, lists, signature_annotation, vulnerabilities)| ImageSettings {
+            enforcement,
+            registries: lists.0,
+            refused_registries: lists.1,
+            refused_tags: lists.2,
+            require_digest: lists.3,
+            signature_annotation,
+            vulnerabilities,
+        },
+    );
+    let actions = (
+        proptest::option::of(enforcement()),
+        proptest::option::of(enforcement()),
+    );
+    (names(), proptest::option::of(images), actions).prop_map(
+        |(exempt_namespaces, images, (without_allowlist, external_addresses))| AdmissionSettings {
+            exempt_namespaces,
+            images,
+            without_allowlist,
+            external_addresses,
+        },
+    )
 }
 
 fn sensor_pattern() -> impl Strategy<Value = SensorPattern> {
