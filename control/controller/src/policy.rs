@@ -86,7 +86,7 @@ impl Published {
     pub fn delta_from(&self, sent: &Self) -> v1::Delta {
         match &self.delta {
             Some(delta) if delta.base_version == sent.message.version => delta.clone(),
-            _ => weir_api::delta(&sent.message, &self.message),
+            _ => weir_api::first::delta(&sent.message, &self.message),
         }
     }
 
@@ -261,7 +261,8 @@ impl State {
             PublishError::Documents(vec![Problem::of_file("", error.to_string(), next)])
         })?;
         self.store.publish(&message, &assignments)?;
-        let delta = (last.message.version > 0).then(|| weir_api::delta(&last.message, &message));
+        let delta =
+            (last.message.version > 0).then(|| weir_api::first::delta(&last.message, &message));
         let (version, identities, rules) = (
             message.version,
             message.identities.len(),

@@ -10,6 +10,7 @@ use tonic::transport::{Certificate, ClientTlsConfig};
 use weir_api::v1::controller_message::Message;
 use weir_api::v1::observations_client::ObservationsClient;
 use weir_api::v1::operator_client::OperatorClient;
+use weir_api::v1::wire;
 use weir_api::{Endpoint, TlsFiles, v1};
 use weir_controller::{Config, Controller, StartError};
 
@@ -142,8 +143,8 @@ async fn is_served(channel: tonic::transport::Channel) -> bool {
     match Node::subscribe(channel, hello(0)).await {
         Ok(mut node) => matches!(
             node.incoming.message().await,
-            Ok(Some(v1::ControllerMessage {
-                message: Some(Message::Snapshot(_))
+            Ok(Some(wire::ControllerMessage {
+                message: Some(wire::controller_message::Message::Snapshot(_))
             }))
         ),
         Err(_) => false,

@@ -15,7 +15,8 @@ use weir_api::v1::node_message::Message as FromNode;
 use weir_api::v1::observations_client::ObservationsClient;
 use weir_api::v1::operator_client::OperatorClient;
 use weir_api::v1::policy_distribution_client::PolicyDistributionClient;
-use weir_api::{Endpoint, v1};
+use weir_api::v1::wire;
+use weir_api::{Endpoint, first, retyped, v1};
 use weir_controller::{Config, Controller};
 
 /// Nothing in these tests takes longer than this unless it is broken.
@@ -52,7 +53,7 @@ pub struct Site {
 
 pub struct Node {
     pub outgoing: mpsc::Sender<v1::NodeMessage>,
-    pub incoming: Streaming<v1::ControllerMessage>,
+    pub incoming: Streaming<wire::ControllerMessage>,
     pub snapshot: v1::Snapshot,
 }
 
@@ -187,11 +188,9 @@ impl Node {
 
     pub async fn next(&mut self) -> FromController {
         let next = tokio::time::timeout(PATIENCE, self.incoming.message()).await;
-        next.expect("a message in time")
-            .unwrap()
-            .expect("the stream is open")
-            .message
-            .unwrap()
+        let next = next.expect("a message in time").unwrap();
+        let typed: v1::ControllerMessage = retyped(&next.expect("the stream is open")).unwrap();
+        typed.message.unwrap()
     }
 
     /// Whether nothing comes for a moment.
@@ -211,7 +210,11 @@ impl Node {
     }
 
     pub async fn applied(&self, version: u64) {
-        self.say(FromNode::Applied(v1::Applied { version })).await;
+        self.say(FromNode::Applied(v1::Applied {
+            version,
+            checksum: weir_api::checksum(&self.snapshot),
+        }))
+        .await;
     }
 
     pub async fn refuse(&self, version: u64) {
@@ -220,6 +223,7 @@ impl Node {
             version,
             reason,
             enforced_version: self.snapshot.version,
+            enforced_checksum: weir_api::checksum(&self.snapshot),
         };
         self.say(FromNode::Refused(refused)).await;
     }
@@ -228,15 +232,15 @@ impl Node {
     pub async fn take(&mut self) -> bool {
         let full = match self.next().await {
             FromController::Snapshot(snapshot) => {
-                assert_eq!(weir_api::checksum(&snapshot), snapshot.checksum);
+                assert_eq!(first::checksum(&snapshot), snapshot.checksum);
                 self.snapshot = snapshot;
                 true
             }
             FromController::Delta(delta) => {
-                self.snapshot = weir_api::apply(&self.snapshot, &delta).expect("the delta fits");
+                self.snapshot = first::apply(&self.snapshot, &delta).expect("the delta fits");
                 false
             }
-            FromController::Failure(failure) => panic!("refused: {failure:?}"),
+            other => panic!("unexpected: {other:?}"),
         };
         weir_api::from_message(&self.snapshot).expect("a valid snapshot");
         self.applied(self.snapshot.version).await;
@@ -251,6 +255,7 @@ pub fn hello(enforced_version: u64) -> v1::Hello {
         protocol_max: 1,
         enforced_version,
         software: "test".into(),
+        enforced_checksum: 0,
     }
 }
 

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use prost::Message;
-use weir_api::v1::Snapshot;
+use weir_api::Contents;
 
 /// The file that holds it.
 #[derive(Clone, Debug)]
@@ -46,31 +45,27 @@ impl LastGood {
         Self { path }
     }
 
-    /// The policy; None when there is none yet. Its checksum is verified.
-    pub fn read(&self) -> Result<Option<Snapshot>, LastGoodError> {
+    /// The policy and its version; None when there is none yet. Its checksum is verified.
+    pub fn read(&self) -> Result<Option<(u64, Contents)>, LastGoodError> {
         let bytes = match std::fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(self.file("read", source)),
         };
-        let snapshot =
-            Snapshot::decode(bytes.as_slice()).map_err(|error| self.damaged(error.to_string()))?;
-        if weir_api::checksum(&snapshot) != snapshot.checksum {
-            return Err(self.damaged("its checksum does not fit its content".into()));
-        }
-        Ok(Some(snapshot))
+        let kept = Contents::read(&bytes).map_err(|why| self.damaged(why))?;
+        Ok(Some(kept))
     }
 
     /// Keeps a policy: written beside, synced, renamed, so that a crash at any moment leaves the old
     /// or the new one.
-    pub fn keep(&self, snapshot: &Snapshot) -> Result<(), LastGoodError> {
+    pub fn keep(&self, version: u64, contents: &Contents) -> Result<(), LastGoodError> {
         let directory = self.path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory)
             .map_err(|error| self.file("make the directory of", error))?;
         let beside = self.path.with_extension("new");
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&beside)?;
-            file.write_all(&snapshot.encode_to_vec())?;
+            file.write_all(&contents.write(version))?;
             file.sync_all()?;
             std::fs::rename(&beside, &self.path)?;
             File::open(directory)?.sync_all()
@@ -98,14 +93,17 @@ impl LastGood {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
+    use weir_api::{Item, first, v1};
 
-    fn snapshot(version: u64) -> Snapshot {
-        let mut snapshot = Snapshot {
-            version,
-            ..Snapshot::default()
-        };
-        snapshot.checksum = weir_api::checksum(&snapshot);
-        snapshot
+    fn contents() -> Contents {
+        let (key, item) = Item::rule(&v1::Rule {
+            id: 1,
+            ..v1::Rule::default()
+        });
+        let mut contents = Contents::default();
+        contents.put(key, Some(item));
+        contents
     }
 
     #[test]
@@ -114,16 +112,25 @@ mod tests {
         let kept = LastGood::at(directory.path().join("deep/policy"));
         assert!(kept.read().unwrap().is_none());
         for version in [3, 4] {
-            kept.keep(&snapshot(version)).unwrap();
-            assert_eq!(kept.read().unwrap().unwrap().version, version);
+            kept.keep(version, &contents()).unwrap();
+            assert_eq!(kept.read().unwrap(), Some((version, contents())));
         }
+    }
+
+    #[test]
+    fn what_an_older_node_kept_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("policy");
+        let older = first::snapshot(contents().message(7).unwrap());
+        std::fs::write(&path, older.encode_to_vec()).unwrap();
+        assert_eq!(LastGood::at(path).read().unwrap(), Some((7, contents())));
     }
 
     #[test]
     fn a_damaged_file_is_told_and_left() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("policy");
-        let mut wrong = snapshot(7);
+        let mut wrong = contents().message(7).unwrap();
         wrong.checksum ^= 1;
         for bytes in [wrong.encode_to_vec(), vec![0xff; 40]] {
             std::fs::write(&path, &bytes).unwrap();

@@ -65,15 +65,15 @@ impl ControllerAddress {
 impl Agent {
     /// Puts the last good policy in force, if there is one. Returns its version, 0 for none.
     pub fn start_with_last_good(&self) -> Result<u64, LastGoodError> {
-        let Some(message) = self.last_good.read()? else {
+        let Some((version, contents)) = self.last_good.read()? else {
             return Ok(0);
         };
         let (snapshot, sensors) =
-            policy::build(&message, None).map_err(|why| self.last_good.damaged(why))?;
+            policy::build(version, &contents, None).map_err(|why| self.last_good.damaged(why))?;
         self.shared
             .put_in_force(Arc::new(snapshot), sensors)
             .map_err(|why| self.last_good.damaged(why.to_string()))?;
-        Ok(message.version)
+        Ok(version)
     }
 
     /// Serves until the node stops.

@@ -1,37 +1,28 @@
-//! The difference of two snapshots, and a snapshot with a difference applied.
+//! Version 1 of the contract: whole snapshots, and deltas between them, with a checksum over the whole
+//! encoding. Kept for nodes and controllers that speak no other.
 
 use std::collections::BTreeMap;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use crate::ApplyError;
+use crate::contents::{AddressKey, address_key};
 use crate::v1;
 
-/// Why a delta cannot be applied. The remedy for each is a full snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// It changes another version than the one at hand.
-    #[error(
-        "the delta changes version {wanted}, but version {have} is at hand; a full snapshot is needed"
-    )]
-    Base {
-        /// The version the delta changes.
-        wanted: u64,
-        /// The version at hand.
-        have: u64,
-    },
-    /// The result is not what the sender meant.
-    #[error(
-        "version {version} has checksum {have:016x} instead of {wanted:016x} after the delta; a full snapshot is needed"
-    )]
-    Checksum {
-        /// The version that the delta leads to.
-        version: u64,
-        /// The checksum in the delta.
-        wanted: u64,
-        /// The checksum of the result.
-        have: u64,
-    },
+/// Its number.
+pub const PROTOCOL: u32 = 1;
+
+/// A snapshot as version 1 has it: without the fields that came later, with its own checksum.
+pub fn snapshot(mut snapshot: v1::Snapshot) -> v1::Snapshot {
+    snapshot.bundle = None;
+    for identity in &mut snapshot.identities {
+        identity.services.clear();
+        identity.service_account = None;
+        identity.elsewhere = false;
+    }
+    snapshot.checksum = checksum(&snapshot);
+    snapshot
 }
 
 /// The checksum of a snapshot's content: equal policy has equal checksums, whatever the version.
@@ -62,7 +53,7 @@ pub fn delta(old: &v1::Snapshot, new: &v1::Snapshot) -> v1::Delta {
         removed_identities,
         removed_addresses: removed_addresses
             .into_iter()
-            .map(AddressKey::into_message)
+            .map(|key| key.message())
             .collect(),
         removed_names,
         removed_rules,
@@ -75,7 +66,7 @@ pub fn delta(old: &v1::Snapshot, new: &v1::Snapshot) -> v1::Delta {
         deny_style: new.deny_style,
         removed_sensors,
         sensors,
-        bundle: (old.bundle != new.bundle).then(|| new.bundle.clone().unwrap_or_default()),
+        bundle: None,
     }
 }
 
@@ -119,10 +110,7 @@ pub fn apply(base: &v1::Snapshot, delta: &v1::Delta) -> Result<v1::Snapshot, App
             &delta.sensors,
             |sensor| sensor.id,
         ),
-        bundle: match &delta.bundle {
-            None => base.bundle.clone(),
-            Some(bundle) => Some(bundle.clone()).filter(|bundle| !bundle.payload.is_empty()),
-        },
+        bundle: None,
     };
     result.checksum = checksum(&result);
     if result.checksum != delta.checksum {
@@ -133,46 +121,6 @@ pub fn apply(base: &v1::Snapshot, delta: &v1::Delta) -> Result<v1::Snapshot, App
         });
     }
     Ok(result)
-}
-
-/// Orders addresses as [`weir_policy::spec::AddressSpec`] does: by network in its 128-bit form.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct AddressKey {
-    mapped: u128,
-    mapped_prefix_bits: u32,
-    zone: Option<u32>,
-    network: Vec<u8>,
-}
-
-impl AddressKey {
-    fn into_message(self) -> v1::Address {
-        let base_bits = if self.network.len() == 4 { 96 } else { 0 };
-        let prefix_bits = self.mapped_prefix_bits.saturating_sub(base_bits);
-        v1::Address {
-            network: self.network,
-            prefix_bits,
-            identity: 0,
-            zone: self.zone,
-        }
-    }
-}
-
-fn address_key(address: &v1::Address) -> AddressKey {
-    let value = address
-        .network
-        .iter()
-        .take(16)
-        .fold(0, |sum, &byte| sum << 8 | u128::from(byte));
-    let (mapped, base_bits) = match address.network.len() {
-        4 => (0xffff << 32 | value, 96),
-        _ => (value, 0),
-    };
-    AddressKey {
-        mapped,
-        mapped_prefix_bits: address.prefix_bits.saturating_add(base_bits),
-        zone: address.zone,
-        network: address.network.clone(),
-    }
 }
 
 fn changes<T: Clone + PartialEq, K: Ord>(

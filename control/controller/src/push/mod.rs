@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
-use weir_api::{PROTOCOL_VERSION, v1};
+use weir_api::first::{self, PROTOCOL};
+use weir_api::v1::{self, wire};
 
 use crate::certificate::{Gate, Peer};
 use crate::nodes::Subscription;
@@ -25,7 +26,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A node that has not answered for this long is sent the newest snapshot in full.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-type Outgoing = mpsc::Sender<Result<v1::ControllerMessage, Status>>;
+type Outgoing = mpsc::Sender<Result<wire::ControllerMessage, Status>>;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ impl Push {
 
 #[tonic::async_trait]
 impl v1::policy_distribution_server::PolicyDistribution for Push {
-    type SubscribeStream = ReceiverStream<Result<v1::ControllerMessage, Status>>;
+    type SubscribeStream = ReceiverStream<Result<wire::ControllerMessage, Status>>;
 
     async fn subscribe(
         &self,
@@ -68,11 +69,7 @@ async fn serve(
         Err(failure) => {
             warn!(reason = failure.reason, "a node is refused");
             let message = v1::controller_message::Message::Failure(failure);
-            let _ = outgoing
-                .send(Ok(v1::ControllerMessage {
-                    message: Some(message),
-                }))
-                .await;
+            let _ = outgoing.send(Ok(travelling(message))).await;
             return;
         }
     };
@@ -118,11 +115,11 @@ async fn greet(
             ));
         }
     };
-    if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL_VERSION) {
+    if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
         let spoken = format!("{} to {}", hello.protocol_min, hello.protocol_max);
         return Err(failure(
             format!(
-                "node {:?} speaks versions {spoken} of the contract, this controller {PROTOCOL_VERSION}",
+                "node {:?} speaks versions {spoken} of the contract, this controller {PROTOCOL}",
                 hello.node
             ),
             "update the node or the controller, so that both speak one version",
@@ -149,6 +146,14 @@ async fn greet(
             })?;
     }
     Ok(subscription)
+}
+
+fn travelling(message: v1::controller_message::Message) -> wire::ControllerMessage {
+    let message = v1::ControllerMessage {
+        message: Some(message),
+    };
+    // The same bytes: it can be read.
+    weir_api::retyped(&message).unwrap_or_default()
 }
 
 struct Session {
@@ -248,7 +253,7 @@ impl Session {
                 false,
             ),
             None => (
-                v1::controller_message::Message::Snapshot(newest.message.clone()),
+                v1::controller_message::Message::Snapshot(first::snapshot(newest.message.clone())),
                 true,
             ),
         };
@@ -258,11 +263,6 @@ impl Session {
             until: Instant::now() + ANSWER_TIMEOUT,
         });
         self.sent = Some(newest);
-        self.outgoing
-            .send(Ok(v1::ControllerMessage {
-                message: Some(message),
-            }))
-            .await
-            .is_ok()
+        self.outgoing.send(Ok(travelling(message))).await.is_ok()
     }
 }
