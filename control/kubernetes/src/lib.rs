@@ -1,1 +1,35 @@
-//! The Kubernetes API server: where workloads and policy come from, and where their state is shown.
+//! The Kubernetes API server as a source of workloads and policy.
+//!
+//! [`KubernetesSource`] watches pods, services, hosts and what owns them, and all kinds of Weir, and
+//! tells the controller [`weir_sources::News`]. What follows from the cluster's objects is worked out by
+//! [`World`], which knows neither client nor clock; [`external_claims`] judges what a service claims.
+//!
+//! Nothing here writes a specification: with this source policy is what the API server has.
+
+mod addresses;
+mod claims;
+mod connect;
+mod documents;
+mod facts;
+mod failure;
+mod identity;
+mod names;
+mod object;
+mod resources;
+mod source;
+mod watch;
+mod world;
+
+pub use claims::{
+    Claim, ClaimAction, ClaimField, ClusterFacts, ExternalAddresses, Holder, external_claims,
+};
+pub use connect::{ConnectError, Settings};
+pub use facts::{
+    Event, Labels, Meta, Namespace, Node, Object, ObjectName, Owner, OwnerKind, Pod, Service,
+    Slice, Step, Template, Watched,
+};
+pub use identity::{
+    NODES_NAMESPACE, document_name, lasting_labels, second_name, spiffe_id, workload_of,
+};
+pub use source::KubernetesSource;
+pub use world::{Note, World, WorldCounts};
