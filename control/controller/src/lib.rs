@@ -14,6 +14,7 @@ pub mod observe;
 pub mod operator;
 pub mod policy;
 pub mod push;
+pub mod source;
 pub mod state;
 pub mod store;
 mod time;
@@ -30,19 +31,17 @@ use weir_api::v1::observations_server::ObservationsServer;
 use weir_api::v1::operator_server::OperatorServer;
 use weir_api::v1::policy_distribution_server::PolicyDistributionServer;
 use weir_api::{Endpoint, EndpointError, Listener, MESSAGE_BYTES_MAX, TlsFiles};
-use weir_sources::FilesSource;
 
 use crate::certificate::Gate;
 use crate::conversation::Conversations;
 use crate::observe::Observed;
-use crate::policy::{PublishError, Published};
+use crate::policy::Published;
+use crate::source::{Source, SourceConfig};
 use crate::state::State;
 use crate::store::{Store, StoreError};
 
 /// How often learned conversations are written.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// How soon publishing is tried again after the store failed.
-const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long open connections have when the controller stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// A dead node is noticed after the sum of both.
@@ -52,8 +51,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a controller is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The directory of documents.
-    pub directory: PathBuf,
+    /// Where documents come from.
+    pub source: SourceConfig,
     /// The directory of the store.
     pub state: PathBuf,
     /// Where operators ask.
@@ -72,6 +71,9 @@ pub enum StartError {
     /// The documents' directory.
     #[error(transparent)]
     Source(#[from] weir_sources::SourceError),
+    /// The way to the API server.
+    #[error(transparent)]
+    Connect(#[from] weir_kubernetes::ConnectError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -101,11 +103,12 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts everything: when it returns, the documents have been compiled and both endpoints
-    /// answer. Mistakes in documents do not keep it from starting.
+    /// Starts everything: when it returns, both endpoints answer, and documents of files have been
+    /// compiled; an API server is waited for while the last policy holds. Mistakes in documents do not
+    /// keep it from starting.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let Config {
-            directory,
+            source,
             state,
             listen,
             node_listen,
@@ -118,13 +121,14 @@ impl Controller {
         let node_server = server(node_tls.as_ref())?;
         // The store is locked before anything is listened on: of two controllers with one state
         // directory the second touches nothing.
-        let state = policy::blocking(move || open(directory, state)).await?;
+        let store = policy::blocking(move || Store::open(&state)).await?;
+        let (source, feed) = Source::open(source).await?;
+        let state = policy::blocking(move || open(store, source)).await?;
         let listener = listen.listen().await?;
         let node_listener = node_listen.listen().await?;
-        // What is wrong with the documents is in the log and the status; it keeps nobody from starting.
-        let _ = state.take(state.source.state()).await;
-        if let Some(failure) = state.source.watch_failure() {
-            warn!("{failure}; changes are looked for every few seconds");
+        if let Source::Files(files) = &state.source {
+            // What is wrong with them is in the log and the status; it keeps nobody from starting.
+            let _ = state.take(files.state()).await;
         }
         let (listen, node_listen) = (listener.endpoint(), node_listener.endpoint());
         for (endpoint, tls, who) in [
@@ -155,7 +159,8 @@ impl Controller {
         let tasks = vec![
             tokio::spawn(serve(listener, operator_router, state.clone())),
             tokio::spawn(serve(node_listener, node_router, state.clone())),
-            tokio::spawn(follow_source(state.clone())),
+            tokio::spawn(source::follow(state.clone(), feed)),
+            tokio::spawn(source::raise_claims(state.clone())),
             tokio::spawn(flush_often(state.clone())),
         ];
         Ok(Self {
@@ -223,9 +228,7 @@ fn server(tls: Option<&TlsFiles>) -> Result<Server, StartError> {
         .map_err(|error| StartError::Tls(weir_api::innermost(&error)))
 }
 
-fn open(directory: PathBuf, state: PathBuf) -> Result<Arc<State>, StartError> {
-    let store = Store::open(&state)?;
-    let source = FilesSource::open(directory)?;
+fn open(store: Store, source: Source) -> Result<Arc<State>, StartError> {
     let conversations = Conversations::from_store(store.conversations()?);
     let published = Published::from_store(&store).map_err(StartError::Remembered)?;
     let assignments = store.assignments()?.unwrap_or_default();
@@ -251,22 +254,6 @@ async fn serve(listener: Listener, router: tonic::transport::server::Router, sta
     };
     if let Err(problem) = listener.serve(router, stop).await {
         error!("{problem}");
-    }
-}
-
-/// Every change of the documents becomes a version, or a problem.
-async fn follow_source(state: Arc<State>) {
-    let mut changes = state.source.subscribe();
-    let mut stopping = state.stopping();
-    let mut retry = false;
-    loop {
-        tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(RETRY_INTERVAL), if retry => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
-        }
-        let newest = changes.borrow_and_update().clone();
-        retry = matches!(state.take(newest).await, Err(PublishError::Store(_)));
     }
 }
 

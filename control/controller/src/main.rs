@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, TlsFiles};
+use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller};
+use weir_kubernetes::{ClaimAction, ExternalAddresses, Settings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -23,6 +27,31 @@ struct Arguments {
     /// The directory of YAML documents, for --source files.
     #[arg(long, env = "WEIR_DIRECTORY", default_value = "/etc/weir/policy")]
     directory: PathBuf,
+    /// The kubeconfig, for --source kubernetes; without one $KUBECONFIG, ~/.kube/config, or what a pod is
+    /// given.
+    #[arg(long, env = "WEIR_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig, if not its current one.
+    #[arg(long, env = "WEIR_CONTEXT")]
+    context: Option<String>,
+    /// The controller's own namespace, if not that of the context or of its pod.
+    #[arg(long, env = "WEIR_NAMESPACE")]
+    namespace: Option<String>,
+    /// How long the API server may take to answer: 10s, 500ms.
+    #[arg(long, env = "WEIR_KUBERNETES_API_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    kubernetes_api_timeout: Duration,
+    /// Networks from which services are given external and load-balancer addresses, for --source
+    /// kubernetes; several with commas. What a service claims beside them is somebody else's
+    /// (CVE-2020-8554). Without any, every external address is, and a load balancer's is the service's
+    /// own unless a node, a workload or another service has it.
+    #[arg(long, env = "WEIR_EXTERNAL_ADDRESSES", value_delimiter = ',')]
+    external_addresses: Vec<IpNet>,
+    /// What becomes of such a claim; an alert is raised in either case.
+    #[arg(long, env = "WEIR_EXTERNAL_CLAIMS", value_enum, default_value_t = ExternalClaims::Refuse)]
+    external_claims: ExternalClaims,
+    /// The trust domain of the SPIFFE ids of service accounts.
+    #[arg(long, env = "WEIR_TRUST_DOMAIN", default_value = "cluster.local")]
+    trust_domain: String,
     /// The directory that survives restarts: versions, learned conversations.
     #[arg(long, env = "WEIR_STATE", default_value = "/var/lib/weir/controller")]
     state: PathBuf,
@@ -55,6 +84,16 @@ struct Arguments {
 enum SourceKind {
     /// A directory of YAML documents.
     Files,
+    /// A Kubernetes API server: its pods are the workloads, its custom resources the policy.
+    Kubernetes,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ExternalClaims {
+    /// The address is not the service's.
+    Refuse,
+    /// The address is the service's unless somebody in the cluster has it.
+    Alert,
 }
 
 fn main() -> ExitCode {
@@ -79,14 +118,14 @@ fn run(arguments: Arguments) -> Result<(), String> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    let SourceKind::Files = arguments.source;
+    let source = source(&arguments);
     let tls = TlsFiles::from_options(
         arguments.tls_ca,
         arguments.tls_certificate,
         arguments.tls_key,
     );
     let config = Config {
-        directory: arguments.directory,
+        source,
         state: arguments.state,
         listen: endpoint("--listen", &arguments.listen)?,
         node_listen: endpoint("--node-listen", &arguments.node_listen)?,
@@ -110,6 +149,26 @@ fn run(arguments: Arguments) -> Result<(), String> {
         controller.stop().await;
         Ok(())
     })
+}
+
+fn source(arguments: &Arguments) -> SourceConfig {
+    match arguments.source {
+        SourceKind::Files => SourceConfig::Files(arguments.directory.clone()),
+        SourceKind::Kubernetes => SourceConfig::Kubernetes(Box::new(Settings {
+            kubeconfig: arguments.kubeconfig.clone(),
+            context: arguments.context.clone(),
+            namespace: arguments.namespace.clone(),
+            timeout: arguments.kubernetes_api_timeout,
+            trust_domain: arguments.trust_domain.clone(),
+            external: ExternalAddresses {
+                allowed: arguments.external_addresses.clone(),
+                action: match arguments.external_claims {
+                    ExternalClaims::Refuse => ClaimAction::Refuse,
+                    ExternalClaims::Alert => ClaimAction::Alert,
+                },
+            },
+        })),
+    }
 }
 
 fn endpoint(flag: &str, text: &str) -> Result<Endpoint, String> {

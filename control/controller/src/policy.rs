@@ -221,7 +221,7 @@ impl State {
         };
         // A directory whose content has gone (a volume that is not mounted) must not open everything.
         if documents.is_empty() && !self.policy().message.identities.is_empty() {
-            let directory = self.source.directory().display().to_string();
+            let directory = self.source.place();
             return Err(PublishError::Documents(vec![Problem::of_file(
                 &directory,
                 "no documents are left here",

@@ -7,11 +7,11 @@ use tokio::sync::watch;
 use weir_api::v1;
 use weir_compile::Assignments;
 use weir_model::Problem;
-use weir_sources::FilesSource;
 
 use crate::nodes::Nodes;
 use crate::observe::Observed;
 use crate::policy::{Published, problem_message};
+use crate::source::Source;
 use crate::store::Store;
 
 /// The controller's state. Each part has its own lock; none is held across another or an await.
@@ -24,7 +24,7 @@ pub struct State {
     /// What they saw.
     pub observed: Observed,
     /// Where documents come from.
-    pub source: FilesSource,
+    pub source: Source,
     /// Held while a version is made.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
@@ -34,6 +34,7 @@ pub struct State {
     published: watch::Sender<Arc<Published>>,
     assignments: Mutex<Assignments>,
     problems: Mutex<Vec<Problem>>,
+    conditions: Mutex<Vec<Problem>>,
     store_problem: Mutex<Option<String>>,
     stopping: watch::Sender<bool>,
 }
@@ -43,7 +44,7 @@ impl State {
     pub fn new(
         store: Arc<Store>,
         observed: Observed,
-        source: FilesSource,
+        source: Source,
         published: Published,
         assignments: Assignments,
     ) -> Self {
@@ -58,6 +59,7 @@ impl State {
             published: watch::Sender::new(Arc::new(published)),
             assignments: Mutex::new(assignments),
             problems: Mutex::default(),
+            conditions: Mutex::default(),
             store_problem: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
@@ -83,9 +85,10 @@ impl State {
         crate::lock(&self.assignments).clone()
     }
 
-    /// What is wrong with the documents, or with the store.
+    /// What is wrong with the documents, their source, or the store.
     pub fn problems(&self) -> Vec<v1::SourceProblem> {
-        let (errors, policy) = (self.own_problems(), self.policy());
+        let (mut errors, policy) = (self.own_problems(), self.policy());
+        errors.extend(crate::lock(&self.conditions).iter().cloned());
         let errors = errors.iter().map(|problem| problem_message(problem, false));
         let warnings = policy.warnings.iter();
         let warnings = warnings.map(|problem| problem_message(problem, true));
@@ -139,6 +142,11 @@ impl State {
 
     pub(crate) fn set_problems(&self, problems: Vec<Problem>) {
         *crate::lock(&self.problems) = problems;
+    }
+
+    /// What is wrong with the source, or with documents of which the last good state holds.
+    pub(crate) fn set_conditions(&self, conditions: Vec<Problem>) {
+        *crate::lock(&self.conditions) = conditions;
     }
 
     pub(crate) fn replace(&self, published: Published, assignments: Assignments) {

@@ -27,6 +27,8 @@ use crate::failure::{Failure, Verb};
 const PAGE: u32 = 500;
 /// A watch is ended by the server after this long, and resumed.
 const WATCH_SECONDS: u32 = 290;
+/// One that ends earlier was not ended by the time.
+const WATCH_MIN: Duration = Duration::from_secs(280);
 /// The server sends a bookmark about every minute: after longer silence than this it is asked.
 const QUIET: Duration = Duration::from_secs(75);
 /// After a connection was lost it is asked earlier: another server may be there now.
@@ -231,8 +233,15 @@ impl<L> Watch<L> {
             }
             match end {
                 End::Deaf => return false,
-                End::Closed if good => {}
-                End::Closed => sleep(self.pause.next(PAUSE_MAX)).await,
+                End::Closed => {
+                    if began.elapsed() < WATCH_MIN {
+                        // It was not the server's clock that ended it.
+                        quiet = QUIET_AFTER_FAILURE;
+                    }
+                    if !good {
+                        sleep(self.pause.next(PAUSE_MAX)).await;
+                    }
+                }
                 End::Expired => {
                     debug!(path = self.target.path, version, "the version has expired");
                     sleep(self.pause.next(PAUSE_MAX)).await;

@@ -12,6 +12,7 @@ use weir_sources::Plan;
 use crate::operator::policy::write;
 use crate::operator::status::workloads;
 use crate::policy::{Published, blocking};
+use crate::source::{Source, mode_documents};
 use crate::state::State;
 
 /// The modes of all workloads, or of those with this name.
@@ -58,6 +59,9 @@ pub async fn set(state: &Arc<State>, request: v1::ModeSetRequest) -> Result<v1::
         .map(|it| it.name)
         .collect();
     if !changing.is_empty() {
+        state
+            .source
+            .writable(|| kubectl(state, &changing, wanted))?;
         let planning = state.clone();
         let plan = blocking(move || plan(&planning, &changing, wanted)).await;
         let plan = plan.map_err(|problems| refused(&problems))?;
@@ -91,10 +95,9 @@ fn named(
 }
 
 fn plan(state: &State, workloads: &[String], wanted: spec::Mode) -> Result<Plan, Vec<Problem>> {
-    let mode = match wanted {
-        spec::Mode::Discover => Mode::Discover,
-        spec::Mode::Monitor => Mode::Monitor,
-        spec::Mode::Protect => Mode::Protect,
+    let mode = of_spec(wanted);
+    let Source::Files(source) = &state.source else {
+        return Err(Vec::new());
     };
     let reference = |workload: &String| {
         workload.parse::<Reference>().map_err(|error| {
@@ -103,7 +106,7 @@ fn plan(state: &State, workloads: &[String], wanted: spec::Mode) -> Result<Plan,
         })
     };
     let references: Vec<Reference> = workloads.iter().map(reference).collect::<Result<_, _>>()?;
-    let plan = state.source.plan_mode(&references, mode);
+    let plan = source.plan_mode(&references, mode);
     let plan = plan.map_err(weir_sources::WriteError::into_problems)?;
     let compiled = compile(plan.documents(), Some(&state.assignments()));
     if !compiled.problems.is_empty() {
@@ -122,6 +125,22 @@ fn plan(state: &State, workloads: &[String], wanted: spec::Mode) -> Result<Plan,
     } else {
         Err(problems)
     }
+}
+
+fn of_spec(mode: spec::Mode) -> Mode {
+    match mode {
+        spec::Mode::Discover => Mode::Discover,
+        spec::Mode::Monitor => Mode::Monitor,
+        spec::Mode::Protect => Mode::Protect,
+    }
+}
+
+/// What says the same to kubectl.
+fn kubectl(state: &State, workloads: &[String], wanted: spec::Mode) -> String {
+    let references = workloads.iter().filter_map(|name| name.parse().ok());
+    let references: Vec<Reference> = references.collect();
+    let documents = mode_documents(&state.policy().documents, &references, of_spec(wanted));
+    format!("give this to `kubectl apply -f -`\n---\n{documents}")
 }
 
 /// Why a workload would not get the mode.

@@ -13,6 +13,7 @@ use weir_sources::{Plan, PolicyFile};
 
 use crate::operator::learn::accepted;
 use crate::policy::{Documents, blocking, problem_message};
+use crate::source::Source;
 use crate::state::State;
 
 /// Every document, by kind and name.
@@ -77,11 +78,16 @@ pub async fn apply(
         content: file.content,
     };
     let files: Vec<PolicyFile> = request.files.into_iter().map(file).collect();
+    state
+        .source
+        .writable(|| kubectl_apply(&files, request.dry_run))?;
     let turn = state.changing.lock().await;
     let planning = state.clone();
     let planned = blocking(move || {
-        let plan = planning
-            .source
+        let Source::Files(source) = &planning.source else {
+            return Err(Vec::new());
+        };
+        let plan = source
             .plan(&files)
             .map_err(weir_sources::WriteError::into_problems)?;
         let changes = judge(&planning, &plan)?;
@@ -108,6 +114,16 @@ pub async fn apply(
     }
     drop(turn);
     Ok(reply)
+}
+
+/// What says the same to kubectl.
+fn kubectl_apply(files: &[PolicyFile], dry_run: bool) -> String {
+    let dry_run = if dry_run { " --dry-run=server" } else { "" };
+    let files: Vec<String> = files
+        .iter()
+        .map(|file| format!(" -f {:?}", file.name))
+        .collect();
+    format!("`kubectl apply{dry_run}{}`", files.concat())
 }
 
 /// The documents as they stand, or those that follow from what was accepted.
@@ -151,8 +167,14 @@ pub async fn export(
 /// Carries a plan out and publishes what came of it.
 pub async fn write(state: &Arc<State>, plan: Plan) -> Result<u64, Vec<Problem>> {
     let writing = state.clone();
-    let written = blocking(move || writing.source.write(&plan)).await;
-    let written = written.map_err(weir_sources::WriteError::into_problems)?;
+    let written = blocking(move || match &writing.source {
+        Source::Files(source) => source.write(&plan),
+        // Nothing plans to write there.
+        Source::Kubernetes(_) => Ok(weir_sources::State::default()),
+    });
+    let written = written
+        .await
+        .map_err(weir_sources::WriteError::into_problems)?;
     state.take(written).await.map_err(|error| match error {
         crate::policy::PublishError::Documents(problems) => problems,
         other => vec![Problem::of_file("", other.to_string(), "")],

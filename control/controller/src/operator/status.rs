@@ -34,7 +34,7 @@ pub fn status(state: &State) -> v1::StatusReply {
         conversations: state.observed.with_conversations(|all| all.count() as u64),
         workload_status,
         alerts: Some(state.observed.alert_counts()),
-        source: format!("files {}", state.source.directory().display()),
+        source: state.source.describe(),
     }
 }
 

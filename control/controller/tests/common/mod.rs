@@ -17,6 +17,7 @@ use weir_api::v1::operator_client::OperatorClient;
 use weir_api::v1::policy_distribution_client::PolicyDistributionClient;
 use weir_api::v1::wire;
 use weir_api::{Endpoint, first, retyped, v1};
+use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller};
 
 /// Nothing in these tests takes longer than this unless it is broken.
@@ -77,7 +78,7 @@ impl Site {
 
     pub fn config(&self) -> Config {
         Config {
-            directory: self.path("policy"),
+            source: SourceConfig::Files(self.path("policy")),
             state: self.path("state"),
             listen: Endpoint::Unix(self.path("controller.sock")),
             node_listen: Endpoint::Unix(self.path("nodes.sock")),

@@ -1,0 +1,329 @@
+//! Where documents come from: a directory of files, or a Kubernetes API server.
+//!
+//! Files are taken as a whole or not at all, since one person's change may span several. With the API
+//! server each object stands for itself: one that cannot be read holds no other up.
+//!
+//! With the API server nothing here writes what people write: what the operator's commands would write
+//! they answer with what to tell kubectl.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+use weir_api::v1;
+use weir_kubernetes::{Claim, KubernetesSource};
+use weir_model::{
+    Document, Located, Metadata, Mode, ModeDocument, ModeSpec, Problem, Reference, Resource,
+    Selector, to_yaml_stream,
+};
+use weir_sources::{Change, DocumentKey, FilesSource, News};
+
+use crate::StartError;
+use crate::policy::PublishError;
+use crate::state::State;
+use crate::time::now_unix_us;
+
+/// How soon publishing is tried again after the store failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// Claims that are raised as alerts, until they are gone: more come to light in the conditions.
+const CLAIMS_MAX: usize = 1_000;
+
+/// Which source a controller is started with.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// A directory of YAML documents.
+    Files(PathBuf),
+    /// An API server.
+    Kubernetes(Box<weir_kubernetes::Settings>),
+}
+
+/// A source.
+#[derive(Debug)]
+pub enum Source {
+    /// A directory of YAML documents.
+    Files(FilesSource),
+    /// An API server.
+    Kubernetes(KubernetesSource),
+}
+
+/// What a source tells, in its order.
+#[derive(Debug)]
+pub enum Feed {
+    /// The state of the files, whenever it changes.
+    Files(watch::Receiver<weir_sources::State>),
+    /// What happens at the API server.
+    Kubernetes(mpsc::Receiver<News>),
+}
+
+/// The documents that a source has told of, put together.
+#[derive(Debug, Default)]
+struct Gathered {
+    documents: BTreeMap<DocumentKey, Arc<Located<Document>>>,
+    /// Of objects that cannot be read.
+    invalid: BTreeMap<DocumentKey, Vec<Problem>>,
+    /// Of the source as a whole.
+    conditions: Vec<Problem>,
+    /// Everything has been told.
+    begun: bool,
+}
+
+impl Source {
+    /// Opens the directory, or begins to watch the API server, which need not answer yet.
+    pub async fn open(config: SourceConfig) -> Result<(Self, Feed), StartError> {
+        match config {
+            SourceConfig::Files(directory) => {
+                let open = move || FilesSource::open(directory);
+                let source = crate::policy::blocking(open).await?;
+                let changes = source.subscribe();
+                if let Some(failure) = source.watch_failure() {
+                    warn!("{failure}; changes are looked for every few seconds");
+                }
+                Ok((Self::Files(source), Feed::Files(changes)))
+            }
+            SourceConfig::Kubernetes(settings) => {
+                let (source, news) = KubernetesSource::start(*settings).await?;
+                Ok((Self::Kubernetes(source), Feed::Kubernetes(news)))
+            }
+        }
+    }
+
+    /// "files /etc/weir/policy", "kubernetes https://10.0.0.1:6443".
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Files(source) => format!("files {}", source.directory().display()),
+            Self::Kubernetes(source) => format!("kubernetes {}", source.server()),
+        }
+    }
+
+    /// The directory or the server, for messages.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Files(source) => source.directory().display().to_string(),
+            Self::Kubernetes(source) => source.server().to_owned(),
+        }
+    }
+
+    /// The files, or what to do instead of writing them.
+    pub fn writable(
+        &self,
+        instead: impl FnOnce() -> String,
+    ) -> Result<&FilesSource, tonic::Status> {
+        match self {
+            Self::Files(source) => Ok(source),
+            Self::Kubernetes(source) => {
+                let server = source.server();
+                let text = format!(
+                    "policy is what the API server {server} has, and only kubectl changes it: {}",
+                    instead()
+                );
+                Err(tonic::Status::failed_precondition(text))
+            }
+        }
+    }
+}
+
+/// The Mode documents that give workloads a mode, to be given to kubectl. Those that stand already
+/// under the workload's name are changed.
+pub fn mode_documents(
+    standing: &[Located<Document>],
+    workloads: &[Reference],
+    mode: Mode,
+) -> String {
+    let document = |workload: &Reference| {
+        let namespace = workload.namespace().unwrap_or("default");
+        let full_name = workload.resolve("default");
+        let stands = standing.iter().find_map(|located| match &located.value {
+            Document::Mode(stands) if stands.metadata.full_name() == full_name => Some(stands),
+            _ => None,
+        });
+        let document = match stands {
+            Some(stands) => {
+                let mut document: ModeDocument = stands.clone();
+                document.spec.mode = Some(mode);
+                document
+            }
+            None => Resource {
+                metadata: Metadata::new(namespace, workload.name()).ok()?,
+                spec: ModeSpec {
+                    target: Selector::Name(Reference::new(namespace, workload.name()).ok()?),
+                    mode: Some(mode),
+                    quarantine: false,
+                },
+            },
+        };
+        Some(Document::Mode(document))
+    };
+    let documents: Vec<Document> = workloads.iter().filter_map(document).collect();
+    to_yaml_stream(&documents)
+}
+
+/// Every change of the documents becomes a version, or a problem.
+pub async fn follow(state: Arc<State>, feed: Feed) {
+    match feed {
+        Feed::Files(changes) => follow_files(state, changes).await,
+        Feed::Kubernetes(news) => follow_news(state, news).await,
+    }
+}
+
+async fn follow_files(state: Arc<State>, mut changes: watch::Receiver<weir_sources::State>) {
+    let mut stopping = state.stopping();
+    let mut retry = false;
+    loop {
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(RETRY_INTERVAL), if retry => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let newest = changes.borrow_and_update().clone();
+        retry = matches!(state.take(newest).await, Err(PublishError::Store(_)));
+    }
+}
+
+async fn follow_news(state: Arc<State>, mut news: mpsc::Receiver<News>) {
+    let mut stopping = state.stopping();
+    let mut gathered = Gathered::default();
+    let mut retry = false;
+    loop {
+        let told = tokio::select! {
+            told = news.recv() => match told {
+                Some(told) => Some(told),
+                None => return,
+            },
+            () = tokio::time::sleep(RETRY_INTERVAL), if retry => None,
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        };
+        let mut changed = told.is_none();
+        let mut next = told;
+        // What has come meanwhile becomes one version with it.
+        while let Some(told) = next {
+            changed |= gathered.take(told);
+            next = news.try_recv().ok();
+        }
+        state.set_conditions(gathered.problems());
+        if changed && gathered.begun {
+            let all = weir_sources::State {
+                documents: Some(gathered.documents()),
+                problems: Vec::new(),
+            };
+            retry = matches!(state.take(all).await, Err(PublishError::Store(_)));
+        }
+    }
+}
+
+impl Gathered {
+    /// Whether the documents are other ones now.
+    fn take(&mut self, news: News) -> bool {
+        let changes = match news {
+            News::Condition(problems) => {
+                self.conditions = problems;
+                return false;
+            }
+            News::Everything(changes) => {
+                self.documents.clear();
+                self.invalid.clear();
+                self.begun = true;
+                changes
+            }
+            News::Changes(changes) => changes,
+        };
+        for change in changes {
+            let key = change.key();
+            match change {
+                Change::Upsert { document, .. } => {
+                    self.invalid.remove(&key);
+                    self.documents.insert(key, document);
+                }
+                // The last good state stays.
+                Change::Invalid { problems, .. } => {
+                    self.invalid.insert(key, problems);
+                }
+                Change::Remove(_) => {
+                    self.invalid.remove(&key);
+                    self.documents.remove(&key);
+                }
+            }
+        }
+        true
+    }
+
+    fn documents(&self) -> Arc<[Located<Document>]> {
+        let documents = self.documents.values();
+        documents.map(|document| Located::clone(document)).collect()
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let invalid = self.invalid.values().flatten();
+        self.conditions.iter().chain(invalid).cloned().collect()
+    }
+}
+
+/// Raises an alert for each claim of a service that is not allowed, once as long as it stands.
+pub async fn raise_claims(state: Arc<State>) {
+    let Source::Kubernetes(source) = &state.source else {
+        return;
+    };
+    let mut claims = source.claims();
+    let mut stopping = state.stopping();
+    let mut raised: BTreeSet<Claim> = BTreeSet::new();
+    loop {
+        tokio::select! {
+            changed = claims.changed() => if changed.is_err() { return },
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let standing: BTreeSet<Claim> = {
+            let claims = claims.borrow_and_update();
+            claims.iter().take(CLAIMS_MAX).cloned().collect()
+        };
+        let flows: Vec<v1::FlowRecord> = standing.difference(&raised).map(alert).collect();
+        raised = standing;
+        if flows.is_empty() {
+            continue;
+        }
+        info!(claims = flows.len(), "services claim what is others'");
+        let batch = v1::ObservationBatch {
+            node: CONTROLLER.to_owned(),
+            flows,
+            ..v1::ObservationBatch::default()
+        };
+        state.observed.merge(batch, &state.policy().snapshot);
+    }
+}
+
+/// Where an alert comes from that no node saw.
+const CONTROLLER: &str = "controller";
+
+/// As a node tells of the same threat when it sees traffic for the address.
+fn alert(claim: &Claim) -> v1::FlowRecord {
+    let now_unix_us = now_unix_us();
+    let address = match claim.address {
+        std::net::IpAddr::V4(address) => address.octets().to_vec(),
+        std::net::IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    v1::FlowRecord {
+        event: v1::FlowEvent::Alert.into(),
+        time_unix_us: now_unix_us,
+        first_seen_unix_us: now_unix_us,
+        client_address: address.clone(),
+        server_address: address,
+        alert: Some(v1::Alert {
+            kind: v1::AlertKind::Threat.into(),
+            generator: weir_api::THREAT_GENERATOR,
+            id: EXTERNAL_IP,
+            revision: 1,
+            name: "k8s-mitm-external-ip".to_owned(),
+            message: format!("{claim} (CVE-2020-8554)"),
+            action: v1::AlertAction::Alert.into(),
+            severity: 1,
+            technique: "T1557".to_owned(),
+            sign: "a service claims it".to_owned(),
+            ..v1::Alert::default()
+        }),
+        ..v1::FlowRecord::default()
+    }
+}
+
+/// The catalogue's number of `k8s-mitm-external-ip`.
+const EXTERNAL_IP: u32 = 1160;
