@@ -123,6 +123,11 @@ pub enum Command {
     /// The applications Weir recognises, the fields that conditions can name, and how many conversations
     /// speak each.
     Apps,
+    /// Prints the custom resources of Kubernetes: weir crds | kubectl apply -f -
+    Crds {
+        /// Only these: allowlists, sensors …
+        kinds: Vec<String>,
+    },
     /// Prints completions for a shell.
     Completions {
         #[arg(value_enum)]

@@ -57,6 +57,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
     } = arguments;
     match command {
         Command::Completions { shell } => return command::completions::run(shell),
+        Command::Crds { kinds } => return command::crds::run(&kinds),
         Command::Threats => return command::threats::run(output),
         Command::Policy {
             command: PolicyCommand::Test { files, guardrails },
@@ -136,6 +137,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
             Command::Path { node } => command::path::run(&mut client, node, output).await,
             Command::Apps
             | Command::Completions { .. }
+            | Command::Crds { .. }
             | Command::Guardrail { .. }
             | Command::Sigs { .. }
             | Command::Threats => Ok(Answer::Yes),

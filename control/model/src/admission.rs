@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::Enforcement;
 
 /// What is asked of objects of the cluster before they are let in. What is left out is not asked.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AdmissionSettings {
@@ -24,6 +25,7 @@ pub struct AdmissionSettings {
 }
 
 /// What is asked of an image. All that is written must hold.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ImageSettings {
@@ -52,6 +54,7 @@ pub struct ImageSettings {
 }
 
 /// What a vulnerability report (`vulnerabilityreports.aquasecurity.github.io`) may say of an image.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct VulnerabilitySettings {

@@ -15,6 +15,7 @@ use crate::{
 pub type Allowlist = Resource<AllowlistSpec>;
 
 /// The target and its rules.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct AllowlistSpec {
@@ -24,14 +25,17 @@ pub struct AllowlistSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
     /// Connections to the target.
+    #[cfg_attr(feature = "crd", schemars(with = "Vec<ingress::Written>"))]
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "ingress")]
     pub ingress: Vec<Rule>,
     /// Connections of the target to others.
+    #[cfg_attr(feature = "crd", schemars(with = "Vec<egress::Written>"))]
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "egress")]
     pub egress: Vec<Rule>,
 }
 
 /// How far an allowlist goes.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -44,6 +48,7 @@ pub enum Stage {
 }
 
 /// The other end of a rule.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RawPeer", into = "RawPeer")]
 pub enum Peer {
@@ -84,6 +89,7 @@ pub struct Rule {
 }
 
 /// What a rule says.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -97,6 +103,7 @@ pub enum Action {
 }
 
 /// Holds when the field of the request matches at least one of the patterns.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", try_from = "RawCondition")]
 pub struct Condition {
@@ -173,55 +180,73 @@ where
     Ok(list)
 }
 
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RawPeer {
+    /// The workload of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     workload: Option<Reference>,
+    /// Workloads with all of these labels.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "name::deserialize_optional_labels"
     )]
     match_labels: Option<BTreeMap<String, String>>,
+    /// Workloads for whose labels all of these hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     match_expressions: Option<Vec<Expression>>,
+    /// In this namespace; without it and `namespaceSelector`, in the document's own, or in all where it has none.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "name::deserialize_optional_namespace"
     )]
     namespace: Option<String>,
+    /// In namespaces with these labels; `{}` is every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     namespace_selector: Option<LabelSelector>,
+    /// Addresses within this network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cidr: Option<Network>,
+    /// Parts of the network that are not meant.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
         deserialize_with = "filled"
     )]
     except: Vec<Network>,
+    /// Addresses that DNS gave for this name; only in egress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     domain: Option<DomainPattern>,
+    /// The workloads that answer for this service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<Reference>,
+    /// Addresses of no workload that the same allowlist does not name otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unknown: Option<bool>,
+    /// Everybody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     any: Option<bool>,
 }
 
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RawCondition {
+    /// What is looked at: "http.path".
     field: String,
+    /// Whole values.
     #[serde(default, rename = "in", deserialize_with = "filled")]
     exact: Vec<String>,
+    /// Beginnings.
     #[serde(default, deserialize_with = "filled")]
     prefix: Vec<String>,
+    /// Ends.
     #[serde(default, deserialize_with = "filled")]
     suffix: Vec<String>,
+    /// `*` any run, `?` any one byte.
     #[serde(default, deserialize_with = "filled")]
     glob: Vec<String>,
 }
@@ -371,37 +396,45 @@ impl TryFrom<RawCondition> for Condition {
 
 /// The two written forms of a rule differ in one word, `from` or `to`.
 macro_rules! written_rule {
-    ($module:ident, $peers:ident) => {
+    ($module:ident, $peers:ident, $about:literal) => {
         mod $module {
             use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
             use super::{Action, Condition, Peer, PortRange, Protocol, Rule, filled};
 
+            /// One rule. What is left out stands for any.
+            #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
             #[derive(Serialize, Deserialize)]
             #[serde(deny_unknown_fields, rename_all = "camelCase")]
-            struct Written {
+            pub(super) struct Written {
+                #[doc = $about]
                 #[serde(deserialize_with = "filled")]
                 $peers: Vec<Peer>,
+                /// Names of applications (`weir apps` lists them).
                 #[serde(
                     default,
                     skip_serializing_if = "Vec::is_empty",
                     deserialize_with = "filled"
                 )]
                 applications: Vec<String>,
+                /// Ports of the server.
                 #[serde(
                     default,
                     skip_serializing_if = "Vec::is_empty",
                     deserialize_with = "filled"
                 )]
                 ports: Vec<PortRange>,
+                /// IP protocols.
                 #[serde(
                     default,
                     skip_serializing_if = "Vec::is_empty",
                     deserialize_with = "filled"
                 )]
                 protocols: Vec<Protocol>,
+                /// What the rule says; default allow.
                 #[serde(default, skip_serializing_if = "Action::is_allow")]
                 action: Action,
+                /// Conditions on each request; all must hold.
                 #[serde(
                     default,
                     skip_serializing_if = "Vec::is_empty",
@@ -464,5 +497,5 @@ macro_rules! written_rule {
     };
 }
 
-written_rule!(ingress, from);
-written_rule!(egress, to);
+written_rule!(ingress, from, "Who connects; at least one.");
+written_rule!(egress, to, "Who is connected to; at least one.");

@@ -30,6 +30,7 @@ macro_rules! kinds {
         }
 
         /// The kinds of documents, as written in `kind:`.
+        #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
         )]

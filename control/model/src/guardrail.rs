@@ -12,6 +12,7 @@ use crate::{Kind, LabelSelector, Resource};
 pub type Guardrail = Resource<GuardrailSpec>;
 
 /// Which documents are looked at, and by what.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct GuardrailSpec {
@@ -33,6 +34,7 @@ pub struct GuardrailSpec {
 }
 
 /// Which documents a guardrail looks at. All that is written must hold.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct GuardrailMatch {
@@ -51,6 +53,7 @@ pub struct GuardrailMatch {
 }
 
 /// What happens to a document that a guardrail refuses.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Enforcement {

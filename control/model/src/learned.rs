@@ -21,6 +21,7 @@ use crate::Resource;
 pub type LearnedProfile = Resource<LearnedStatus>;
 
 /// The conversations of a workload.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LearnedStatus {
@@ -36,6 +37,7 @@ pub struct LearnedStatus {
 }
 
 /// A conversation and the evidence for it. Times are microseconds since 1970.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LearnedConversation {
@@ -73,6 +75,7 @@ pub struct LearnedConversation {
 }
 
 /// What one point of observation counted since it first saw the conversation. Never shrinks.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LearnedPoint {
@@ -99,12 +102,17 @@ pub struct LearnedPoint {
 }
 
 /// The days on which something was seen: exact for the last 64, a count before.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LearnedDays {
     /// Number of the last day (UTC), counted from 1970.
     pub last: u32,
     /// Bit n: seen n days before the last. Hexadecimal, since it has 64 bits and JSON's readers 53.
+    #[cfg_attr(
+        feature = "crd",
+        schemars(with = "String", regex(pattern = "^[0-9a-f]{1,16}$"))
+    )]
     #[serde(with = "hexadecimal")]
     pub recent: u64,
     /// How many there were before these.
@@ -113,6 +121,7 @@ pub struct LearnedDays {
 }
 
 /// How sure the application's name is.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -12,6 +12,8 @@
 mod admission;
 mod allowlist;
 mod check;
+#[cfg(feature = "crd")]
+pub mod crd;
 mod document;
 mod guardrail;
 mod learned;
@@ -23,6 +25,7 @@ mod scalar;
 mod selector;
 mod sensor;
 mod settings;
+mod status;
 mod suggest;
 mod threat;
 mod time;
@@ -58,6 +61,7 @@ pub use sensor::{
 pub use settings::{
     DenyStyle, LinkSettings, Mode, ModeDocument, ModeSpec, Settings, SettingsSpec, UnknownSettings,
 };
+pub use status::{ConditionStatus, DraftStatus, ObjectStatus, StatusCondition};
 pub use suggest::did_you_mean;
 pub use threat::{
     ThreatAction, ThreatName, ThreatPolicy, ThreatPolicySpec, ThreatRule, ThreatThresholds,

@@ -12,6 +12,7 @@ use crate::{Located, Problem, Resource, ScalarError, Selector, Span, Timestamp, 
 pub type ResponseRule = Resource<ResponseRuleSpec>;
 
 /// When, for whom, and what is done.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ResponseRuleSpec {
@@ -38,6 +39,7 @@ pub struct ResponseRuleSpec {
 }
 
 /// What has to happen: one of `threat:`, `violation:`, `sensor:`, `event:`.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawTrigger", into = "RawTrigger")]
 pub enum Trigger {
@@ -52,6 +54,7 @@ pub enum Trigger {
 }
 
 /// Which threats.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OnThreat {
@@ -64,6 +67,7 @@ pub struct OnThreat {
 }
 
 /// Which violations.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OnViolation {
@@ -76,6 +80,7 @@ pub struct OnViolation {
 }
 
 /// What became of a violation.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ViolationResult {
@@ -86,6 +91,7 @@ pub enum ViolationResult {
 }
 
 /// Which sensors.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OnSensor {
@@ -102,6 +108,7 @@ pub struct OnSensor {
 }
 
 /// What a sensor protects from.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SensorClass {
@@ -112,6 +119,7 @@ pub enum SensorClass {
 }
 
 /// Which events of other programs.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OnEvent {
@@ -127,6 +135,7 @@ pub struct OnEvent {
 }
 
 /// Who reports events.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EventSource {
@@ -137,6 +146,7 @@ pub enum EventSource {
 }
 
 /// How bad. Events say 3, 2 and 1.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -149,6 +159,7 @@ pub enum Severity {
 }
 
 /// An end of a connection.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
@@ -162,6 +173,7 @@ pub enum Side {
 }
 
 /// What is done: one of `quarantine:`, `webhook:`, `syslog:`, `capture:`.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawAction", into = "RawAction")]
 pub enum ResponseAction {
@@ -176,6 +188,7 @@ pub enum ResponseAction {
 }
 
 /// Whom, and for how long.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Quarantine {
@@ -188,6 +201,7 @@ pub struct Quarantine {
 }
 
 /// Where to, and in which form.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Webhook {
@@ -207,6 +221,7 @@ pub struct Webhook {
 pub struct WebhookUrl(String);
 
 /// What is posted to a webhook.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WebhookFormat {
@@ -218,6 +233,7 @@ pub enum WebhookFormat {
 }
 
 /// A header: its name, and either its value or the secret that holds it.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct WebhookHeader {
@@ -232,6 +248,7 @@ pub struct WebhookHeader {
 }
 
 /// Where to.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Syslog {
@@ -248,6 +265,7 @@ pub struct Syslog {
 pub struct HostPort(String);
 
 /// How lines travel to a log server.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyslogProtocol {
@@ -261,6 +279,7 @@ pub enum SyslogProtocol {
 }
 
 /// How much of the connection is kept: what comes first ends it.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Capture {
@@ -273,6 +292,7 @@ pub struct Capture {
 }
 
 /// What counts as the same again, and for how long it is kept quiet.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Suppress {
@@ -285,6 +305,7 @@ pub struct Suppress {
 }
 
 /// What can be compared.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SuppressKey {
@@ -351,11 +372,13 @@ impl SyslogProtocol {
 
 /// What is one of several forms, each under a word of its own.
 macro_rules! one_of {
-    ($type:ident as $raw:ident, $what:literal: $($variant:ident $field:ident $word:literal $inner:ty,)*) => {
+    ($type:ident as $raw:ident, $what:literal: $($variant:ident $field:ident $word:literal $inner:ty, $about:literal;)*) => {
+        #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
         #[derive(Default, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "camelCase")]
         struct $raw {
             $(
+                #[doc = $about]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 $field: Option<$inner>,
             )*
@@ -393,16 +416,24 @@ macro_rules! one_of {
 
 one_of! { Trigger as RawTrigger, "what has to happen":
     Threat threat "threat" OnThreat,
+        "A threat of the catalogue or a signature was found.";
     Violation violation "violation" OnViolation,
+        "A connection or request was stopped by policy, or would have been.";
     Sensor sensor "sensor" OnSensor,
+        "A sensor fired.";
     Event event "event" OnEvent,
+        "Another program reported something (Falco, Tetragon).";
 }
 
 one_of! { ResponseAction as RawAction, "an action":
     Quarantine quarantine "quarantine" Quarantine,
+        "Nothing from or to the workload passes, on every node.";
     Webhook webhook "webhook" Webhook,
+        "A message is posted to a web server.";
     Syslog syslog "syslog" Syslog,
+        "A line is sent to a log server.";
     Capture capture "capture" Capture,
+        "The connection's next packets are kept.";
 }
 
 /// What is written as text and checked.

@@ -13,6 +13,7 @@ pub const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Selects workloads: `{workload: name}`, or `{matchLabels: {…}, matchExpressions: […]}` with
 /// `namespace: name` or `namespaceSelector: {…}`.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RawSelector", into = "RawSelector")]
 pub enum Selector {
@@ -40,6 +41,7 @@ pub enum Namespaces {
 }
 
 /// Labels as Kubernetes selects by them. Empty matches everything.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LabelSelector {
@@ -56,6 +58,7 @@ pub struct LabelSelector {
 }
 
 /// What is asked of one label: `{key: tier, operator: In, values: [web, api]}`.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "RawExpression", into = "RawExpression")]
 pub struct Expression {
@@ -68,6 +71,7 @@ pub struct Expression {
 }
 
 /// What an expression asks.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Operator {
     /// The label is there, with one of the values.
@@ -81,35 +85,45 @@ pub enum Operator {
 }
 
 /// As written.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct RawSelector {
+    /// The workload of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) workload: Option<Reference>,
+    /// Workloads with all of these labels.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "name::deserialize_optional_labels"
     )]
     pub(crate) match_labels: Option<BTreeMap<String, String>>,
+    /// Workloads for whose labels all of these hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) match_expressions: Option<Vec<Expression>>,
+    /// In this namespace; without it and `namespaceSelector`, in the document's own, or in all where it has none.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "name::deserialize_optional_namespace"
     )]
     pub(crate) namespace: Option<String>,
+    /// In namespaces with these labels; `{}` is every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) namespace_selector: Option<LabelSelector>,
 }
 
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawExpression {
+    /// The label.
     #[serde(deserialize_with = "name::deserialize_label_key")]
     key: String,
+    /// What is asked of it.
     operator: Operator,
+    /// For In and NotIn; at least one.
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",

@@ -13,6 +13,7 @@ use crate::{Located, Problem, Resource, Selector, SensorClass, did_you_mean, nam
 pub type Sensor = Resource<SensorSpec>;
 
 /// What is looked for, where, and what follows.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SensorSpec {
@@ -50,6 +51,7 @@ pub struct SensorSpec {
 }
 
 /// What a sensor does when it fires.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SensorAction {
@@ -61,6 +63,7 @@ pub enum SensorAction {
 }
 
 /// Which way the content travels, seen from the target.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SensorDirection {
@@ -74,6 +77,7 @@ pub enum SensorDirection {
 }
 
 /// How a match is shown.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SensorMask {
@@ -87,6 +91,7 @@ pub enum SensorMask {
 }
 
 /// One pattern: an expression, or a list of texts.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SensorPattern {
@@ -140,6 +145,7 @@ pub enum SensorMatch {
 }
 
 /// From how many distinct matches a sensor fires.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SensorThreshold {
@@ -152,6 +158,7 @@ pub struct SensorThreshold {
 }
 
 /// So many distinct matches of one sender within so many seconds.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SourceThreshold {
@@ -162,6 +169,7 @@ pub struct SourceThreshold {
 }
 
 /// Texts to try a sensor with.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SensorExamples {

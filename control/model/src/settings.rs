@@ -11,6 +11,7 @@ pub type ModeDocument = Resource<ModeSpec>;
 pub type Settings = Resource<SettingsSpec>;
 
 /// How far policy goes. Ordered from the most to the least permissive.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -23,6 +24,7 @@ pub enum Mode {
 }
 
 /// How the wire learns of a denial of TCP.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DenyStyle {
@@ -33,6 +35,7 @@ pub enum DenyStyle {
 }
 
 /// The mode of a target. The strictest of several that select a workload wins.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ModeSpec {
@@ -47,6 +50,7 @@ pub struct ModeSpec {
 }
 
 /// What holds for everything; what is left out has the default stated at each field.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SettingsSpec {
@@ -65,6 +69,7 @@ pub struct SettingsSpec {
 }
 
 /// What happens to addresses that nobody knows.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct UnknownSettings {
@@ -85,6 +90,7 @@ pub struct UnknownSettings {
 }
 
 /// What happens to frames that are not IP.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct LinkSettings {

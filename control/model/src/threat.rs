@@ -10,6 +10,7 @@ pub type ThreatPolicy = Resource<ThreatPolicySpec>;
 
 /// For whom, and what. Of several documents that name a threat for a workload the strictest action
 /// wins and the lowest threshold; `ignore` of a rule that names the threat is stronger than `*`.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ThreatPolicySpec {
@@ -27,6 +28,7 @@ pub struct ThreatPolicySpec {
 }
 
 /// What is done about some threats.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ThreatRule {
@@ -42,6 +44,7 @@ pub struct ThreatRule {
 pub struct ThreatName(String);
 
 /// What is done about a threat.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ThreatAction {
@@ -57,11 +60,13 @@ pub enum ThreatAction {
 macro_rules! thresholds {
     ($($field:ident $least:literal ..= $most:literal $about:literal,)*) => {
         /// From where on something is told; what is left out stays as the node has it.
+        #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "camelCase")]
         pub struct ThreatThresholds {
             $(
                 #[doc = $about]
+                #[cfg_attr(feature = "crd", schemars(range(min = $least, max = $most)))]
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 pub $field: Option<u32>,
             )*

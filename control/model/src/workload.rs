@@ -20,6 +20,7 @@ pub type Namespace = Resource<NamespaceSpec>;
 pub struct NamespaceSpec {}
 
 /// What makes up a workload.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct WorkloadSpec {
@@ -48,6 +49,7 @@ pub struct WorkloadSpec {
 }
 
 /// What makes up a service.
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawService", into = "RawService")]
 pub struct ServiceSpec {
@@ -62,17 +64,23 @@ pub struct ServiceSpec {
     pub zone: Option<u32>,
 }
 
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct RawService {
+    /// The workload that answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     workload: Option<Reference>,
+    /// The workloads that answer, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     workloads: Option<Vec<Reference>>,
+    /// The addresses that clients within the cluster use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<Network>,
+    /// The addresses that clients outside use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     external_addresses: Vec<Network>,
+    /// Only in this zone (a port, VLAN or VNI of the nodes); without one, in every zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone: Option<u32>,
 }

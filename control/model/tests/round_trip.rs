@@ -15,6 +15,8 @@ use weir_model::{
 
 #[path = "round_trip/more.rs"]
 mod more;
+#[path = "schema/mod.rs"]
+mod schema;
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -500,6 +502,19 @@ proptest! {
         }
         let read = from_object(&object, "x");
         prop_assert_eq!(read.map(|located| located.value), Ok(document));
+    }
+
+    #[test]
+    fn an_api_server_takes_what_the_reader_takes(document in document()) {
+        prop_assume!(document.kind() != Kind::Namespace);
+        let mut object: serde_json::Value = serde_yaml_ng::from_str(&to_yaml(&document)).unwrap();
+        if document.kind() == Kind::Settings {
+            object["metadata"]["name"] = "settings".into();
+        }
+        let mut told = schema::validate(document.kind().name(), &object);
+        // This the compiler refuses, not the reader.
+        told.retain(|one| !one.contains("deny without a mode"));
+        prop_assert_eq!(told, Vec::<String>::new(), "{}", to_yaml(&document));
     }
 
     #[test]

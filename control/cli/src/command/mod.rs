@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod apps;
 pub mod completions;
+pub mod crds;
 pub mod explain;
 pub mod flows;
 pub mod guardrail;
