@@ -5,8 +5,9 @@
 //! one says, so both come with [`Loss`]es: one sentence for each thing that could not be said, and
 //! whether the result lets more or less through than the original.
 //!
-//! The rule for imports: **never wider than the original**. A part of a permission that cannot be said
-//! leaves the permission out; a part of a denial that cannot be said widens the denial. Exports keep
+//! The rule for imports: **not wider than the original, or told so**. A part of a permission that
+//! cannot be said leaves the permission out; a restriction of a denial that cannot be said lets it
+//! deny more; a peer of a denial that cannot be said is told as wider. Exports keep
 //! to what the other system enforces, which is often less: there a loss says what it does not check.
 //!
 //! Trusts nothing it reads: sizes are bounded by [`weir_model::FILE_BYTES_MAX`] and

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use weir_model::Action;
+
 /// One thing that the result does not say as the original does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Loss {
@@ -31,6 +33,8 @@ pub enum Effect {
 pub(crate) struct Report {
     object: String,
     losses: Vec<Loss>,
+    /// A denial is being read or written: what it loses opens, what it gains closes.
+    denying: bool,
 }
 
 impl Effect {
@@ -59,8 +63,17 @@ impl Report {
     pub(crate) fn of(object: impl Into<String>) -> Self {
         Self {
             object: object.into(),
-            losses: Vec::new(),
+            ..Self::default()
         }
+    }
+
+    /// What follows is about a denial, or about a permission again.
+    pub(crate) fn about(&mut self, action: Action) {
+        self.denying = action == Action::Deny;
+    }
+
+    pub(crate) fn is_denying(&self) -> bool {
+        self.denying
     }
 
     pub(crate) fn lose(&mut self, effect: Effect, field: &str, message: impl Into<String>) {
@@ -72,12 +85,24 @@ impl Report {
         });
     }
 
+    /// The rule covers more than it did.
     pub(crate) fn wider(&mut self, field: &str, message: impl Into<String>) {
-        self.lose(Effect::Wider, field, message);
+        let effect = if self.denying {
+            Effect::Narrower
+        } else {
+            Effect::Wider
+        };
+        self.lose(effect, field, message);
     }
 
+    /// The rule covers less than it did.
     pub(crate) fn narrower(&mut self, field: &str, message: impl Into<String>) {
-        self.lose(Effect::Narrower, field, message);
+        let effect = if self.denying {
+            Effect::Wider
+        } else {
+            Effect::Narrower
+        };
+        self.lose(effect, field, message);
     }
 
     pub(crate) fn same(&mut self, field: &str, message: impl Into<String>) {

@@ -118,14 +118,18 @@ impl Object {
         self.map.keys().map(|key| self.at(key)).collect()
     }
 
-    /// Whether nothing is left unread; what is left is told.
+    /// Whether to go on: nothing is left unread, or what is left narrows a denial, which then denies
+    /// more. What is left is told.
     pub(crate) fn all_read(&self, report: &mut Report, what: &str) -> bool {
         for field in self.rest() {
-            report.narrower(
-                &field,
-                format!("this cannot be said, so {what} is left out"),
-            );
+            match report.is_denying() {
+                true => report.wider(&field, "this cannot be said, so more is denied"),
+                false => {
+                    let message = format!("this cannot be said, so {what} is left out");
+                    report.narrower(&field, message);
+                }
+            }
         }
-        self.map.is_empty()
+        self.map.is_empty() || report.is_denying()
     }
 }

@@ -104,10 +104,12 @@ fn policy(
             continue;
         };
         governed[side] = true;
+        report.about(section.action);
         for entry in entries {
             rules[side].extend(read_rule(entry, section, report));
         }
     }
+    report.about(Action::Allow);
     defaults(open, governed, &mut rules, report);
     spec.all_read(report, "it");
     let [ingress, egress] = rules;
@@ -155,7 +157,6 @@ fn defaults(
 }
 
 fn read_rule(mut entry: Object, section: Section, report: &mut Report) -> Vec<Rule> {
-    let deny = section.action == Action::Deny;
     entry.skip(&["authentication"]);
     let Some(peers) = peers(&mut entry, section, report) else {
         return Vec::new();
@@ -163,13 +164,12 @@ fn read_rule(mut entry: Object, section: Section, report: &mut Report) -> Vec<Ru
     let mut parts = Vec::new();
     let restricted = entry.has("toPorts") || entry.has("icmps");
     for ports in entry.objects("toPorts").unwrap_or_default() {
-        parts.extend(ports_and_requests(ports, deny, report));
+        parts.extend(ports_and_requests(ports, report));
     }
     for icmp in entry.objects("icmps").unwrap_or_default() {
         parts.extend(icmp_types(icmp, report));
     }
-    // A part of a denial that cannot be said makes it deny more; of a permission, nothing.
-    if !entry.all_read(report, "the rule") && !deny {
+    if !entry.all_read(report, "the rule") {
         return Vec::new();
     }
     if !restricted {
@@ -186,7 +186,7 @@ fn read_rule(mut entry: Object, section: Section, report: &mut Report) -> Vec<Ru
 }
 
 /// Rules without peers: one for each group of ports and each request.
-fn ports_and_requests(mut object: Object, deny: bool, report: &mut Report) -> Vec<Rule> {
+fn ports_and_requests(mut object: Object, report: &mut Report) -> Vec<Rule> {
     let mut ports = Ports::default();
     let had_ports = object.has("ports");
     for entry in object.objects("ports").unwrap_or_default() {
@@ -197,7 +197,7 @@ fn ports_and_requests(mut object: Object, deny: bool, report: &mut Report) -> Ve
     }
     let names = object.texts("serverNames");
     let rules = object.object("rules");
-    if !object.all_read(report, "the rule") && !deny {
+    if !object.all_read(report, "the rule") {
         return Vec::new();
     }
     let requests: Vec<Requests> = match (rules.and_then(|rules| layer7::read(rules, report)), names)

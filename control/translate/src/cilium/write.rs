@@ -85,6 +85,7 @@ fn policy(allowlist: &Allowlist, workloads: &Workloads<'_>, report: &mut Report)
         let (mut allow, mut deny) = (Vec::new(), Vec::new());
         for (index, rule) in side.rules.iter().enumerate() {
             let field = format!("spec.{}[{index}]", side.allow);
+            report.about(rule.action);
             let written = context.rule(rule, side.peers, own, &field, report);
             match rule.action {
                 Action::Allow => allow.extend(written),
@@ -111,7 +112,7 @@ impl Context<'_> {
     ) -> Option<Value> {
         let deny = rule.action == Action::Deny;
         if deny && !(rule.applications.is_empty() && rule.when.is_empty()) {
-            report.wider(
+            report.narrower(
                 field,
                 "Cilium denies by peers and ports only; this denial is left out",
             );

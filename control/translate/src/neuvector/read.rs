@@ -149,6 +149,7 @@ fn rules(spec: &mut Object, side: &str, report: &mut Report) -> Vec<Rule> {
             rules.push(rule);
         }
     }
+    report.about(Action::Allow);
     if denies_after_allow {
         let note = "rules are tried in order there; here a denial wins over permissions before it";
         report.narrower(&format!("spec.{side}"), note);
@@ -166,6 +167,7 @@ fn read_rule(mut entry: Object, side: &str, report: &mut Report) -> Vec<Rule> {
             return Vec::new();
         }
     };
+    report.about(action);
     let mut peers = entry
         .object("selector")
         .map(|selector| group::read(selector, report));
@@ -185,8 +187,7 @@ fn read_rule(mut entry: Object, side: &str, report: &mut Report) -> Vec<Rule> {
     let applications = entry.texts("applications").unwrap_or_default();
     let ports = entry.text("ports").unwrap_or_else(|| "any".to_owned());
     entry.skip(&["name", "priority"]);
-    let whole = entry.all_read(report, "the rule");
-    if peers.is_empty() || !(whole || action == Action::Deny) {
+    if !entry.all_read(report, "the rule") || peers.is_empty() {
         return Vec::new();
     }
     let Some(applications) = application_names(&applications, action, &at, report) else {

@@ -146,10 +146,11 @@ impl Context<'_> {
 
     /// One rule for each group: a rule there names one.
     fn rules(&self, rule: &Rule, own: &str, field: &str, report: &mut Report) -> Vec<Value> {
+        report.about(rule.action);
         if !rule.when.is_empty() {
             let at = format!("{field}.when");
             if rule.action == Action::Deny {
-                report.wider(
+                report.narrower(
                     &at,
                     "NeuVector does not look into requests; the denial is left out",
                 );
