@@ -251,8 +251,36 @@ pub enum PolicyCommand {
         #[arg(long)]
         learned: bool,
         /// Write the files here instead of printing them.
-        #[arg(long, value_name = "DIRECTORY")]
+        #[arg(long, value_name = "DIRECTORY", conflicts_with = "format")]
         directory: Option<PathBuf>,
+        /// In the format of another system; what it cannot say is told in comments above.
+        #[arg(long, value_parser = format_names())]
+        format: Option<String>,
+        /// With --format: the documents of these files and directories, without a controller; - reads
+        /// standard input. Workload documents among them tell the labels of what is named.
+        #[arg(requires = "format", conflicts_with = "learned")]
+        files: Vec<PathBuf>,
+        /// With --format: exit code 1 if the other system would let more through.
+        #[arg(long, requires = "format")]
+        strict: bool,
+    },
+    /// Prints the policies of another system as Weir's documents.
+    ///
+    /// What cannot be said is told in comments above, with whether the result lets more or less
+    /// through. Give all policies of a namespace at once: what one leaves open another may close.
+    Import {
+        /// Whose format: networkpolicy, cilium, neuvector, weir.
+        #[arg(long, value_parser = format_names())]
+        from: String,
+        /// Files and directories of YAML, as `kubectl get -o yaml` prints; - reads standard input.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The stage of what is imported.
+        #[arg(long, value_parser = PossibleValuesParser::new(["draft", "monitor", "protect"]))]
+        stage: Option<String>,
+        /// Exit code 1 if the result lets more through.
+        #[arg(long)]
+        strict: bool,
     },
     /// What applying these documents would change; exit code 1 if anything.
     Diff {
@@ -442,4 +470,8 @@ fn confidence(text: &str) -> Result<f64, String> {
         Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
         _ => Err("give a number from 0 to 1".to_owned()),
     }
+}
+
+fn format_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(weir_translate::Format::ALL.map(|(name, _)| name))
 }

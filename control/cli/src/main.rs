@@ -64,6 +64,36 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
         } => {
             return command::test::run(&files, &guardrails, output);
         }
+        Command::Policy {
+            command:
+                PolicyCommand::Import {
+                    from,
+                    files,
+                    stage,
+                    strict,
+                },
+        } => {
+            let stage = stage.map(|stage| stage_of(&stage));
+            return command::translate::from_others(
+                format_of(&from),
+                &files,
+                stage,
+                strict,
+                output,
+            );
+        }
+        Command::Policy {
+            command:
+                PolicyCommand::Export {
+                    format: Some(format),
+                    files,
+                    strict,
+                    ..
+                },
+        } if !files.is_empty() => {
+            let files = documents::read(&files, false)?;
+            return command::translate::to_others(format_of(&format), &files, strict, output);
+        }
         Command::Guardrail { command } => return guardrail(command, output),
         Command::Sigs { command } => {
             return match command {
@@ -116,9 +146,22 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 PolicyCommand::Diff { files } => {
                     command::policy::apply(&mut client, &files, true, output).await
                 }
-                PolicyCommand::Export { learned, directory } => {
-                    command::policy::export(&mut client, learned, directory, output).await
+                PolicyCommand::Export {
+                    learned,
+                    directory,
+                    format: None,
+                    ..
+                } => command::policy::export(&mut client, learned, directory, output).await,
+                PolicyCommand::Export {
+                    learned,
+                    format: Some(format),
+                    strict,
+                    ..
+                } => {
+                    let files = command::policy::files(&mut client, learned).await?;
+                    command::translate::to_others(format_of(&format), &files, strict, output)
                 }
+                PolicyCommand::Import { .. } => Ok(Answer::Yes),
                 PolicyCommand::Test { files, guardrails } => {
                     command::test::run(&files, &guardrails, output)
                 }
@@ -143,6 +186,20 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
             | Command::Threats => Ok(Answer::Yes),
         }
     })
+}
+
+/// The format of a name that the arguments' parser let through.
+fn format_of(name: &str) -> weir_translate::Format {
+    name.parse().unwrap_or(weir_translate::Format::Weir)
+}
+
+/// As for formats.
+fn stage_of(name: &str) -> weir_model::Stage {
+    match name {
+        "protect" => weir_model::Stage::Protect,
+        "monitor" => weir_model::Stage::Monitor,
+        _ => weir_model::Stage::Draft,
+    }
 }
 
 fn guardrail(command: GuardrailCommand, output: &mut Output) -> Result<Answer, Failure> {

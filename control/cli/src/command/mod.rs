@@ -17,3 +17,4 @@ pub mod sigs;
 pub mod status;
 pub mod test;
 pub mod threats;
+pub mod translate;

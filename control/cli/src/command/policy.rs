@@ -207,14 +207,7 @@ pub async fn export(
     directory: Option<PathBuf>,
     output: &mut Output,
 ) -> Result<Answer, Failure> {
-    let request = v1::PolicyExportRequest { learned };
-    let files = client.policy_export(request).await?.into_inner().files;
-    if learned && files.is_empty() {
-        return Err(Failure::Failed(
-            "nothing was accepted yet; look at weir learn review, then weir learn accept"
-                .to_owned(),
-        ));
-    }
+    let files = files(client, learned).await?;
     if let Some(directory) = directory {
         for path in write_all(&directory, &files)? {
             output.print_text(&format!("{}\n", path.display()))?;
@@ -229,6 +222,19 @@ pub async fn export(
         files: files.into_iter().map(view).collect(),
     })?;
     Ok(Answer::Yes)
+}
+
+/// The documents of the controller, as files.
+pub async fn files(client: &mut Client, learned: bool) -> Result<Vec<v1::PolicyFile>, Failure> {
+    let request = v1::PolicyExportRequest { learned };
+    let files = client.policy_export(request).await?.into_inner().files;
+    if learned && files.is_empty() {
+        return Err(Failure::Failed(
+            "nothing was accepted yet; look at weir learn review, then weir learn accept"
+                .to_owned(),
+        ));
+    }
+    Ok(files)
 }
 
 /// Writes new files, none where one of them stands already. Only the last part of their names counts:
