@@ -200,7 +200,7 @@ impl Failure {
 
 /// What brings the custom resources.
 pub(crate) const INSTALL: &str =
-    "install Weir's custom resources with `kubectl apply -f deploy/baremetal/crds`";
+    "install Weir's custom resources with `kubectl apply -k deploy/baremetal/crds`";
 
 impl fmt::Display for Verb {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

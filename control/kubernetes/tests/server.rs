@@ -70,6 +70,9 @@ async fn a_cluster_is_told_whole_and_then_as_it_changes() {
     assert_eq!(who, None, "nobody has it any more");
 }
 
+/// How often, to which requests, and what.
+type Planned = (usize, Which, Fault);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_that_goes_wrong_is_taken_for_a_deletion() {
     let site = Site::start().await;
@@ -82,7 +85,7 @@ async fn nothing_that_goes_wrong_is_taken_for_a_deletion() {
     let pods = || Which::path("/pods").method("GET");
     let custom = || Which::path("/allowlists").method("GET");
     let status = |code| Fault::Error(code);
-    let faults: Vec<(&str, Vec<(usize, Which, Fault)>)> = vec![
+    let faults: Vec<(&str, Vec<Planned>)> = vec![
         ("a lost connection", vec![]),
         (
             "410 in the watch",
@@ -258,7 +261,7 @@ async fn without_the_kinds_of_weir_nothing_is_told_until_they_come() {
     assert!(
         source
             .conditions
-            .contains("kubectl apply -f deploy/baremetal/crds")
+            .contains("kubectl apply -k deploy/baremetal/crds")
     );
     assert_eq!(source.everythings, 0, "nobody may be governed by nothing");
     site.install().await;
