@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::kind::{Custom, Kind};
 use crate::shape::{Field, Merge, Presence, Scalar, Shape};
+use crate::table;
 use crate::types::shape_of;
 
 /// The kinds of an established CRD, one for each version that is served.
@@ -77,8 +78,9 @@ fn kind_of(spec: &Value, version: &Value, storage: &str) -> Kind {
 }
 
 fn age_column() -> Vec<Value> {
+    let path = ".metadata.creationTimestamp";
     vec![
-        serde_json::json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}),
+        serde_json::json!({"name": "Age", "type": "date", "jsonPath": path, "description": table::CREATED}),
     ]
 }
 

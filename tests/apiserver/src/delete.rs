@@ -192,7 +192,13 @@ fn end(
             return None;
         }
         if !waits {
-            End::Gone(store.remove(&key, object))
+            // A pod is told of once more before it goes.
+            let last = if kind.is("Pod") {
+                (*store.put(key.clone(), object)).clone()
+            } else {
+                object
+            };
+            End::Gone(store.remove(&key, last))
         } else if object == **current {
             End::Kept(Arc::clone(current))
         } else {

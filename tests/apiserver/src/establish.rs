@@ -45,6 +45,13 @@ pub(crate) fn accept(state: &Arc<State>, name: &str) {
         step(state, name, |object| {
             object["status"]["acceptedNames"] = names.clone();
             condition(object, "NamesAccepted", "NoConflicts", "no conflicts found");
+            let mut installing = entry(
+                "Established",
+                "Installing",
+                "the initial names have been accepted",
+            );
+            installing["status"] = json!("False");
+            conditions(object).push(installing);
         });
         step(state, name, |object| {
             condition(
@@ -123,14 +130,8 @@ pub(crate) fn clean_up(state: &Arc<State>, name: &str) {
         return;
     }
     step(state, name, |object| {
-        remove_condition(object, "Terminating");
-        let mut ended = entry(
-            "Terminating",
-            "InstanceDeletionCompleted",
-            "removed all instances",
-        );
-        ended["status"] = json!("False");
-        conditions(object).push(ended);
+        let message = "CustomResource deletion is in progress";
+        condition(object, "Terminating", "InstanceDeletionInProgress", message);
     });
     finish(state, name);
 }
@@ -150,7 +151,7 @@ fn finish(state: &Arc<State>, name: &str) {
             .as_array()
             .is_none_or(Vec::is_empty)
         {
-            store.remove(&key(name), object);
+            store.remove(&key(name), (*current).clone());
         } else {
             store.put(key(name), object);
         }

@@ -228,10 +228,14 @@ impl Failure {
         name: &str,
         causes: &[Cause],
     ) -> Failure {
-        let mut each: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.message))
-            .collect();
+        // What is said twice is listed twice and told once.
+        let mut each: Vec<String> = Vec::new();
+        for cause in causes {
+            let told = format!("{}: {}", cause.field, cause.message);
+            if !each.contains(&told) {
+                each.push(told);
+            }
+        }
         let all = if each.len() == 1 {
             each.remove(0)
         } else {

@@ -16,6 +16,8 @@ pub struct User {
     pub groups: Vec<String>,
     /// What is sent as `Authorization: Bearer …`.
     pub token: String,
+    /// What tells two of the same name apart; may be empty.
+    pub uid: String,
 }
 
 impl User {
@@ -26,6 +28,7 @@ impl User {
             name: name.to_owned(),
             groups: Vec::new(),
             token: token.to_owned(),
+            uid: String::new(),
         }
     }
 
@@ -33,6 +36,13 @@ impl User {
     #[must_use]
     pub fn in_groups(mut self, groups: &[&str]) -> User {
         self.groups = groups.iter().map(|&group| group.to_owned()).collect();
+        self
+    }
+
+    /// As new, with a uid.
+    #[must_use]
+    pub fn with_uid(mut self, uid: &str) -> User {
+        self.uid = uid.to_owned();
         self
     }
 
@@ -54,7 +64,11 @@ impl User {
         if self.name != "system:anonymous" {
             groups.push("system:authenticated".to_owned());
         }
-        json!({"username": self.name, "groups": groups})
+        let mut described = json!({"username": self.name, "groups": groups});
+        if !self.uid.is_empty() {
+            described["uid"] = Value::from(self.uid.as_str());
+        }
+        described
     }
 
     pub(crate) fn is_in(&self, group: &str) -> bool {
@@ -178,6 +192,36 @@ pub(crate) fn allowed(state: &State, user: &User, wish: &Wish) -> Option<String>
         }
     }
     None
+}
+
+/// What everybody with a name may read, as rules.
+pub(crate) fn open_rules() -> Vec<Value> {
+    [
+        json!([
+            "/api",
+            "/api/*",
+            "/apis",
+            "/apis/*",
+            "/healthz",
+            "/livez",
+            "/openapi",
+            "/openapi/*",
+            "/readyz",
+            "/version",
+            "/version/"
+        ]),
+        json!(["/.well-known", "/.well-known/*"]),
+        json!([
+            "/.well-known/openid-configuration",
+            "/.well-known/openid-configuration/",
+            "/openid/v1/jwks",
+            "/openid/v1/jwks/"
+        ]),
+        json!(["/healthz", "/livez", "/readyz", "/version", "/version/"]),
+    ]
+    .into_iter()
+    .map(|urls| json!({"verbs": ["get"], "nonResourceURLs": urls}))
+    .collect()
 }
 
 fn reads_discovery(user: &User, path: &str) -> bool {
@@ -324,21 +368,28 @@ pub(crate) struct IssuedToken {
 
 impl IssuedToken {
     /// Whether what the token is bound to is still there and its time is not over.
-    pub(crate) fn holds(&self, state: &State) -> bool {
-        let same = |resource: &str, name: &str, uid: &str| {
-            state
-                .find(resource, &self.namespace, name)
-                .is_some_and(|object| object["metadata"]["uid"] == uid)
+    pub(crate) fn check(&self, state: &State) -> Result<(), String> {
+        let bound = |resource: &str, name: &str, uid: &str| match state.find(
+            resource,
+            &self.namespace,
+            name,
+        ) {
+            Some(object) if object["metadata"]["uid"] == uid => Ok(()),
+            Some(_) => Err(format!("{resource} {name:?} has another uid")),
+            None => Err(format!("{resource} {name:?} not found")),
         };
-        self.expires > clock::unix_seconds()
-            && same(
-                "serviceaccounts",
-                &self.service_account,
-                &self.service_account_uid,
-            )
-            && self
-                .pod
-                .as_ref()
-                .is_none_or(|(name, uid)| same("pods", name, uid))
+        bound(
+            "serviceaccounts",
+            &self.service_account,
+            &self.service_account_uid,
+        )?;
+        if let Some((name, uid)) = &self.pod {
+            bound("pods", name, uid)?;
+        }
+        if self.expires > clock::unix_seconds() {
+            Ok(())
+        } else {
+            Err("service account token has expired".to_owned())
+        }
     }
 }

@@ -32,14 +32,15 @@
 //!
 //! Trusts its tests. Memory: the objects and the history since the last compaction.
 
-#![allow(dead_code)]
-
 mod admission;
+mod cel;
 mod certificate;
 mod clock;
+mod cluster;
 mod custom;
 mod decode;
 mod defaults;
+mod definition;
 mod delete;
 mod discovery;
 mod establish;
@@ -54,7 +55,9 @@ mod pods;
 mod prepare;
 mod read;
 mod request;
+mod reviews;
 mod route;
+mod schema;
 mod selector;
 mod server;
 mod services;
@@ -76,7 +79,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -101,8 +104,15 @@ impl Default for Options {
         Options {
             users: vec![
                 User::new("admin", "admin-token").in_groups(&["system:masters"]),
-                User::service_account("weir-system", "weir-control", "weir-token"),
-                User::new("nobody-user", "nobody-token"),
+                User::new(
+                    "system:serviceaccount:weir-system:weir-control",
+                    "weir-token",
+                )
+                .in_groups(&["system:serviceaccounts"])
+                .with_uid("u2"),
+                User::new("nobody-user", "nobody-token")
+                    .in_groups(&["viewers"])
+                    .with_uid("u3"),
             ],
             bookmark_every: Duration::from_secs(60),
         }
@@ -141,33 +151,9 @@ impl ApiServer {
             authority: certificate.authority,
             running: Mutex::new(None),
         };
-        for namespace in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-            server.put_own("namespaces", json!({
-                "apiVersion": "v1", "kind": "Namespace",
-                "metadata": {"name": namespace, "labels": {"kubernetes.io/metadata.name": namespace}},
-                "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"},
-            }));
-        }
+        cluster::fill(&server.state, address);
         server.run(listener);
         Ok(server)
-    }
-
-    /// Puts an object there as it is.
-    fn put_own(&self, resource: &str, mut object: Value) {
-        let text = |name: &str| {
-            object["metadata"][name]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let key = store::Key {
-            resource: resource.to_owned(),
-            namespace: text("namespace"),
-            name: text("name"),
-        };
-        object["metadata"]["uid"] = Value::from(clock::uid());
-        object["metadata"]["creationTimestamp"] = Value::from(clock::now());
-        self.state.store().put(key, object);
     }
 
     fn run(&self, listener: TcpListener) {
@@ -237,6 +223,11 @@ impl ApiServer {
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.state.faults
+    }
+
+    /// Where a service is that webhooks of the cluster name: there is no network of the cluster here.
+    pub fn route_service(&self, namespace: &str, name: &str, address: SocketAddr) {
+        self.state.services.route(namespace, name, address);
     }
 
     /// Makes somebody known, or gives somebody with this token other rights.

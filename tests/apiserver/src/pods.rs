@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::clock;
 use crate::failure::Failure;
 use crate::request::{Reply, Request, Target};
 use crate::state::State;
@@ -35,6 +36,16 @@ pub(crate) async fn bind(
             }
             let mut new = current.clone();
             new["spec"]["nodeName"] = Value::from(node.as_str());
+            if !new["status"]["conditions"].is_array() {
+                new["status"]["conditions"] = json!([]);
+            }
+            if let Some(conditions) = new["status"]["conditions"].as_array_mut() {
+                conditions.retain(|condition| condition["type"] != "PodScheduled");
+                conditions.push(json!({
+                    "type": "PodScheduled", "status": "True", "lastProbeTime": null,
+                    "lastTransitionTime": clock::now(),
+                }));
+            }
             Ok((new, Vec::new()))
         })
         .await?;

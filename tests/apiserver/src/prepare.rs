@@ -123,7 +123,7 @@ pub(crate) fn updated(kind: &Kind, subresource: &str, old: &Value, new: &mut Val
         }
     }
     metadata["resourceVersion"] = before["resourceVersion"].clone();
-    if kind.counts_generations() && subresource != "status" && is_new_generation(kind, old, new) {
+    if kind.counts_generations() && subresource.is_empty() && is_new_generation(kind, old, new) {
         let generation = before["generation"].as_u64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = Value::from(generation);
     }
@@ -143,13 +143,15 @@ fn keep_untouchable(kind: &Kind, subresource: &str, old: &Value, new: &mut Value
             let spec = old.get("spec").cloned();
             set(new, "spec", spec);
         }
-        "" if kind.has("status") => {
+        // Of a pod that was put on a node, its status says so.
+        "binding" => {}
+        _ if kind.has("status") => {
             let status = old.get("status").cloned();
             set(new, "status", status);
         }
         _ => {}
     }
-    if subresource.is_empty() && kind.is("Namespace") {
+    if subresource != "finalize" && kind.is("Namespace") {
         new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn revision_of(query: &Query) -> Result<Option<u64>, Failure> {
     }
     text.parse().map(Some).map_err(|_| {
         let why = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-        Failure::internal(&why)
+        Failure::new(500, "", why)
     })
 }
 

@@ -19,8 +19,6 @@ pub(crate) const BODY_BYTES: usize = 3 * 1024 * 1024;
 /// A request, read whole.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,

@@ -14,6 +14,7 @@ use crate::openapi;
 use crate::pods;
 use crate::read;
 use crate::request::{BODY_BYTES, Content, Query, Reply, Request, Target};
+use crate::reviews;
 use crate::state::State;
 use crate::watch;
 use crate::write::Write;
@@ -35,6 +36,20 @@ pub(crate) async fn answer(state: &Arc<State>, parts: Parts, body: Body) -> Resu
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return other(state, &parts, &names),
     };
+    if let Some((resource, kind, namespace)) = reviews::question(group, version, rest) {
+        let wish = Wish {
+            verb: "create".to_owned(),
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+            namespace: namespace.clone(),
+            ..Wish::default()
+        };
+        identity::authorize(state, &parts.user, &wish)?;
+        if parts.method != "POST" {
+            return Err(Failure::method_not_allowed());
+        }
+        return reviews::answer(state, &parts.with_body(body).await?, kind, &namespace);
+    }
     let Some(target) = target(state, group, version, rest) else {
         let wish = Wish {
             verb: parts.method.to_lowercase(),
@@ -55,6 +70,7 @@ pub(crate) async fn answer(state: &Arc<State>, parts: Parts, body: Body) -> Resu
             Write::new(state, &request, &target)?.create().await
         }
         ("create", "binding") => pods::bind(state, &request, &target).await,
+        ("create", "token") => reviews::issue(state, &request, &target),
         ("update", "" | "status" | "finalize") => {
             Write::new(state, &request, &target)?.replace().await
         }
@@ -88,8 +104,6 @@ impl Parts {
             )
         })?;
         Ok(Request {
-            method: self.method,
-            path: self.path,
             query: self.query,
             headers: self.headers,
             body,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::Options;
+use crate::admission::Services;
 use crate::custom;
 use crate::faults::Faults;
 use crate::identity::{IssuedToken, User};
@@ -17,6 +18,7 @@ use crate::store::{Key, Store};
 pub(crate) struct State {
     pub(crate) options: Options,
     pub(crate) faults: Faults,
+    pub(crate) services: Services,
     store: Mutex<Store>,
     revisions: watch::Sender<u64>,
     kinds: RwLock<Vec<Arc<Kind>>>,
@@ -30,6 +32,7 @@ impl State {
         State {
             options,
             faults: Faults::default(),
+            services: Services::default(),
             store: Mutex::new(Store::new()),
             revisions: watch::Sender::new(0),
             kinds: RwLock::new(kind::builtin()),
@@ -108,7 +111,7 @@ impl State {
             .audiences
             .iter()
             .any(|audience| audience == crate::ISSUER);
-        (own && issued.holds(self))
+        (own && issued.check(self).is_ok())
             .then(|| User::service_account(&issued.namespace, &issued.service_account, token))
     }
 

@@ -85,7 +85,6 @@ fn columns(kind: &Kind) -> Vec<Column> {
             made.format = text("format").to_owned();
             made.priority = given["priority"].as_u64().unwrap_or(0);
             made.description = match text("description") {
-                "" if text("jsonPath") == ".metadata.creationTimestamp" => CREATED.to_owned(),
                 "" => format!(
                     "Custom resource definition column (in JSONPath format): {}",
                     text("jsonPath")
@@ -129,7 +128,8 @@ const NAME: &str = "Name must be unique within a namespace. Is required when cre
                     Name is primarily intended for creation idempotence and configuration definition. Cannot be \
                     updated. More info: https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names";
 
-const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It \
+/// What the column says that a CRD without columns gets.
+pub(crate) const CREATED: &str = "CreationTimestamp is a timestamp representing the server time when this object was created. It \
                        is not guaranteed to be set in happens-before order across separate operations. Clients may \
                        not set this value. It is represented in RFC3339 form and is in UTC.\n\nPopulated by the \
                        system. Read-only. Null for lists. More info: \

@@ -106,9 +106,9 @@ fn resolve(
         .iter()
         .map(|(field, presence, kind, default)| {
             let shape = resolve_kind(kind, drafts, done);
-            // A structure without parts given is still written.
+            // An empty structure is no empty value to the encoder of the API.
             let presence = match (&*shape, presence) {
-                (Shape::Object { .. }, Presence::WhenFilled) => Presence::WhenGiven,
+                (Shape::Object { .. }, Presence::WhenFilled) => Presence::Always,
                 _ => *presence,
             };
             (

@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
+use crate::definition;
 use crate::failure::{Cause, Failure};
 use crate::kind::Kind;
+use crate::schema;
 
 static LABEL: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("^[a-z0-9]([-a-z0-9]*[a-z0-9])?$").expect("a pattern"));
@@ -23,28 +25,36 @@ const SUBDOMAIN_WORDS: &str = "a lowercase RFC 1123 subdomain must consist of lo
      '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
 /// Refuses what the real server refuses.
-pub(crate) fn check(
-    kind: &Kind,
-    subresource: &str,
-    object: &Value,
-    old: Option<&Value>,
-) -> Result<(), Failure> {
+pub(crate) fn check(kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Failure> {
     let mut causes = Vec::new();
     if old.is_none() {
         check_name(kind, object, &mut causes);
     }
     if let Some(old) = old {
         check_finalizers(object, old, &mut causes);
+        if kind.custom.is_some() {
+            // The real server looks twice.
+            check_finalizers(object, old, &mut causes);
+        }
     }
     match kind.kind.as_str() {
-        _ if kind.custom.is_some() => {}
-        "Pod" => check_pod(object, &mut causes),
+        _ if kind.custom.is_some() => {
+            let schema = kind
+                .custom
+                .as_ref()
+                .map_or(&Value::Null, |custom| &custom.schema);
+            causes.extend(schema::check(schema, object, old));
+        }
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
+            check_webhooks(object, &mut causes)
+        }
+        "CustomResourceDefinition" => definition::check(object, &mut causes),
+        "Pod" => check_pod(object, old, &mut causes),
         "Service" => check_service(object, &mut causes),
         "Lease" => check_lease(object, &mut causes),
         "EndpointSlice" => check_endpoints(object, old, &mut causes),
         _ => {}
     }
-    let _ = subresource;
     if causes.is_empty() {
         return Ok(());
     }
@@ -117,13 +127,43 @@ fn check_finalizers(object: &Value, old: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-fn check_pod(object: &Value, causes: &mut Vec<Cause>) {
+fn check_pod(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     if object["spec"]["containers"]
         .as_array()
         .is_none_or(Vec::is_empty)
     {
         causes.push(Cause::required("spec.containers", ""));
     }
+    if let Some(old) = old
+        && fixed(&old["spec"]) != fixed(&object["spec"])
+    {
+        causes.push(Cause::forbidden("spec", POD_WORDS));
+    }
+}
+
+const POD_WORDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
+     `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
+     tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+
+/// What stays as it is for the life of a pod; where it runs is said once.
+fn fixed(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    if let Some(map) = spec.as_object_mut() {
+        for name in [
+            "activeDeadlineSeconds",
+            "tolerations",
+            "terminationGracePeriodSeconds",
+            "nodeName",
+        ] {
+            map.remove(name);
+        }
+    }
+    for list in ["containers", "initContainers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            container["image"] = Value::Null;
+        }
+    }
+    spec
 }
 
 fn check_service(object: &Value, causes: &mut Vec<Cause>) {
@@ -162,6 +202,59 @@ fn check_lease(object: &Value, causes: &mut Vec<Cause>) {
             transitions,
             "must be greater than or equal to 0",
         ));
+    }
+}
+
+/// What a webhook's configuration has to say.
+fn check_webhooks(object: &Value, causes: &mut Vec<Cause>) {
+    for (position, webhook) in object["webhooks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        let at = format!("webhooks[{position}]");
+        let name = webhook["name"].as_str().unwrap_or_default();
+        if name.split('.').count() < 3 || !SUBDOMAIN.is_match(name) {
+            let why = "should be a domain with at least three segments separated by dots";
+            causes.push(Cause::invalid(format!("{at}.name"), &webhook["name"], why));
+        }
+        if !matches!(
+            webhook["sideEffects"].as_str(),
+            Some("None" | "NoneOnDryRun")
+        ) {
+            causes.push(Cause::required(
+                format!("{at}.sideEffects"),
+                "must specify one of None, NoneOnDryRun",
+            ));
+        }
+        let config = &webhook["clientConfig"];
+        if config["url"].is_null() == config["service"].is_null() {
+            causes.push(Cause::required(
+                format!("{at}.clientConfig"),
+                "exactly one of url or service is required",
+            ));
+        }
+        if let Some((scheme, _)) = config["url"].as_str().and_then(|url| url.split_once("://"))
+            && scheme != "https"
+        {
+            let why = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
+            causes.push(Cause::invalid(
+                format!("{at}.clientConfig.url"),
+                &Value::from(scheme),
+                why,
+            ));
+        }
+        if webhook["admissionReviewVersions"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+        {
+            let why = "must specify one of v1, v1beta1";
+            causes.push(Cause::required(
+                format!("{at}.admissionReviewVersions"),
+                why,
+            ));
+        }
     }
 }
 

@@ -204,10 +204,11 @@ impl Watch {
             match (before, after) {
                 (None, Some(object)) => self.event("ADDED", object).await?,
                 (Some(_), Some(object)) => self.event("MODIFIED", object).await?,
-                // What leaves the selection is told with what it has become.
+                // What leaves the selection is told as it was, at the revision at which it left.
                 (Some(last), None) => {
-                    self.event("DELETED", change.after.as_deref().unwrap_or(last))
-                        .await?
+                    let mut last = last.clone();
+                    last["metadata"]["resourceVersion"] = Value::from(change.revision.to_string());
+                    self.event("DELETED", &last).await?;
                 }
                 (None, None) => {}
             }

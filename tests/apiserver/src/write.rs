@@ -143,7 +143,7 @@ impl<'a> Write<'a> {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        validate::check(kind, self.target.subresource(), &object, None)?;
+        validate::check(kind, &object, None)?;
         let key = self.key(&name);
         if self.state.store().get(&key).is_some() {
             return Err(Failure::already_exists(kind, &name));
@@ -359,7 +359,7 @@ impl<'a> Write<'a> {
             if kind.is("Service") && self.target.subresource().is_empty() {
                 services::allocate(self.state, &mut new, Some(&old))?;
             }
-            validate::check(kind, self.target.subresource(), &new, Some(&old))?;
+            validate::check(kind, &new, Some(&old))?;
             admission::validate(self, "UPDATE", Some(&old), Some(&new), &mut warnings).await?;
             if new == old || self.dry_run {
                 return Ok(self.reply(200, &new, warnings));
@@ -384,12 +384,12 @@ impl<'a> Write<'a> {
             return None;
         }
         let last = ends(self.kind(), &new);
-        let stored = if last {
-            store.remove(&key, new)
-        } else {
-            store.put(key, new)
-        };
-        Some(stored)
+        if !last {
+            return Some(store.put(key, new));
+        }
+        // Watches are told what it was; who let it go sees what it has become.
+        store.remove(&key, (**current).clone());
+        Some(Arc::new(new))
     }
 }
 
