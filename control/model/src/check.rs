@@ -2,7 +2,8 @@
 
 use crate::{
     Allowlist, Document, GuardrailSpec, Kind, LearnedConversation, LearnedProfile, LearnedStatus,
-    Located, ModeDocument, Peer, Problem, Reference, Selector, response, sensor, threat,
+    Located, ModeDocument, Namespaces, Peer, Problem, Reference, Selector, response, sensor,
+    threat,
 };
 
 /// Adds what is wrong.
@@ -101,6 +102,38 @@ fn full_names(located: &Located<Document>, document: &Allowlist, problems: &mut 
                 }
             }
         }
+    }
+}
+
+/// What an object in one namespace may govern: what is in that namespace.
+pub(crate) fn own_namespace(located: &Located<Document>, problems: &mut Vec<Problem>) {
+    let target = match &located.value {
+        Document::Allowlist(document) => Some(&document.spec.target),
+        Document::Mode(document) => Some(&document.spec.target),
+        Document::ThreatPolicy(document) => Some(&document.spec.target),
+        Document::Sensor(document) => document.spec.target.as_ref(),
+        Document::ResponseRule(document) => document.spec.target.as_ref(),
+        _ => None,
+    };
+    let own = &located.value.metadata().namespace;
+    let (field, beyond) = match target {
+        Some(Selector::Name(name)) => ("workload", name.namespace().is_some_and(|it| it != own)),
+        Some(Selector::Labels { namespaces, .. }) => match namespaces {
+            Namespaces::Own => ("namespace", false),
+            Namespaces::Named(name) => ("namespace", name != own),
+            Namespaces::Selected(_) => ("namespaceSelector", true),
+        },
+        None => return,
+    };
+    if beyond {
+        problems.push(located.problem(
+            &format!("spec.target.{field}"),
+            format!("the object belongs to namespace {own} and governs nothing beyond it"),
+            match located.value.kind() {
+                Kind::Allowlist => "write it in that namespace, or a ClusterAllowlist",
+                _ => "write it in that namespace",
+            },
+        ));
     }
 }
 

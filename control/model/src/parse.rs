@@ -45,7 +45,9 @@ pub fn parse_documents(file_name: &str, text: &str) -> (Vec<Located<Document>>, 
 }
 
 /// Reads an object as an API server sends it: what stands in its metadata beside name, namespace,
-/// labels and annotations is passed over, and so is a status that is not the document's body.
+/// labels and annotations is passed over, and so is a status that is not the document's body. Who
+/// may write into one namespace of a cluster has no say in another, so the target of an object that
+/// belongs to a namespace has to lie there; in files, which one operator writes, it need not.
 /// `origin` stands for the file in messages.
 pub fn from_object(
     object: &serde_json::Value,
@@ -63,6 +65,7 @@ pub fn from_object(
         .map(|document| Located::new(document, origin, tree));
     if let Some(located) = &located {
         check::document(located, &mut problems);
+        check::own_namespace(located, &mut problems);
     }
     match located.filter(|_| problems.is_empty()) {
         Some(located) => Ok(located),

@@ -480,3 +480,44 @@ fn mistakes_in_sensors_are_told() {
         }
     }
 }
+
+#[test]
+fn an_object_of_a_namespace_governs_that_namespace_alone() {
+    let read = |kind: &str, namespace: &str, target: &str| {
+        let mut object = serde_json::json!({
+            "apiVersion": "weir.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": "a", "uid": "1", "managedFields": [{}]},
+            "spec": {"target": serde_yaml_ng::from_str::<serde_json::Value>(target).unwrap()},
+            "status": {"conditions": []},
+        });
+        if !namespace.is_empty() {
+            object["metadata"]["namespace"] = namespace.into();
+        }
+        weir_model::from_object(&object, "allowlists/shop/a")
+    };
+    for target in [
+        "{workload: a}",
+        "{workload: shop/a}",
+        "{matchLabels: {}}",
+        "{namespace: shop}",
+    ] {
+        assert!(read("Allowlist", "shop", target).is_ok(), "{target}");
+    }
+    for target in [
+        "{workload: bank/a}",
+        "{namespace: bank}",
+        "{namespaceSelector: {}}",
+    ] {
+        let told = read("Allowlist", "shop", target).unwrap_err()[0].to_string();
+        for words in [
+            "allowlists/shop/a: spec.target.",
+            "belongs to namespace shop",
+            "ClusterAllowlist",
+        ] {
+            assert!(told.contains(words), "{told}");
+        }
+        assert!(read("ClusterAllowlist", "", target).is_ok(), "{target}");
+    }
+    assert!(read("ClusterAllowlist", "", "{workload: a}").is_err());
+    assert!(read("ClusterAllowlist", "shop", "{workload: shop/a}").is_err());
+}
