@@ -14,6 +14,7 @@ mod services;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -81,6 +82,7 @@ pub struct World {
     touched_services: BTreeSet<u32>,
     touched_namespaces: BTreeSet<Arc<str>>,
     revision: u64,
+    hashing: RandomState,
     overlaps: u64,
     notes: Vec<Note>,
     external: ExternalAddresses,
@@ -188,6 +190,8 @@ struct ServiceRecord {
     claimed: BTreeSet<IpAddr>,
     /// Those of them that it has.
     held: BTreeSet<IpAddr>,
+    /// Under which it stands in its namespace.
+    selector_hash: Option<u64>,
     /// The workloads that its selector chooses.
     chosen: BTreeSet<u32>,
     told: Option<Arc<Located<Document>>>,
@@ -207,6 +211,10 @@ struct NamespaceRecord {
     listed: u32,
     workloads: BTreeSet<u32>,
     services: BTreeSet<u32>,
+    /// The workloads that have a label, by a hash of key and value.
+    by_label: HashMap<u64, Vec<u32>>,
+    /// The services whose selector has it as its first.
+    by_selector: HashMap<u64, Vec<u32>>,
 }
 
 impl World {
@@ -235,6 +243,7 @@ impl World {
             touched_services: BTreeSet::new(),
             touched_namespaces: BTreeSet::new(),
             revision: 0,
+            hashing: RandomState::new(),
             overlaps: 0,
             notes: Vec::new(),
             external,

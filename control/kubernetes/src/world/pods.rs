@@ -48,12 +48,18 @@ impl World {
             None => {
                 let number = self.pods.insert(record.clone());
                 self.pod_by_name.insert(record.name.clone(), number);
-                if let Some(step) = step_of(&record) {
-                    self.steps.entry(step).or_default().pods.push(number);
-                }
                 number
             }
         };
+        // An orphan may be adopted by another owner.
+        let named_before = known.and_then(|number| step_of(self.pods.get(number)?));
+        let names = step_of(&record);
+        if known.is_none() || named_before != names {
+            self.leave_step(number, named_before);
+            if let Some(step) = names {
+                self.steps.entry(step).or_default().pods.push(number);
+            }
+        }
         record.workload = self.workload_for(&record);
         if let Some(place) = self.pods.get_mut(number) {
             *place = record;
@@ -69,7 +75,12 @@ impl World {
             return;
         };
         self.pod_by_name.remove(&record.name);
-        if let Some(step) = step_of(&record)
+        self.leave_step(number, step_of(&record));
+    }
+
+    /// The pod names a ReplicaSet or Job no longer.
+    fn leave_step(&mut self, number: u32, step: Option<(Watched, Name)>) {
+        if let Some(step) = step
             && let Some(known) = self.steps.get_mut(&step)
         {
             known.pods.retain(|pod| *pod != number);

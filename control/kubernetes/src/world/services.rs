@@ -1,6 +1,7 @@
 //! Services: the addresses that clients use, and the workloads that answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,13 +23,9 @@ impl World {
         if record.service.as_ref() == Some(&service) {
             return;
         }
+        let selector = service.selector.clone();
         record.service = Some(service);
-        if let Some(record) = self.services.get(number) {
-            let chosen = self.choose(record);
-            if let Some(record) = self.services.get_mut(number) {
-                record.chosen = chosen;
-            }
-        }
+        self.choose(number, &selector);
         self.claim_for_service(number, now_us);
         self.touched_services.insert(number);
     }
@@ -39,8 +36,8 @@ impl World {
         };
         if let Some(record) = self.services.get_mut(number) {
             record.service = None;
-            record.chosen.clear();
         }
+        self.choose(number, &Labels::new());
         self.claim_for_service(number, now_us);
         self.touched_services.insert(number);
     }
@@ -106,6 +103,7 @@ impl World {
             endpoints: BTreeMap::new(),
             claimed: BTreeSet::new(),
             held: BTreeSet::new(),
+            selector_hash: None,
             chosen: BTreeSet::new(),
             told: None,
         };
@@ -189,37 +187,76 @@ impl World {
         }
     }
 
-    /// The workloads that the selector of a service chooses, after it changed.
-    fn choose(&self, record: &ServiceRecord) -> BTreeSet<u32> {
-        let workloads = self.namespaces.get(&record.name.0).map(|it| &it.workloads);
-        let workloads = workloads.into_iter().flatten();
-        let chosen = workloads.filter(|number| {
-            let labels = self.workloads.get(**number).and_then(|it| it.labels());
-            labels.is_some_and(|labels| record.chooses(&labels))
+    /// The service's selector changed, or the service went: finds the workloads that it chooses, among
+    /// those that have the rarest of its labels.
+    fn choose(&mut self, number: u32, selector: &Labels) {
+        let hash = |(key, value): (&String, &String)| self.hashing.hash_one((key, value));
+        let Some(record) = self.services.get_mut(number) else {
+            return;
+        };
+        let Some(namespace) = self.namespaces.get_mut(&record.name.0) else {
+            return;
+        };
+        if let Some(old) = record.selector_hash.take() {
+            unlist(&mut namespace.by_selector, old, number);
+        }
+        record.chosen.clear();
+        let Some(first) = selector.iter().next().map(hash) else {
+            return;
+        };
+        record.selector_hash = Some(first);
+        namespace.by_selector.entry(first).or_default().push(number);
+        let lists = selector.iter().map(hash).map(|hash| {
+            let list = namespace.by_label.get(&hash);
+            list.map_or(&[][..], |list| &list[..])
         });
-        chosen.copied().collect()
+        let rarest = lists.min_by_key(|list| list.len()).unwrap_or_default();
+        let chosen = rarest.iter().filter(|workload| {
+            let told = self
+                .workloads
+                .get(**workload)
+                .and_then(|it| it.told.as_ref());
+            told.is_some_and(|told| chooses(selector, &told.value.metadata().labels))
+        });
+        record.chosen = chosen.copied().collect();
     }
 
-    /// The services of a namespace that choose a workload, after its labels or its name changed or it
-    /// went.
+    /// A workload's labels or name changed, or it went: the services that choose it, or did, change too.
     pub(super) fn choose_anew(
         &mut self,
         workload: u32,
         namespace: &Arc<str>,
-        labels: Option<&Labels>,
+        old: Option<&Labels>,
+        new: Option<&Labels>,
     ) {
-        let services = self.namespaces.get(namespace).map(|it| &it.services);
-        for number in services.into_iter().flatten() {
-            let Some(record) = self.services.get_mut(*number) else {
+        let hash = |(key, value): (&String, &String)| self.hashing.hash_one((key, value));
+        let Some(namespace) = self.namespaces.get_mut(namespace) else {
+            return;
+        };
+        let mut services = BTreeSet::new();
+        for (labels, comes) in [(old, false), (new, true)] {
+            for hash in labels.into_iter().flatten().map(hash) {
+                services.extend(namespace.by_selector.get(&hash).into_iter().flatten());
+                match comes {
+                    true => namespace.by_label.entry(hash).or_default().push(workload),
+                    false => unlist(&mut namespace.by_label, hash, workload),
+                }
+            }
+        }
+        for number in services {
+            let Some(record) = self.services.get_mut(number) else {
                 continue;
             };
-            let was = record.chosen.remove(&workload);
-            let is = labels.is_some_and(|labels| record.chooses(labels));
-            if is {
-                record.chosen.insert(workload);
-            }
+            let selector = record.service.as_ref().map(|service| &service.selector);
+            let is = selector
+                .zip(new)
+                .is_some_and(|(selector, labels)| chooses(selector, labels));
+            let was = match is {
+                true => !record.chosen.insert(workload),
+                false => record.chosen.remove(&workload),
+            };
             if was || is {
-                self.touched_services.insert(*number);
+                self.touched_services.insert(number);
             }
         }
     }
@@ -257,12 +294,17 @@ impl World {
     }
 }
 
-impl ServiceRecord {
-    fn chooses(&self, labels: &Labels) -> bool {
-        let selector = self.service.as_ref().map(|service| &service.selector);
-        selector.is_some_and(|selector| {
-            let mut wanted = selector.iter();
-            !selector.is_empty() && wanted.all(|(key, value)| labels.get(key) == Some(value))
-        })
+fn chooses(selector: &Labels, labels: &Labels) -> bool {
+    let mut wanted = selector.iter();
+    !selector.is_empty() && wanted.all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Takes a number out of a list that is not kept when it is empty.
+fn unlist(lists: &mut HashMap<u64, Vec<u32>>, hash: u64, number: u32) {
+    if let Some(list) = lists.get_mut(&hash) {
+        list.retain(|it| *it != number);
+        if list.is_empty() {
+            lists.remove(&hash);
+        }
     }
 }

@@ -85,8 +85,9 @@ impl World {
             });
         if !same {
             let namespace = record.key.namespace.clone();
-            let labels = document.as_ref().map(|it| &it.metadata().labels);
-            self.choose_anew(number, &namespace, labels);
+            let new = document.as_ref().map(|it| &it.metadata().labels);
+            let old = told.as_ref().map(|told| &told.value.metadata().labels);
+            self.choose_anew(number, &namespace, old, new);
         }
         let Some(record) = self.workloads.get(number) else {
             return;
