@@ -252,7 +252,7 @@ fn told(cluster: &Cluster, model: &Model) -> Lines {
 
 #[derive(Clone, Debug)]
 enum Happens {
-    Upsert(Object),
+    Upsert(Box<Object>),
     Remove(Watched, String),
     /// All pods are listed anew.
     List,
@@ -302,7 +302,7 @@ fn some_pod() -> impl Strategy<Value = Pod> {
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
-    let upsert = |object| Happens::Upsert(object);
+    let upsert = |object| Happens::Upsert(Box::new(object));
     let step = (0..2_u128, prop::option::of(Just("above"))).prop_map(|(uid, above)| {
         let above = above.and_then(|name| owner(OwnerKind::Other("Rollout".into()), name, 5));
         Object::Step(step(OwnerKind::ReplicaSet, "replicas", 100 + uid, above))
@@ -369,7 +369,7 @@ proptest! {
             match what {
                 Happens::Upsert(object) => {
                     model.upsert(&object, model.time);
-                    cluster.upsert(object);
+                    cluster.upsert(*object);
                 }
                 Happens::Remove(kind, name) => {
                     model.remove(kind, &name);
