@@ -8,6 +8,7 @@ use tonic::transport::Channel;
 use weir_api::v1::operator_client::OperatorClient;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, MESSAGE_BYTES_MAX, TlsFiles};
 
+use crate::command::bundle::BundleCommand;
 use crate::error::Failure;
 use crate::text;
 
@@ -107,6 +108,11 @@ pub enum Command {
     Guardrail {
         #[command(subcommand)]
         command: GuardrailCommand,
+    },
+    /// Signed policy: what nodes with a public key insist on.
+    Bundle {
+        #[command(subcommand)]
+        command: BundleCommand,
     },
     /// The attacks that nodes look for by themselves: names, default actions, what they are.
     Threats,

@@ -59,6 +59,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
         Command::Completions { shell } => return command::completions::run(shell),
         Command::Crds { kinds } => return command::crds::run(&kinds),
         Command::Threats => return command::threats::run(output),
+        Command::Bundle { command } => return command::bundle::run(command, output),
         Command::Policy {
             command: PolicyCommand::Test { files, guardrails },
         } => {
@@ -183,6 +184,7 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
             | Command::Crds { .. }
             | Command::Guardrail { .. }
             | Command::Sigs { .. }
+            | Command::Bundle { .. }
             | Command::Threats => Ok(Answer::Yes),
         }
     })

@@ -10,37 +10,29 @@ use weir_model::{Condition, LabelSelector, Namespaces, Network, Peer, PortRange,
 pub(super) enum Scope<'a> {
     /// "shop/photo-db".
     Name(String),
-    /// All of these labels, in these namespaces.
+    /// All that have these labels, in these namespaces.
     Labels {
-        places: Places<'a>,
         labels: &'a LabelSelector,
+        /// None: in any namespace.
+        namespaces: Option<Cow<'a, LabelSelector>>,
     },
 }
 
-/// The namespaces that a selector looks in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Places<'a> {
-    One(&'a str),
-    /// Those with these labels; every namespace where there are none.
-    Selected(Option<&'a LabelSelector>),
-}
-
 impl<'a> Scope<'a> {
-    pub(super) fn of(selector: &'a Selector, namespace: &'a str) -> Self {
-        match selector {
-            Selector::Name(name) => Self::Name(name.resolve(namespace)),
-            Selector::Labels { labels, namespaces } => Self::Labels {
-                places: match namespaces {
-                    Namespaces::Own if namespace.is_empty() => Places::Selected(None),
-                    Namespaces::Own => Places::One(namespace),
-                    Namespaces::Named(name) => Places::One(name),
-                    Namespaces::Selected(labels) => {
-                        Places::Selected(Some(labels).filter(|labels| !labels.is_empty()))
-                    }
-                },
-                labels,
-            },
-        }
+    /// `namespace` is empty for documents that belong to none.
+    pub(super) fn of(selector: &'a Selector, namespace: &str) -> Self {
+        let (labels, namespaces) = match selector {
+            Selector::Name(name) => return Self::Name(name.resolve(namespace)),
+            Selector::Labels { labels, namespaces } => (labels, namespaces),
+        };
+        let namespaces = match namespaces {
+            Namespaces::Own if namespace.is_empty() => None,
+            Namespaces::Own => Some(Cow::Owned(named(namespace))),
+            Namespaces::Named(name) => Some(Cow::Owned(named(name))),
+            Namespaces::Selected(selector) if selector.is_empty() => None,
+            Namespaces::Selected(selector) => Some(Cow::Borrowed(selector)),
+        };
+        Self::Labels { labels, namespaces }
     }
 
     /// Whether this selects whatever `narrow` selects.
@@ -48,63 +40,97 @@ impl<'a> Scope<'a> {
         match (self, narrow) {
             (Self::Name(wide), Self::Name(name)) => wide == name,
             (
-                Self::Labels { places, labels },
+                Self::Labels { labels, namespaces },
                 Self::Labels {
-                    places: other,
                     labels: more,
+                    namespaces: fewer,
                 },
-            ) => places.covers(other) && asks_less(labels, more),
+            ) => {
+                asks_no_more(labels, more)
+                    && match (namespaces, fewer) {
+                        (None, _) => true,
+                        (Some(_), None) => false,
+                        (Some(wide), Some(narrow)) => asks_no_more(wide, narrow),
+                    }
+            }
             // Labels come from the cluster; that all of a namespace are meant does not.
-            (Self::Labels { places, labels }, Self::Name(name)) => {
-                let of_name = name.split_once('/').map_or("", |(namespace, _)| namespace);
-                labels.is_empty() && places.covers(&Places::One(of_name))
+            (Self::Labels { labels, namespaces }, Self::Name(name)) => {
+                let of_name = name.split_once('/').map(|(namespace, _)| named(namespace));
+                let within = match (namespaces, of_name) {
+                    (None, _) => true,
+                    (Some(wide), Some(narrow)) => asks_no_more(wide, &narrow),
+                    (Some(_), None) => false,
+                };
+                labels.is_empty() && within
             }
             (Self::Name(_), Self::Labels { .. }) => false,
         }
     }
 }
 
-impl Places<'_> {
-    fn covers(&self, narrow: &Self) -> bool {
-        match (self, narrow) {
-            (Self::Selected(None), _) => true,
-            (Self::One(wide), Self::One(narrow)) => wide == narrow,
-            (Self::Selected(Some(wide)), Self::Selected(Some(narrow))) => asks_less(wide, narrow),
-            _ => false,
-        }
+/// The selector of one namespace.
+fn named(namespace: &str) -> LabelSelector {
+    LabelSelector {
+        match_labels: [(NAMESPACE_NAME_LABEL.to_owned(), namespace.to_owned())].into(),
+        match_expressions: Vec::new(),
     }
 }
 
-/// Whether everything that the wide selector asks for is asked for by the narrow one too.
-fn asks_less(wide: &LabelSelector, narrow: &LabelSelector) -> bool {
-    wide.match_labels
-        .iter()
-        .all(|(key, value)| narrow.match_labels.get(key) == Some(value))
-        && wide
-            .match_expressions
-            .iter()
-            .all(|expression| narrow.match_expressions.contains(expression))
+/// Whether everything that the narrow selector selects is selected by the wide one: each thing that the
+/// wide one asks for follows from what the narrow one asks for.
+fn asks_no_more(wide: &LabelSelector, narrow: &LabelSelector) -> bool {
+    let given = |key: &str| narrow.match_labels.get(key).map(String::as_str);
+    let equal = |(key, value): (&String, &String)| given(key) == Some(value.as_str());
+    let follows = |wanted: &Expression| {
+        let of_label = given(&wanted.key).is_some_and(|value| wanted.holds(Some(value)));
+        of_label || narrow.match_expressions.iter().any(|one| implies_expression(one, wanted))
+    };
+    wide.match_labels.iter().all(equal) && wide.match_expressions.iter().all(follows)
+}
+
+fn implies_expression(narrow: &Expression, wide: &Expression) -> bool {
+    let all = |these: &[String], those: &[String]| these.iter().all(|one| those.contains(one));
+    narrow.key == wide.key
+        && match (narrow.operator, wide.operator) {
+            (Operator::In, Operator::In) => all(&narrow.values, &wide.values),
+            (Operator::NotIn, Operator::NotIn) => all(&wide.values, &narrow.values),
+            (Operator::In, Operator::NotIn) => {
+                !narrow.values.iter().any(|one| wide.values.contains(one))
+            }
+            (Operator::In | Operator::Exists, Operator::Exists)
+            | (Operator::DoesNotExist, Operator::DoesNotExist | Operator::NotIn) => true,
+            _ => false,
+        }
 }
 
 impl fmt::Display for Scope<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (places, labels) = match self {
-            Self::Name(name) => return formatter.write_str(name),
-            Self::Labels { places, labels } => (places, labels),
-        };
-        match (labels.is_empty(), places) {
-            (true, Places::One(namespace)) => return write!(formatter, "all of {namespace}"),
-            (true, _) => formatter.write_str("all")?,
-            (false, _) => labels.fmt(formatter)?,
-        }
-        match places {
-            Places::One(namespace) => write!(formatter, " in {namespace}"),
-            Places::Selected(None) => formatter.write_str(" in every namespace"),
-            Places::Selected(Some(selector)) => {
-                write!(formatter, " in namespaces with {selector}")
+        match self {
+            Self::Name(name) => formatter.write_str(name),
+            Self::Labels { labels, namespaces } => {
+                match labels.is_empty() {
+                    true => formatter.write_str("all")?,
+                    false => formatter.write_str(&in_words(labels))?,
+                }
+                match namespaces {
+                    None => formatter.write_str(" in every namespace"),
+                    Some(selector) => match selector.match_labels.get(NAMESPACE_NAME_LABEL) {
+                        Some(name) => write!(formatter, " in {name}"),
+                        None => write!(formatter, " in namespaces with {}", in_words(selector)),
+                    },
+                }
             }
         }
     }
+}
+
+fn in_words(selector: &LabelSelector) -> String {
+    let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let expressions = selector.match_expressions.iter().map(|one| {
+        let values = one.values.join(",");
+        format!("{} {} {values}", one.key, one.operator.name()).trim_end().to_owned()
+    });
+    labels.chain(expressions).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether `wide` means whoever `narrow` means, [`Peer::Unknown`] apart, which depends on what else the

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod apps;
+pub mod bundle;
 pub mod completions;
 pub mod crds;
 pub mod explain;
