@@ -97,16 +97,23 @@ struct Head {
 /// Whether documents of a kind say what is allowed, and so belong into every bundle. Who there is
 /// (workloads, services, namespaces) follows from the cluster, and what was learned is no policy.
 pub fn is_policy(kind: Kind) -> bool {
-    !matches!(
-        kind.name(),
-        "Workload" | "Service" | "Namespace" | "LearnedProfile"
-    )
+    match kind {
+        Kind::Workload | Kind::Service | Kind::Namespace | Kind::LearnedProfile => false,
+        Kind::Allowlist
+        | Kind::ClusterAllowlist
+        | Kind::Mode
+        | Kind::Settings
+        | Kind::Sensor
+        | Kind::ThreatPolicy
+        | Kind::ResponseRule
+        | Kind::Guardrail => true,
+    }
 }
 
 /// Whether documents of a kind may be signed. A signed workload is what its document says: its name has
 /// these labels and addresses on every node, whatever the cluster says.
 pub fn may_be_signed(kind: Kind) -> bool {
-    is_policy(kind) || matches!(kind.name(), "Workload" | "Service")
+    is_policy(kind) || matches!(kind, Kind::Workload | Kind::Service)
 }
 
 impl Bundle {

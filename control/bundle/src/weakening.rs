@@ -14,7 +14,7 @@ use std::fmt;
 use serde_json::Value;
 use weir_model::{
     Action, Document, LinkSettings, Mode, SensorAction, SensorSpec, Settings, SettingsSpec, Stage,
-    UnknownSettings,
+    ThreatAction, UnknownSettings,
 };
 
 use self::cover::Scope;
@@ -75,30 +75,29 @@ struct Requirement<'a> {
     quarantine: bool,
 }
 
-fn requirements<'a>(documents: &'a [Document]) -> Vec<Requirement<'a>> {
-    let of = |document: &'a Document| match document {
-        Document::Mode(mode) => {
-            let (spec, namespace) = (&mode.spec, &mode.metadata.namespace);
-            Some(Requirement {
-                document: Document::title(document),
-                scope: Scope::of(&spec.target, namespace),
-                mode: spec.mode.unwrap_or(Mode::Discover),
-                quarantine: spec.quarantine,
-            })
-        }
-        Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist) => {
-            let namespace = &allowlist.metadata.namespace;
-            let mode = allowlist.spec.stage.and_then(Stage::mode)?;
-            Some(Requirement {
-                document: Document::title(document),
-                scope: Scope::of(&allowlist.spec.target, namespace),
-                mode,
-                quarantine: false,
-            })
-        }
-        _ => None,
-    };
-    documents.iter().filter_map(of).collect()
+fn requirements(documents: &[Document]) -> Vec<Requirement<'_>> {
+    let mut found = Vec::new();
+    for document in documents {
+        let namespace = &document.metadata().namespace;
+        let (target, mode, quarantine) = match document {
+            Document::Mode(mode) => {
+                let spec = &mode.spec;
+                (&spec.target, spec.mode, spec.quarantine)
+            }
+            Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist) => {
+                let spec = &allowlist.spec;
+                (&spec.target, spec.stage.and_then(Stage::mode), false)
+            }
+            _ => continue,
+        };
+        found.push(Requirement {
+            document: document.title(),
+            scope: Scope::of(target, namespace),
+            mode: mode.unwrap_or(Mode::Discover),
+            quarantine,
+        });
+    }
+    found
 }
 
 fn modes(old: &[Document], new: &[Document], found: &mut Vec<Weakening>) {
@@ -226,60 +225,72 @@ fn sought(spec: &SensorSpec) -> SensorSpec {
     }
 }
 
-/// Kinds of which only this is known: what they said they no longer say.
+/// What is compared as a whole: what it said it no longer says.
 fn others(old: &[Document], new: &[Document], found: &mut Vec<Weakening>) {
-    let before: BTreeMap<String, (&Document, Value, Value)> =
-        old.iter().filter_map(other).collect();
-    let now: BTreeMap<String, (&Document, Value, Value)> = new.iter().filter_map(other).collect();
-    for (title, (document, spec, labels)) in &before {
+    let by_title = |documents| -> BTreeMap<String, &Document> {
+        let others = <[Document]>::iter(documents).filter(|document| is_other(document));
+        others
+            .map(|document| (document.title(), document))
+            .collect()
+    };
+    let (before, now) = (by_title(old), by_title(new));
+    for (title, document) in &before {
         let who = !is_policy(document.kind());
-        match now.get(title) {
-            None if who => tell(
-                found,
-                title,
-                "is no longer signed: the cluster says who it is",
-            ),
-            None => tell(found, title, "is gone: what it guarded against is open"),
-            Some((_, same, _)) if same == spec && !who => {}
-            Some((_, same, equal)) if (same, equal) == (spec, labels) => {}
-            Some(_) if who => tell(found, title, "is someone else: labels or addresses differ"),
-            Some(_) => tell(
-                found,
-                title,
-                "says something else: what it no longer guards cannot be told",
-            ),
-        }
-    }
-    for (title, (document, ..)) in &now {
-        if before.contains_key(title) || document.kind().name() == "Guardrail" {
-            continue;
-        }
-        let what = match is_policy(document.kind()) {
-            true => "is new, and may take from what others find",
-            false => "is new: rules that name it hold for its addresses",
+        let what = match now.get(title) {
+            None if who => "is no longer signed: the cluster says who it is",
+            None => "is gone: what it guarded against is open",
+            Some(same) if said(same) == said(document) => continue,
+            Some(_) if who => "is someone else: labels or addresses differ",
+            Some(_) => "says something else: what it no longer guards cannot be told",
         };
-        tell(found, title, what);
+        found.push(Weakening::new(title, "", what));
     }
-}
-
-/// Title, document, spec and labels of one that nothing else compares.
-fn other(document: &Document) -> Option<(String, (&Document, Value, Value))> {
-    match document {
-        Document::Allowlist(_)
-        | Document::ClusterAllowlist(_)
-        | Document::Mode(_)
-        | Document::Settings(_)
-        | Document::Sensor(_) => None,
-        other => {
-            let value = serde_json::to_value(other).unwrap_or_default();
-            let part = |name: &str| value.get(name).cloned().unwrap_or_default();
-            let labels = part("metadata").get("labels").cloned();
-            let rest = (other, part("spec"), labels.unwrap_or_default());
-            Some((other.title(), rest))
+    for (title, document) in now.iter().filter(|(title, _)| !before.contains_key(*title)) {
+        if let Some(what) = opened_by(document) {
+            found.push(Weakening::new(title, "", what));
         }
     }
 }
 
-fn tell(found: &mut Vec<Weakening>, title: &str, what: &str) {
-    found.push(Weakening::new(title, "", what));
+fn is_other(document: &Document) -> bool {
+    !matches!(
+        document,
+        Document::Allowlist(_)
+            | Document::ClusterAllowlist(_)
+            | Document::Mode(_)
+            | Document::Settings(_)
+            | Document::Sensor(_)
+    )
+}
+
+/// Labels and spec, without what is for readers.
+fn said(document: &Document) -> (Value, Value) {
+    let mut value = serde_json::to_value(document).unwrap_or_default();
+    let spec = value.get_mut("spec").map(Value::take);
+    let mut spec = spec.unwrap_or_default();
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("about");
+    }
+    let who = !is_policy(document.kind());
+    let labels = value.get("metadata").and_then(|it| it.get("labels"));
+    (labels.filter(|_| who).cloned().unwrap_or_default(), spec)
+}
+
+/// What a document that was not there before opens; None: nothing.
+fn opened_by(document: &Document) -> Option<&'static str> {
+    match document {
+        Document::Guardrail(_) => None,
+        Document::ThreatPolicy(policy) => {
+            let strict = |action| action == ThreatAction::Drop;
+            let strict = policy.spec.rules.iter().all(|rule| strict(rule.action));
+            let looser = "is new, and may do less about threats than nodes did";
+            (!strict || policy.spec.thresholds.given().next().is_some()).then_some(looser)
+        }
+        Document::ResponseRule(rule) => {
+            let quiet = "is new, and keeps quiet what was told";
+            (rule.spec.actions.is_empty() || rule.spec.suppress.is_some()).then_some(quiet)
+        }
+        other if is_policy(other.kind()) => Some("is new: what it opens cannot be told"),
+        _ => Some("is new: rules that name it hold for its addresses"),
+    }
 }

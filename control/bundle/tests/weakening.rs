@@ -215,6 +215,10 @@ spec: {addresses: [192.0.2.7]}
 
 const WORKLOADS: &str = "\
 apiVersion: weir.dev/v1alpha1
+kind: Namespace
+metadata: {name: blue, labels: {env: prod}}
+---
+apiVersion: weir.dev/v1alpha1
 kind: Workload
 metadata: {name: a, namespace: red, labels: {x: '1'}}
 spec: {addresses: [10.0.0.1, 'fd00::1']}
@@ -238,12 +242,12 @@ spec: {workload: b, addresses: [10.96.0.1]}
 const PEERS: [&str; 14] = [
     "{any: true}",
     "{unknown: true}",
-    "{workload: a}",
+    "{workload: red/a}",
     "{workload: blue/a}",
     "{matchLabels: {}}",
     "{matchLabels: {x: '1'}}",
     "{matchLabels: {x: '1', y: '1'}}",
-    "{service: front}",
+    "{service: red/front}",
     "{cidr: 10.0.0.0/16}",
     "{cidr: 10.0.0.0/24, except: [10.0.0.2/32]}",
     "{cidr: 192.0.2.0/24}",
@@ -252,11 +256,15 @@ const PEERS: [&str; 14] = [
     "{domain: '*.example.com'}",
 ];
 const DOMAIN: &str = "{domain: api.example.com}";
-const TARGETS: [&str; 4] = [
-    "{workload: a}",
-    "{matchLabels: {}}",
-    "{matchLabels: {x: '1'}}",
+const TARGETS: [&str; 8] = [
+    "{workload: red/a}",
+    "{matchLabels: {}, namespace: red}",
+    "{matchLabels: {x: '1'}, namespace: red}",
     "{workload: blue/a}",
+    "{matchExpressions: [{key: x, operator: Exists}], namespaceSelector: {}}",
+    "{matchExpressions: [{key: x, operator: In, values: ['1', '2']}], namespace: red}",
+    "{matchExpressions: [{key: y, operator: DoesNotExist}], namespace: red}",
+    "{matchLabels: {}, namespaceSelector: {matchExpressions: [{key: env, operator: NotIn, values: [test]}]}}",
 ];
 const TERMS: [&str; 7] = [
     "",
@@ -272,6 +280,14 @@ const WHENS: [&str; 4] = [
     ", when: [{field: http.path, prefix: [/api]}]",
     ", when: [{field: http.path, prefix: [/api/v1, /pub]}]",
     ", when: [{field: http.path, in: [/api/v1/x], suffix: [x]}]",
+];
+const STAGES: [&str; 6] = [
+    "",
+    "",
+    "",
+    "stage: draft, ",
+    "stage: monitor, ",
+    "stage: protect, ",
 ];
 const MODES: [&str; 3] = ["discover", "monitor", "protect"];
 const SETTINGS_SPECS: [&str; 4] = [
@@ -292,7 +308,8 @@ struct RuleChoice {
 
 #[derive(Clone, Debug)]
 struct Policy {
-    lists: Vec<(usize, Vec<RuleChoice>)>,
+    /// Target, stage, rules.
+    lists: Vec<(usize, usize, Vec<RuleChoice>)>,
     modes: Vec<(usize, usize, bool)>,
     settings: usize,
 }
@@ -318,6 +335,7 @@ fn rule_choice() -> impl Strategy<Value = RuleChoice> {
 fn policy() -> impl Strategy<Value = Policy> {
     let list = (
         0..TARGETS.len(),
+        0..STAGES.len(),
         proptest::collection::vec(rule_choice(), 0..4),
     );
     let mode = (0..TARGETS.len(), 0..MODES.len() * 2, 0..8);
@@ -342,24 +360,27 @@ fn policy() -> impl Strategy<Value = Policy> {
 fn changed(mut policy: Policy, changes: &[(usize, usize, RuleChoice)]) -> Policy {
     for (place, what, other) in changes {
         let place = *place;
-        match what % 9 {
+        match what % 10 {
+            9 => {
+                let index = place % policy.lists.len();
+                policy.lists[index].1 = place / 3 % STAGES.len();
+            }
             0 => policy.settings = place % SETTINGS_SPECS.len(),
             1 => {
                 let index = place % policy.modes.len();
-                policy.modes[index] =
-                    (other.terms % TARGETS.len(), place % MODES.len(), other.deny);
+                policy.modes[index] = (place / 3 % TARGETS.len(), place % MODES.len(), other.deny);
             }
             2 => {
                 let index = place % policy.lists.len();
-                policy.lists[index].0 = other.terms % TARGETS.len();
+                policy.lists[index].0 = place / 3 % TARGETS.len();
             }
             3 => {
                 let index = place % policy.lists.len();
-                policy.lists[index].1.push(other.clone());
+                policy.lists[index].2.push(other.clone());
             }
             change => {
                 let index = place % policy.lists.len();
-                let rules = &mut policy.lists[index].1;
+                let rules = &mut policy.lists[index].2;
                 if rules.is_empty() {
                     continue;
                 }
@@ -384,16 +405,21 @@ fn text(policy: &Policy) -> String {
             "apiVersion: weir.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: red}}\n"
         )
     };
-    for (index, (target, rules)) in policy.lists.iter().enumerate() {
+    for (index, (target, stage, rules)) in policy.lists.iter().enumerate() {
         let written = |egress: bool| {
             let of = rules.iter().filter(|rule| rule.egress == egress);
             let of: Vec<String> = of.map(|rule| rule_text(rule, egress)).collect();
             of.join(", ")
         };
-        text.push_str(&head("Allowlist", format!("list{index}")));
+        // The second of them is for the whole cluster.
+        text.push_str(&match index {
+            1 => head("ClusterAllowlist", "list1".into()).replace(", namespace: red", ""),
+            _ => head("Allowlist", format!("list{index}")),
+        });
         text.push_str(&format!(
-            "spec: {{target: {}, ingress: [{}], egress: [{}]}}\n---\n",
+            "spec: {{target: {}, {}ingress: [{}], egress: [{}]}}\n---\n",
             TARGETS[*target],
+            STAGES[*stage],
             written(false),
             written(true)
         ));
@@ -405,7 +431,7 @@ fn text(policy: &Policy) -> String {
             "spec: {{target: {target}, mode: {mode}, quarantine: {quarantine}}}\n---\n"
         ));
     }
-    text.push_str(&head("Settings", "settings".into()));
+    text.push_str(&head("Settings", "settings".into()).replace(", namespace: red", ""));
     text.push_str(&format!("spec: {}\n", SETTINGS_SPECS[policy.settings]));
     text
 }

@@ -1,9 +1,13 @@
 //! Whether everything that one written thing can mean is meant by another, whatever the cluster holds.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use weir_model::{Condition, LabelSelector, Namespaces, Network, Peer, PortRange, Rule, Selector};
+use weir_model::{
+    Condition, Expression, LabelSelector, NAMESPACE_NAME_LABEL, Namespaces, Network, Operator,
+    Peer, PortRange, Rule, Selector,
+};
 
 /// A selector, seen from its document's namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +87,11 @@ fn asks_no_more(wide: &LabelSelector, narrow: &LabelSelector) -> bool {
     let equal = |(key, value): (&String, &String)| given(key) == Some(value.as_str());
     let follows = |wanted: &Expression| {
         let of_label = given(&wanted.key).is_some_and(|value| wanted.holds(Some(value)));
-        of_label || narrow.match_expressions.iter().any(|one| implies_expression(one, wanted))
+        of_label
+            || narrow
+                .match_expressions
+                .iter()
+                .any(|one| implies_expression(one, wanted))
     };
     wide.match_labels.iter().all(equal) && wide.match_expressions.iter().all(follows)
 }
@@ -109,14 +117,14 @@ impl fmt::Display for Scope<'_> {
             Self::Name(name) => formatter.write_str(name),
             Self::Labels { labels, namespaces } => {
                 match labels.is_empty() {
-                    true => formatter.write_str("all")?,
-                    false => formatter.write_str(&in_words(labels))?,
+                    true => formatter.write_str("all of ")?,
+                    false => write!(formatter, "{} in ", in_words(labels))?,
                 }
                 match namespaces {
-                    None => formatter.write_str(" in every namespace"),
+                    None => formatter.write_str("every namespace"),
                     Some(selector) => match selector.match_labels.get(NAMESPACE_NAME_LABEL) {
-                        Some(name) => write!(formatter, " in {name}"),
-                        None => write!(formatter, " in namespaces with {}", in_words(selector)),
+                        Some(name) => formatter.write_str(name),
+                        None => write!(formatter, "namespaces with {}", in_words(selector)),
                     },
                 }
             }
@@ -125,10 +133,15 @@ impl fmt::Display for Scope<'_> {
 }
 
 fn in_words(selector: &LabelSelector) -> String {
-    let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+    let labels = selector
+        .match_labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"));
     let expressions = selector.match_expressions.iter().map(|one| {
         let values = one.values.join(",");
-        format!("{} {} {values}", one.key, one.operator.name()).trim_end().to_owned()
+        format!("{} {} {values}", one.key, one.operator.name())
+            .trim_end()
+            .to_owned()
     });
     labels.chain(expressions).collect::<Vec<_>>().join(", ")
 }
