@@ -174,6 +174,19 @@ fn identity_message(identity: &IdentitySpec) -> v1::Identity {
         services: identity.services.clone(),
         service_account: identity.service_account.clone(),
         elsewhere: identity.elsewhere,
+        namespace_labels: identity.namespace_labels.iter().cloned().collect(),
+        service_addresses: identity
+            .service_addresses
+            .iter()
+            .map(|&(network, prefix_bits, zone)| {
+                address_message(&AddressSpec {
+                    network,
+                    prefix_bits,
+                    zone,
+                    identity: UNKNOWN_IDENTITY,
+                })
+            })
+            .collect(),
     }
 }
 
@@ -259,6 +272,19 @@ fn identity(message: &v1::Identity, path: &str) -> Result<IdentitySpec, FieldErr
         services: message.services.clone(),
         service_account: message.service_account.clone(),
         elsewhere: message.elsewhere,
+        namespace_labels: message
+            .namespace_labels
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+        service_addresses: each(
+            &message.service_addresses,
+            &format!("{path}.service_addresses"),
+            address,
+        )?
+        .into_iter()
+        .map(|spec| (spec.network, spec.prefix_bits, spec.zone))
+        .collect(),
     })
 }
 

@@ -20,6 +20,8 @@ pub fn snapshot(mut snapshot: v1::Snapshot) -> v1::Snapshot {
         identity.services.clear();
         identity.service_account = None;
         identity.elsewhere = false;
+        identity.namespace_labels.clear();
+        identity.service_addresses.clear();
     }
     snapshot.checksum = checksum(&snapshot);
     snapshot

@@ -302,20 +302,40 @@ impl<'a> Inventory<'a> {
 
     /// Sorted by number.
     pub(crate) fn identities(&self, modes: &Modes) -> Vec<IdentitySpec> {
-        let workloads = self.workloads.iter().map(|(name, member)| IdentitySpec {
-            id: member.id,
-            name: name.clone(),
-            labels: member
-                .workload
-                .metadata
-                .labels
-                .clone()
-                .into_iter()
-                .collect(),
-            managed: true,
-            mode: modes.mode(member.id),
-            quarantined: modes.quarantined(member.id),
-            ..IdentitySpec::default()
+        let mut services: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (service, workloads) in &self.services {
+            for workload in workloads {
+                services.entry(workload).or_default().push(service.clone());
+            }
+        }
+        let mut of_services: BTreeMap<&str, Vec<(u128, u8, Option<u32>)>> = BTreeMap::new();
+        for ((network, zone), owner) in &self.owners {
+            if matches!(owner.located.value, Document::Service(_)) {
+                let (network, prefix_bits) = mapped(network);
+                let addresses = of_services.entry(&owner.workload).or_default();
+                addresses.push((network, prefix_bits, *zone));
+            }
+        }
+        of_services
+            .values_mut()
+            .for_each(|addresses| addresses.sort());
+        let pairs = |labels: &BTreeMap<String, String>| labels.clone().into_iter().collect();
+        let workloads = self.workloads.iter().map(|(name, member)| {
+            let Workload { metadata, spec } = member.workload;
+            let namespace = self.namespaces.get(metadata.namespace.as_str());
+            IdentitySpec {
+                id: member.id,
+                name: name.clone(),
+                labels: pairs(&metadata.labels),
+                managed: true,
+                mode: modes.mode(member.id),
+                quarantined: modes.quarantined(member.id),
+                services: services.remove(name.as_str()).unwrap_or_default(),
+                service_account: spec.service_account.clone(),
+                elsewhere: false,
+                namespace_labels: namespace.map(|labels| pairs(labels)).unwrap_or_default(),
+                service_addresses: of_services.remove(name.as_str()).unwrap_or_default(),
+            }
         });
         let unmanaged = |id: u32, name: String| IdentitySpec {
             id,

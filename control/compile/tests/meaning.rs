@@ -372,3 +372,24 @@ fn a_sensor_is_attached_to_the_identities_that_its_target_selects() {
     let again = good(&documents, Some(&compiled.assignments));
     assert_eq!(again.spec, compiled.spec, "numbers stay");
 }
+
+/// A node that verifies signed policy compiles it over the identities that it is sent.
+#[test]
+fn identities_tell_what_the_compiler_looked_at() {
+    let documents = [
+        "apiVersion: weir.dev/v1alpha1\nkind: Namespace\nmetadata: {name: shop, labels: {env: prod}}\n",
+        "apiVersion: weir.dev/v1alpha1\nkind: Workload\nmetadata: {name: db, namespace: shop, labels: {x: '1'}}\n\
+         spec: {addresses: [10.0.0.1, 10.96.0.2], serviceAccount: reader}\n",
+        "apiVersion: weir.dev/v1alpha1\nkind: Service\nmetadata: {name: front, namespace: shop}\n\
+         spec: {workload: db, addresses: [10.96.0.1, 10.96.0.2]}\n",
+    ];
+    let compiled = good(&read(&documents.join("---\n")), None);
+    let identity = &compiled.spec.identities[0];
+    let pair = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+    assert_eq!(identity.namespace_labels, pair("env", "prod"));
+    assert_eq!(identity.labels, pair("x", "1"));
+    assert_eq!(identity.services, ["shop/front"]);
+    assert_eq!(identity.service_account.as_deref(), Some("reader"));
+    let address = weir_wire::from_ip_address("10.96.0.1".parse().unwrap());
+    assert_eq!(identity.service_addresses, [(address, 128, None)]);
+}

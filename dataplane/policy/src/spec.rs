@@ -99,6 +99,12 @@ pub struct IdentitySpec {
     /// It runs on other nodes only, which judge what it does: between two ends that are both
     /// elsewhere a packet only passes through.
     pub elsewhere: bool,
+    /// The labels of its namespace, sorted by key; with [`Self::service_addresses`] what the compiler
+    /// has to know of it, so that a node can follow the compiler.
+    pub namespace_labels: Vec<(String, String)>,
+    /// Which of its addresses are those of services that it answers for: network, prefix length, zone as
+    /// in [`AddressSpec`]; sorted. Rules that name networks look at the other ones.
+    pub service_addresses: Vec<(u128, u8, Option<u32>)>,
 }
 
 impl Default for IdentitySpec {
@@ -114,6 +120,8 @@ impl Default for IdentitySpec {
             services: Vec::new(),
             service_account: None,
             elsewhere: false,
+            namespace_labels: Vec::new(),
+            service_addresses: Vec::new(),
         }
     }
 }

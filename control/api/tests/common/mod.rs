@@ -58,6 +58,11 @@ fn identities() -> impl Strategy<Value = Vec<IdentitySpec>> {
                     services: std::collections::BTreeSet::into_iter(services).collect(),
                     service_account: account,
                     elsewhere,
+                    namespace_labels: vec![("env".to_owned(), id.to_string())],
+                    service_addresses: vec![
+                        (u128::from(id) << 64, 64, Some(id)),
+                        ((0xffff << 32) | u128::from(id), 128, None),
+                    ],
                 }
             };
         all.into_iter().map(spec).collect()
