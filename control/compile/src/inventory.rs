@@ -9,6 +9,7 @@ use weir_model::{
 };
 use weir_policy::spec::{AddressSpec, IdentitySpec, NameSpec};
 
+use crate::change::AddressKey;
 use crate::modes::Modes;
 use crate::{Assignments, Documents, Report};
 
@@ -308,7 +309,7 @@ impl<'a> Inventory<'a> {
                 services.entry(workload).or_default().push(service.clone());
             }
         }
-        let mut of_services: BTreeMap<&str, Vec<(u128, u8, Option<u32>)>> = BTreeMap::new();
+        let mut of_services: BTreeMap<&str, Vec<AddressKey>> = BTreeMap::new();
         for ((network, zone), owner) in &self.owners {
             if matches!(owner.located.value, Document::Service(_)) {
                 let (network, prefix_bits) = mapped(network);

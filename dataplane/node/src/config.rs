@@ -23,6 +23,8 @@ pub struct Config {
     pub tap: Vec<Tap>,
     /// Where policy comes from.
     pub controller: Controller,
+    /// Whose signatures policy needs.
+    pub policy: PolicySettings,
     /// Memory.
     pub limits: LimitSettings,
     /// How strictly to look.
@@ -194,6 +196,31 @@ pub struct Controller {
     pub tls_server_name: Option<String>,
 }
 
+/// `[policy]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicySettings {
+    /// Public keys (PEM). With any, only policy that follows from documents they signed is taken.
+    pub public_keys: Vec<PathBuf>,
+    /// So many of them must have signed.
+    pub threshold: usize,
+    /// So many must have signed where the documents open what those in force keep shut.
+    pub weakening_threshold: usize,
+    /// The name of the bundles that are taken; none: of any.
+    pub bundle: Option<String>,
+}
+
+impl Default for PolicySettings {
+    fn default() -> Self {
+        Self {
+            public_keys: Vec::new(),
+            threshold: 1,
+            weakening_threshold: 1,
+            bundle: None,
+        }
+    }
+}
+
 /// `[limits]`, per worker.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -358,6 +385,20 @@ impl Config {
                 "set workers.cores, or give --cores",
             );
         }
+        let keys = self.policy.public_keys.len();
+        let wanted = (self.policy.threshold).max(self.policy.weakening_threshold);
+        if self.policy.threshold == 0 || self.policy.weakening_threshold == 0 {
+            return contradiction(
+                "policy.threshold and policy.weakening_threshold are at least 1".into(),
+                "leave public_keys empty where policy needs no signature",
+            );
+        }
+        if wanted > 1 && wanted > keys {
+            return contradiction(
+                format!("policy needs {wanted} signatures, and policy.public_keys has {keys} keys"),
+                "name more keys, or ask for fewer signatures",
+            );
+        }
         if let Err(unknown) = weir_threat::Config::new(&self.threats) {
             return contradiction(unknown.to_string(), "mend the name");
         }
@@ -392,6 +433,7 @@ impl Config {
             ("pair", self.pair != next.pair),
             ("tap", self.tap != next.tap),
             ("controller", self.controller != next.controller),
+            ("policy", self.policy != next.policy),
             ("limits", self.limits != next.limits),
             ("events.file", self.events.file != next.events.file),
             ("events.packets", packets),

@@ -13,7 +13,9 @@ use weir_dpdk::{Eal, EalOptions, Pool};
 use weir_sigs::RuleSet;
 use weir_threat::Threats;
 
-use crate::agent::{Agent, Clock, ControllerAddress, EvidenceFiles, LastGood, last_good_path};
+use crate::agent::{
+    Agent, Alarms, Clock, ControllerAddress, EvidenceFiles, LastGood, Trust, last_good_path,
+};
 use crate::config::{Config, HugePages, Strictness};
 use crate::eve::EveFile;
 use crate::event::EventRing;
@@ -40,11 +42,15 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     let workers = config.workers.cores.len();
     let shared = Shared::new(workers, config.limits.sessions);
     let rings: Vec<_> = (0..workers).map(|_| event_ring(config)).collect();
-    let agent = Agent {
+    let trust = Trust::open(&config.policy, &config.node.state_directory)?;
+    let mut agent = Agent {
         node: config.node.name.clone(),
         shared: Arc::clone(&shared),
         rings: rings.clone(),
         last_good: LastGood::at(last_good_path(&config.node.state_directory)),
+        trust,
+        kept: None,
+        alarms: Alarms::default(),
         status: Arc::new(Ports {
             config: config.clone(),
             ports: started.ports,

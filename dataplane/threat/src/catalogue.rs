@@ -120,6 +120,7 @@ threats! {
     MetadataAccess 1161 "cloud-metadata-access" Alert "T1552.005" "A workload talks to the cloud's metadata service.",
     Beacon 1170 "beacon" Alert "T1071" "A workload calls out in equal intervals.",
     CommandAndControl 1171 "c2-traffic" Alert "T1071.001" "A connection bears the mark of known malware: fingerprint, certificate, protocol.",
+    PolicyForgery 1180 "policy-forgery" Alert "T1562" "A node was sent a policy that its signed documents do not give; the one in force stays.",
     AlertFlood 1190 "alert-flood" Alert "" "One connection raised more findings than are told; the rest was counted.",
 }
 

@@ -27,6 +27,16 @@ pub enum LastGoodError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// It is not what was signed.
+    #[error(
+        "the last good policy {path} is not put in force: {why}; it is left in place for inspection, and the fail mode holds until the controller sends a signed policy"
+    )]
+    Untrusted {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
     /// It is damaged.
     #[error(
         "the last good policy {path} is damaged: {why}; it is left in place for inspection, and the fail mode holds until the controller sends a policy"
@@ -71,6 +81,14 @@ impl LastGood {
             File::open(directory)?.sync_all()
         };
         write().map_err(|error| self.file("write", error))
+    }
+
+    /// The error for a policy that was not signed as it stands there.
+    pub fn untrusted(&self, why: String) -> LastGoodError {
+        LastGoodError::Untrusted {
+            path: self.path.display().to_string(),
+            why,
+        }
     }
 
     /// The error for a file whose content is of no use.

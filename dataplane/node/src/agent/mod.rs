@@ -1,6 +1,7 @@
 //! The node's side of the controller: policy comes in, observations go out. Runs beside the workers
 //! on ordinary threads; nothing here is on the packet's way.
 
+mod alarms;
 mod alert;
 mod evidence;
 mod last_good;
@@ -8,15 +9,18 @@ mod names;
 mod observe;
 mod policy;
 mod records;
+mod signed;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use alarms::Alarms;
 pub use evidence::EvidenceFiles;
 pub use last_good::{LastGood, LastGoodError};
 pub use records::{Clock, Described, describe};
+pub use signed::{CLOCK_TOLERANCE_S, Trust, TrustError};
 use tonic::transport::Channel;
-use weir_api::{Endpoint, EndpointError, TlsFiles};
+use weir_api::{Contents, Endpoint, EndpointError, TlsFiles};
 
 use crate::eve::EveFile;
 use crate::event::EventRing;
@@ -33,6 +37,12 @@ pub struct Agent {
     pub rings: Vec<EventRing>,
     /// Where the last good policy is kept.
     pub last_good: LastGood,
+    /// Whose signatures policy needs; None: it needs none.
+    pub trust: Option<Trust>,
+    /// What is in force from before; [`Agent::start_with_last_good`] finds it.
+    pub kept: Option<(u64, Contents)>,
+    /// What is raised without a packet.
+    pub alarms: Alarms,
     /// Ports and workers, for the counters.
     pub status: Arc<dyn Status>,
     /// Events for other programs.
@@ -64,15 +74,30 @@ impl ControllerAddress {
 
 impl Agent {
     /// Puts the last good policy in force, if there is one. Returns its version, 0 for none.
-    pub fn start_with_last_good(&self) -> Result<u64, LastGoodError> {
+    pub fn start_with_last_good(&mut self) -> Result<u64, LastGoodError> {
         let Some((version, contents)) = self.last_good.read()? else {
             return Ok(0);
         };
-        let (snapshot, sensors) =
-            policy::build(version, &contents, None).map_err(|why| self.last_good.damaged(why))?;
-        self.shared
-            .put_in_force(Arc::new(snapshot), sensors)
-            .map_err(|why| self.last_good.damaged(why.to_string()))?;
+        let damaged = |why| self.last_good.damaged(why);
+        let policy = policy::read(version, &contents).map_err(damaged)?;
+        let mut guard = policy::Guard {
+            trust: self.trust.take(),
+            alarms: self.alarms.clone(),
+        };
+        let judged = guard.judge(&policy, 0);
+        let put = judged
+            .map_err(|why| self.last_good.untrusted(why))
+            .and_then(|accepted| {
+                let (snapshot, sensors) = policy.build(None).map_err(damaged)?;
+                self.shared
+                    .put_in_force(Arc::new(snapshot), sensors)
+                    .map_err(|why| damaged(why.to_string()))?;
+                guard.taken(accepted);
+                Ok(())
+            });
+        self.trust = guard.trust;
+        put?;
+        self.kept = Some((version, contents));
         Ok(version)
     }
 
@@ -82,7 +107,13 @@ impl Agent {
         let (observer, batches) = observe::Observer::new(&self, evidence);
         let drain = tokio::spawn(observer.run());
         if let Some(controller) = &self.controller {
-            let policy = policy::follow(controller, &self.node, &self.shared, &self.last_good);
+            let guard = policy::Guard {
+                trust: self.trust.take(),
+                alarms: self.alarms.clone(),
+            };
+            let kept = self.kept.take();
+            let (shared, last_good) = (&self.shared, &self.last_good);
+            let policy = policy::follow(controller, &self.node, shared, last_good, guard, kept);
             let report = observe::report(controller, batches, &self.shared);
             tokio::join!(policy, report);
         }

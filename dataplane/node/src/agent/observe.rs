@@ -19,7 +19,7 @@ use weir_wire::Reason;
 
 use super::policy::stopped;
 use super::records::{Clock, describe};
-use super::{Agent, ControllerAddress, EvidenceFiles, names};
+use super::{Agent, Alarms, ControllerAddress, EvidenceFiles, names};
 use crate::counters::STAGE_NAMES;
 use crate::eve::EveFile;
 use crate::event::{EventKind, EventRing};
@@ -92,6 +92,7 @@ pub struct Observer {
     status: Arc<dyn Status>,
     eve: Option<EveFile>,
     evidence: Option<EvidenceFiles>,
+    alarms: Alarms,
     batches: Batches,
     to_controller: bool,
     clock: Clock,
@@ -110,6 +111,7 @@ impl Observer {
             status: Arc::clone(&agent.status),
             eve: agent.eve.clone(),
             evidence,
+            alarms: agent.alarms.clone(),
             batches: batches.clone(),
             to_controller: agent.controller.is_some(),
             clock: Clock::started_at(agent.shared.started),
@@ -173,6 +175,12 @@ impl Observer {
                     flows.push(described.record);
                 }
             }
+        }
+        for alarm in self.alarms.take() {
+            if let Some(eve) = &mut self.eve {
+                eve.write(&alarm);
+            }
+            flows.push(alarm.record);
         }
         if let Some(eve) = &mut self.eve {
             eve.flush();

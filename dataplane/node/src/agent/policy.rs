@@ -2,18 +2,20 @@
 //! disk, and only then acknowledged.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tracing::{error, info, warn};
 use weir_api::v1::policy_distribution_client::PolicyDistributionClient;
-use weir_api::v1::{NodeMessage, wire};
+use weir_api::v1::{self, NodeMessage, wire};
 use weir_api::{Contents, Follower, Step};
 use weir_policy::Snapshot;
+use weir_policy::spec::SnapshotSpec;
 use weir_sigs::sensor::SensorSet;
 
-use super::{ControllerAddress, LastGood};
+use super::signed::Accepted;
+use super::{Alarms, ControllerAddress, LastGood, Trust};
 use crate::sensors;
 use crate::worker::Shared;
 
@@ -23,18 +25,68 @@ const RETRY_LAST: Duration = Duration::from_secs(5);
 /// How long the workers may take to put a policy in force.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A policy as something that answers questions, and its sensors. Those in force are kept where
-/// they are the same.
-pub fn build(
-    version: u64,
-    contents: &Contents,
-    in_force: Option<Arc<SensorSet>>,
-) -> Result<(Snapshot, Option<Arc<SensorSet>>), String> {
+/// A policy as it was sent, and what it says.
+pub struct Policy {
+    /// As it was sent.
+    pub message: v1::Snapshot,
+    /// What it says.
+    pub spec: SnapshotSpec,
+}
+
+/// Whose signatures a policy needs, and who is told where they are missing.
+pub struct Guard {
+    /// None: it needs none.
+    pub trust: Option<Trust>,
+    /// What is raised then.
+    pub alarms: Alarms,
+}
+
+/// Reads what was sent.
+pub fn read(version: u64, contents: &Contents) -> Result<Policy, String> {
     let message = (contents.message(version)).map_err(|error| error.to_string())?;
     let spec = weir_api::from_message(&message).map_err(|error| error.to_string())?;
-    let snapshot = Snapshot::build(spec).map_err(|error| error.to_string())?;
-    let sensors = sensors::compile(&snapshot, in_force)?;
-    Ok((snapshot, sensors))
+    Ok(Policy { message, spec })
+}
+
+impl Policy {
+    /// As something that answers questions, and its sensors. Those in force are kept where they are
+    /// the same.
+    pub fn build(
+        self,
+        in_force: Option<Arc<SensorSet>>,
+    ) -> Result<(Snapshot, Option<Arc<SensorSet>>), String> {
+        let snapshot = Snapshot::build(self.spec).map_err(|error| error.to_string())?;
+        let sensors = sensors::compile(&snapshot, in_force)?;
+        Ok((snapshot, sensors))
+    }
+}
+
+impl Guard {
+    /// Whether a policy may be put in force; where not, an alarm is raised.
+    pub fn judge(&mut self, policy: &Policy, enforced: u64) -> Result<Option<Accepted>, String> {
+        let Some(trust) = &mut self.trust else {
+            return Ok(None);
+        };
+        let now_unix_s = unix_s();
+        let judged = trust.judge(&policy.message, &policy.spec, now_unix_s);
+        judged.map(Some).inspect_err(|why| {
+            let now_unix_us = now_unix_s.saturating_mul(1_000_000);
+            self.alarms.forged_policy(why, enforced, now_unix_us);
+        })
+    }
+
+    /// What was judged is in force.
+    pub fn taken(&mut self, accepted: Option<Accepted>) {
+        if let (Some(trust), Some(accepted)) = (&mut self.trust, accepted) {
+            trust.taken(accepted);
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn unix_s() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 /// Follows the controller until the node stops.
@@ -43,12 +95,15 @@ pub async fn follow(
     node: &str,
     shared: &Arc<Shared>,
     last_good: &LastGood,
+    guard: Guard,
+    kept: Option<(u64, Contents)>,
 ) {
-    let (version, contents) = last_good.read().ok().flatten().unwrap_or_default();
+    let (version, contents) = kept.unwrap_or_default();
     let mut enforcer = Enforcer {
         follower: Follower::new(node, env!("CARGO_PKG_VERSION"), version, contents),
         shared,
         last_good,
+        guard,
         saving: Saving::Saved,
     };
     let mut retry = RETRY_FIRST;
@@ -73,6 +128,7 @@ struct Enforcer<'a> {
     follower: Follower,
     shared: &'a Arc<Shared>,
     last_good: &'a LastGood,
+    guard: Guard,
     saving: Saving,
 }
 
@@ -154,13 +210,16 @@ impl Enforcer<'_> {
         }
     }
 
-    async fn put_in_force(&self) -> Result<(), String> {
+    async fn put_in_force(&mut self) -> Result<(), String> {
         let version = self.follower.version();
         let before = (
             self.shared.snapshot.load_full(),
             self.shared.sensors.load_full(),
         );
-        let (snapshot, sensors) = build(version, self.follower.contents(), before.1.clone())?;
+        let policy = read(version, self.follower.contents())?;
+        let enforced = before.0.as_ref().map_or(0, |snapshot| snapshot.version());
+        let accepted = self.guard.judge(&policy, enforced)?;
+        let (snapshot, sensors) = policy.build(before.1.clone())?;
         let (rules, identities) = (
             snapshot.spec().rules.len(),
             snapshot.spec().identities.len(),
@@ -183,6 +242,7 @@ impl Enforcer<'_> {
             }
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
+        self.guard.taken(accepted);
         info!(version, rules, identities, "policy in force");
         Ok(())
     }
@@ -200,7 +260,13 @@ impl Enforcer<'_> {
         }
         let version = self.follower.version();
         match self.last_good.keep(version, self.follower.contents()) {
-            Ok(()) => self.saving = Saving::Saved,
+            Ok(()) => {
+                self.saving = Saving::Saved;
+                let seen = self.guard.trust.as_mut().map(Trust::save);
+                if let Some(Err(error)) = seen {
+                    warn!(%error, version, "an older signed policy would be taken after a restart; trying again with the next");
+                }
+            }
             Err(error) => {
                 if self.saving == Saving::Wanted {
                     warn!(%error, version, "the policy is in force but would not survive a restart; trying again");
