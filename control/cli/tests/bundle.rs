@@ -147,9 +147,7 @@ fn what_opens_is_told_and_may_need_a_second_key() {
             .no("diff old.bundle new.bundle")
             .contains("~ allowlist shop/photo-db")
     );
-    let older = place.no(&format!(
-        "verify old.bundle --key one.pub --previous new.bundle"
-    ));
+    let older = place.no("verify old.bundle --key one.pub --previous new.bundle");
     assert!(older.contains("is not above 8"), "{older}");
     let back = place.no("sign policy.yaml --key one.key --sequence 8 --out new.bundle");
     assert!(back.contains("give a higher --sequence"), "{back}");

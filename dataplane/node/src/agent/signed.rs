@@ -253,3 +253,6 @@ fn read_key(path: &Path) -> Result<PublicKey, TrustError> {
         .map_err(|error| wrong(format!("cannot be read: {error}; check the path")))?;
     PublicKey::from_pem(&text).map_err(|error| wrong(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

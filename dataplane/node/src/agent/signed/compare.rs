@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_bundle::Bundle;
+use weir_bundle::{Bundle, is_policy};
 use weir_compile::{compile, scope};
 use weir_model::{Document, Located};
 use weir_policy::Snapshot;
@@ -48,8 +48,11 @@ impl Expected {
         let (sensors, others): (Vec<_>, Vec<_>) = signed
             .into_iter()
             .partition(|located| matches!(located.value, Document::Sensor(_)));
-        let mut whole = compiled(facts.iter().cloned().chain(others).collect(), ids)?;
-        whole.sensors = self.sensors(bundle, sent, facts, sensors, ids)?;
+        // Whom sensors select may be signed too.
+        let pinned = others.iter().filter(|located| !is_policy(located.value.kind()));
+        let who = facts.iter().chain(pinned).cloned().collect();
+        let mut whole = compiled(facts.into_iter().chain(others).collect(), ids)?;
+        whole.sensors = self.sensors(bundle, sent, who, sensors, ids)?;
         let local = sent.identities.iter();
         let local = local.filter(|identity| identity.managed && !identity.elsewhere);
         let local: BTreeSet<u32> = local.map(|identity| identity.id).collect();
@@ -64,7 +67,7 @@ impl Expected {
         &mut self,
         bundle: &Bundle,
         sent: &SnapshotSpec,
-        facts: Vec<Located<Document>>,
+        who: Vec<Located<Document>>,
         sensors: Vec<Located<Document>>,
         ids: &BTreeMap<&str, u32>,
     ) -> Result<Vec<SensorSpec>, String> {
@@ -82,7 +85,7 @@ impl Expected {
         {
             return Ok(sensors.clone());
         }
-        let compiled = compiled(facts.into_iter().chain(sensors).collect(), ids)?;
+        let compiled = compiled(who.into_iter().chain(sensors).collect(), ids)?;
         self.sensors = Some((of, compiled.sensors.clone()));
         Ok(compiled.sensors)
     }
