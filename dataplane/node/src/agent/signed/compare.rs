@@ -49,7 +49,9 @@ impl Expected {
             .into_iter()
             .partition(|located| matches!(located.value, Document::Sensor(_)));
         // Whom sensors select may be signed too.
-        let pinned = others.iter().filter(|located| !is_policy(located.value.kind()));
+        let pinned = others
+            .iter()
+            .filter(|located| !is_policy(located.value.kind()));
         let who = facts.iter().chain(pinned).cloned().collect();
         let mut whole = compiled(facts.into_iter().chain(others).collect(), ids)?;
         whole.sensors = self.sensors(bundle, sent, who, sensors, ids)?;
