@@ -78,7 +78,9 @@ impl PolicyDistribution for Controller {
         let heard = self.heard.clone();
         tokio::spawn(async move {
             while let Some(Ok(message)) = incoming.next().await {
-                let _ = message.message.map(|said| heard.send(Heard::Said(said)));
+                if let Some(said) = message.message {
+                    let _ = heard.send(Heard::Said(said));
+                }
             }
         });
         let mut policies = WatchStream::new(self.policy.clone());
