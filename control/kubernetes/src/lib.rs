@@ -7,6 +7,7 @@
 //! Nothing here writes a specification: with this source policy is what the API server has.
 
 mod addresses;
+mod beside;
 mod claims;
 mod connect;
 mod documents;

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use weir_model::{API_VERSION, Kind, Problem};
 use weir_sources::{Change, DocumentKey, News};
 
+use crate::beside::Beside;
 use crate::claims::{Claim, external_claims};
 use crate::connect::{ConnectError, Settings, connect};
 use crate::documents::{Documents, RawDocument};
@@ -33,6 +34,8 @@ const AHEAD: usize = 1_024;
 const TOGETHER: usize = 8_192;
 /// News ahead of the controller.
 const NEWS_AHEAD: usize = 4;
+/// Conditions of one sort that are told.
+const PROBLEMS_MAX: usize = 100;
 /// How often the server is asked which of Weir's kinds it has: as long as some are missing, and then.
 const DISCOVER_SOON: Duration = Duration::from_secs(2);
 const DISCOVER: Duration = Duration::from_secs(60);
@@ -83,6 +86,7 @@ impl KubernetesSource {
             server: server.clone(),
             world: world.clone(),
             documents: Documents::default(),
+            beside: Beside::default(),
             states: BTreeMap::new(),
             served: None,
             begun: false,
@@ -280,6 +284,7 @@ struct Reader {
     server: String,
     world: Arc<RwLock<World>>,
     documents: Documents,
+    beside: Beside,
     states: BTreeMap<Resource, State>,
     /// The kinds of Weir that the server has; unknown before it answered.
     served: Option<Result<BTreeSet<Kind>, Failure>>,
@@ -434,8 +439,10 @@ impl Reader {
                 problems.push(problem);
             }
         }
+        problems.extend(self.beside.problems().take(PROBLEMS_MAX).cloned());
         let claims = self.claims.borrow();
-        problems.extend(claims.iter().map(|claim| {
+        let claims = claims.iter().take(PROBLEMS_MAX);
+        problems.extend(claims.map(|claim| {
             let origin = format!("service {}", claim.service);
             Problem::of_file(&origin, claim.to_string(), claim.next_step())
         }));
@@ -472,6 +479,12 @@ impl Reader {
     ) -> Option<News> {
         let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
         let mut all = world.changes(now_us);
+        let changes = changes
+            .into_iter()
+            .chain(std::mem::take(early).into_values());
+        let written = changes.filter_map(|change| self.beside.take(change, &world));
+        let written: Vec<Change> = written.collect();
+        let beside = self.beside.settle(&all, &world);
         let claims = world.claims();
         let notes = world.notes();
         drop(world);
@@ -479,12 +492,12 @@ impl Reader {
             self.claims.send_replace(claims);
         }
         self.log(notes);
-        all.extend(changes);
+        all.extend(written);
+        all.extend(beside);
         if self.begun {
             return (!all.is_empty()).then_some(News::Changes(all));
         }
         self.begun = true;
-        all.extend(std::mem::take(early).into_values());
         info!(documents = all.len(), "the cluster is known");
         Some(News::Everything(all))
     }
