@@ -255,4 +255,6 @@ fn read_key(path: &Path) -> Result<PublicKey, TrustError> {
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
