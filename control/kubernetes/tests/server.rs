@@ -32,7 +32,7 @@ async fn a_cluster_is_told_whole_and_then_as_it_changes() {
     assert!(source.has("allowlist shop/web"));
     assert!(source.has("namespace kube-system"));
     let service = source.told.values().find_map(|document| match document {
-        Document::Service(it) => Some(it.clone()),
+        Document::Service(it) if it.metadata.name == "web" => Some(it.clone()),
         _ => None,
     });
     assert_eq!(service.unwrap().spec.workloads[0].to_string(), "shop/web");
