@@ -1,18 +1,23 @@
 //! A conversation and the evidence for it.
 //!
-//! Memory bound: [`POINTS_MAX`] points and [`REPLICAS_MAX`] addresses for each conversation.
+//! [`Conversation::merge`] adds what a node saw; [`Conversation::join`] adds what another controller
+//! knows: in any order, repeated or not, the same parts come to the same whole.
+//!
+//! Memory bound, for each conversation: [`POINTS_MAX`] points, [`REPLICAS_MAX`](crate::REPLICAS_MAX)
+//! addresses, [`ACTIVITY_DAYS_MAX`](crate::ACTIVITY_DAYS_MAX) days, [`NAMES_MAX`] names of the server and
+//! of alerts: some 600 bytes for one of three replicas seen on five days, at most 8 KiB.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Days;
+use crate::{Activity, Days, Replicas};
 
 /// Points of observation that are counted apart.
 pub const POINTS_MAX: usize = 16;
-/// Client addresses that are told apart.
-pub const REPLICAS_MAX: usize = 64;
+/// Names that are kept: of a server, of alerts.
+pub const NAMES_MAX: usize = 8;
 
 /// How sure the application's name is, best answer so far.
 #[derive(
@@ -42,14 +47,20 @@ pub struct Observation {
     pub client_address: IpAddr,
     /// New connections.
     pub connections: u64,
+    /// Connections that ended without an answer of the server.
+    pub unanswered: u64,
     /// Further bytes, both directions.
     pub bytes: u64,
+    /// Further bytes from the client to the server.
+    pub bytes_sent: u64,
     /// Connections or requests that were stopped.
     pub denied: u64,
     /// Those that protect mode would have stopped.
     pub would_deny: u64,
-    /// Alerts raised on it: threats, signatures, sensors.
-    pub alerts: u64,
+    /// Names of alerts raised on it: threats, signatures, sensors; one for each.
+    pub alerts: Vec<String>,
+    /// The name that led the client to the server's address, where a DNS answer was seen shortly before.
+    pub resolved: Option<String>,
     /// How sure the application's name is.
     pub confidence: Confidence,
     /// Whether the flow was seen from its first packet.
@@ -57,17 +68,19 @@ pub struct Observation {
 }
 
 /// What one point (a node, and a zone of it) counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PointCounts {
+    /// Connections seen there.
+    pub connections: u64,
     /// The node.
     pub node: String,
     /// The zone.
     pub zone: u32,
-    /// Connections seen there.
-    pub connections: u64,
     /// Bytes seen there.
     pub bytes: u64,
+    /// Of these, from the client to the server.
+    pub bytes_sent: u64,
     /// Denials there.
     pub denied: u64,
     /// Denials there that the mode let pass.
@@ -81,24 +94,40 @@ pub struct PointCounts {
 pub struct Conversation {
     /// Connections that were made.
     pub connections: u64,
+    /// Connections that ended without an answer.
+    pub unanswered: u64,
     /// Bytes, both directions.
     pub bytes: u64,
+    /// Bytes from the client to the server.
+    pub bytes_sent: u64,
     /// Connections or requests that were stopped.
     pub denied: u64,
     /// Those that protect mode would have stopped.
     pub would_deny: u64,
     /// Alerts raised on it, at whichever point.
     pub alerts: u64,
+    /// How many of each name, of up to [`NAMES_MAX`] names.
+    pub alert_names: BTreeMap<String, u64>,
+    /// When the first alert was raised; 0 where there was none.
+    pub first_alert_us: u64,
+    /// When the last one was.
+    pub last_alert_us: u64,
     /// When it was seen first, microseconds since 1970.
     pub first_seen_us: u64,
     /// When it was seen last.
     pub last_seen_us: u64,
     /// On which days.
     pub days: Days,
-    /// Distinct client addresses, up to [`REPLICAS_MAX`].
-    pub client_replicas: BTreeSet<IpAddr>,
+    /// How much of it on each of the last days.
+    pub activity: Activity,
+    /// Distinct client addresses with their days.
+    pub client_replicas: Replicas,
     /// What each point counted, up to [`POINTS_MAX`] points.
     pub points: Vec<PointCounts>,
+    /// Connections to an address that a DNS answer had named to the client shortly before.
+    pub resolved: u64,
+    /// By which names, up to [`NAMES_MAX`].
+    pub names: BTreeSet<String>,
     /// How sure the application's name is, at best.
     pub confidence: Confidence,
     /// Whether any of its connections was seen from its first packet.
@@ -109,37 +138,129 @@ impl Conversation {
     /// Adds what was observed.
     pub fn merge(&mut self, seen: &Observation) {
         let time = seen.time_unix_us;
-        self.first_seen_us = if self.days.count() == 0 {
-            time
-        } else {
-            self.first_seen_us.min(time)
+        self.first_seen_us = match self.days.is_empty() {
+            true => time,
+            false => self.first_seen_us.min(time),
         };
         self.last_seen_us = self.last_seen_us.max(time);
         self.days.insert(time);
-        if self.client_replicas.len() < REPLICAS_MAX {
-            self.client_replicas.insert(seen.client_address);
-        }
+        self.client_replicas.insert(seen.client_address, time);
         self.confidence = self.confidence.max(seen.confidence);
         self.from_start |= seen.from_start;
-        self.alerts = self.alerts.saturating_add(seen.alerts);
+        self.unanswered = self.unanswered.saturating_add(seen.unanswered);
+        self.merge_alerts(seen);
+        if let Some(name) = &seen.resolved {
+            self.resolved = self.resolved.saturating_add(seen.connections);
+            self.names.insert(name.clone());
+            self.bound_names();
+        }
+        self.merge_counts(seen);
+    }
+
+    fn merge_alerts(&mut self, seen: &Observation) {
+        let time = seen.time_unix_us;
+        for name in &seen.alerts {
+            self.alerts = self.alerts.saturating_add(1);
+            *self.alert_names.entry(name.clone()).or_default() += 1;
+            self.first_alert_us = match self.first_alert_us {
+                0 => time,
+                first => first.min(time),
+            };
+            self.last_alert_us = self.last_alert_us.max(time);
+        }
+        self.bound_names();
+    }
+
+    /// What the point counts more than any point did before is what the day gets.
+    fn merge_counts(&mut self, seen: &Observation) {
         let Some(point) = self.point(&seen.node, seen.zone) else {
             return;
         };
         point.connections = point.connections.saturating_add(seen.connections);
         point.bytes = point.bytes.saturating_add(seen.bytes);
+        point.bytes_sent = point.bytes_sent.saturating_add(seen.bytes_sent);
         point.denied = point.denied.saturating_add(seen.denied);
         point.would_deny = point.would_deny.saturating_add(seen.would_deny);
-        let PointCounts {
-            connections,
-            bytes,
-            denied,
-            would_deny,
-            ..
-        } = *point;
-        self.connections = self.connections.max(connections);
-        self.bytes = self.bytes.max(bytes);
-        self.denied = self.denied.max(denied);
-        self.would_deny = self.would_deny.max(would_deny);
+        let point = point.clone();
+        let raise = |count: &mut u64, most: u64| {
+            let more = most.saturating_sub(*count);
+            *count += more;
+            more
+        };
+        raise(&mut self.bytes, point.bytes);
+        raise(&mut self.bytes_sent, point.bytes_sent);
+        let connections = raise(&mut self.connections, point.connections);
+        let denied = raise(&mut self.denied, point.denied);
+        let would_deny = raise(&mut self.would_deny, point.would_deny);
+        self.activity
+            .add(seen.time_unix_us, connections, denied, would_deny);
+    }
+
+    /// Adds what another controller, or an earlier state of this one, knows of the same conversation.
+    pub fn join(&mut self, other: &Self) {
+        if self.days.is_empty() || other.days.is_empty() {
+            if self.days.is_empty() {
+                self.clone_from(other);
+            }
+            return self.join_points(&[]);
+        }
+        self.first_seen_us = self.first_seen_us.min(other.first_seen_us);
+        self.first_alert_us = match (self.first_alert_us, other.first_alert_us) {
+            (0, first) | (first, 0) => first,
+            (one, first) => one.min(first),
+        };
+        for (own, its) in [
+            (&mut self.last_seen_us, other.last_seen_us),
+            (&mut self.last_alert_us, other.last_alert_us),
+            (&mut self.connections, other.connections),
+            (&mut self.unanswered, other.unanswered),
+            (&mut self.bytes, other.bytes),
+            (&mut self.bytes_sent, other.bytes_sent),
+            (&mut self.denied, other.denied),
+            (&mut self.would_deny, other.would_deny),
+            (&mut self.alerts, other.alerts),
+            (&mut self.resolved, other.resolved),
+        ] {
+            *own = (*own).max(its);
+        }
+        self.days.join(&other.days);
+        self.activity.join(&other.activity);
+        self.client_replicas.join(&other.client_replicas);
+        self.confidence = self.confidence.max(other.confidence);
+        self.from_start |= other.from_start;
+        self.names.extend(other.names.iter().cloned());
+        for (name, count) in &other.alert_names {
+            let own = self.alert_names.entry(name.clone()).or_default();
+            *own = (*own).max(*count);
+        }
+        self.bound_names();
+        self.join_points(&other.points);
+    }
+
+    /// Of a point that both have, the state that counted more stays, whole: the other is an earlier
+    /// one. Of too many points, those that saw most stay.
+    fn join_points(&mut self, others: &[PointCounts]) {
+        for other in others {
+            let same =
+                |point: &&mut PointCounts| point.zone == other.zone && point.node == other.node;
+            match self.points.iter_mut().find(same) {
+                Some(point) if *point < *other => point.clone_from(other),
+                Some(_) => {}
+                None => self.points.push(other.clone()),
+            }
+        }
+        self.points.sort_unstable_by(|one, other| other.cmp(one));
+        self.points.truncate(POINTS_MAX);
+    }
+
+    /// Those first in the alphabet stay: which they are does not depend on the order.
+    fn bound_names(&mut self) {
+        while self.names.len() > NAMES_MAX {
+            self.names.pop_last();
+        }
+        while self.alert_names.len() > NAMES_MAX {
+            self.alert_names.pop_last();
+        }
     }
 
     /// The counts of a point. Where there are too many, a new one takes the place of the one that
@@ -174,6 +295,7 @@ impl Conversation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::REPLICAS_MAX;
 
     fn seen(node: &str, zone: u32) -> Observation {
         Observation {
@@ -182,10 +304,13 @@ mod tests {
             time_unix_us: 1_000_000,
             client_address: IpAddr::from([10, 0, 0, 1]),
             connections: 1,
+            unanswered: 0,
             bytes: 100,
+            bytes_sent: 40,
             denied: 0,
             would_deny: 1,
-            alerts: 0,
+            alerts: Vec::new(),
+            resolved: None,
             confidence: Confidence::Content,
             from_start: true,
         }
@@ -208,6 +333,8 @@ mod tests {
             ),
             (6, 600, 6)
         );
+        let today = conversation.activity.since(0);
+        assert_eq!((today.connections, today.would_deny), (6, 6));
         assert_eq!(
             (
                 conversation.client_replicas.len(),
@@ -227,6 +354,9 @@ mod tests {
             conversation.merge(&Observation {
                 client_address: address,
                 connections: 3,
+                time_unix_us: u64::from(round) * 50_000_000_000,
+                alerts: vec![format!("alert-{round}")],
+                resolved: Some(format!("{round}.example.com")),
                 ..seen(&node, 0)
             });
             assert!(conversation.connections >= before);
@@ -234,7 +364,12 @@ mod tests {
         }
         assert_eq!(conversation.points.len(), POINTS_MAX);
         assert_eq!(conversation.client_replicas.len(), REPLICAS_MAX);
+        assert_eq!(conversation.names.len(), NAMES_MAX);
+        assert_eq!(conversation.alert_names.len(), NAMES_MAX);
+        assert_eq!(conversation.alerts, 1000);
         assert!(conversation.connections >= 3);
+        let bytes = serde_json::to_string(&conversation).unwrap().len();
+        assert!(bytes < 8192, "{bytes}");
     }
 
     #[test]
@@ -265,5 +400,19 @@ mod tests {
             serde_json::from_str::<Conversation>("{}").unwrap(),
             Conversation::default()
         );
+    }
+
+    #[test]
+    fn rows_of_earlier_versions_are_read() {
+        let old = r#"{"connections":7,"bytes":9,"denied":0,"would_deny":2,"alerts":1,
+            "first_seen_us":5,"last_seen_us":6,"days":{"last":3,"recent":9,"older":0},
+            "client_replicas":["10.0.0.1","fd00::1"],
+            "points":[{"node":"n","zone":1,"connections":7,"bytes":9,"denied":0,"would_deny":2}],
+            "confidence":"content","from_start":true}"#;
+        let conversation: Conversation = serde_json::from_str(old).unwrap();
+        assert_eq!(conversation.connections, 7);
+        assert_eq!(conversation.client_replicas.len(), 2);
+        assert_eq!(conversation.days.count(), 2);
+        assert_eq!(conversation.points[0].zone, 1);
     }
 }
