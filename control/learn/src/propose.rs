@@ -134,11 +134,12 @@ impl Weighing<'_> {
             0 => self.add(Evidence::NotCompleted, 1.0, "no connection was completed"),
             1 => self.add(Evidence::Once, 1.0, "seen only once"),
             often => {
-                let amount = saturating(often - 1, 10.0);
+                // Many within an hour are one occasion.
+                let one_hour = seen.days.count() <= 1 && seen.activity.hours() <= 1;
+                let amount = saturating(often - 1, 10.0) * if one_hour { 0.5 } else { 1.0 };
                 self.add(Evidence::Often, amount, format!("seen {often} times"));
-                if seen.days.count() <= 1 && seen.activity.hours() <= 1 {
-                    let amount = 0.6 * (1.0 - saturating(often, 20.0));
-                    self.add(Evidence::Once, amount, "seen within one hour only");
+                if one_hour && often <= 5 {
+                    self.add(Evidence::Once, 0.5, "seen within one hour only");
                 }
             }
         }
@@ -345,14 +346,9 @@ impl Weighing<'_> {
         }
         if seen.alerts > 0 {
             let share = seen.alerts as f64 / seen.connections.max(1) as f64;
-            let names: Vec<&str> = seen.alert_names.keys().map(String::as_str).collect();
-            let names = match names.as_slice() {
-                [] => String::new(),
-                names => format!(": {}", names.join(", ")),
-            };
             let sentence = match seen.alerts {
-                1 => format!("an alert was raised on it{names}"),
-                alerts => format!("{alerts} alerts were raised on it{names}"),
+                1 => "an alert was raised on it".to_owned(),
+                alerts => format!("{alerts} alerts were raised on it"),
             };
             self.add(Evidence::Alerts, 0.5 + 0.5 * share.min(1.0), sentence);
         }

@@ -28,7 +28,7 @@ pub(crate) struct Survey<'a> {
     /// When a server and port were asked first, and by how many clients.
     ports: HashMap<(&'a str, u16, u8), (u64, usize)>,
     /// When alerts were raised on conversations of a workload, at either end: first and last.
-    alerts: HashMap<&'a str, Vec<(u64, u64)>>,
+    alerts: HashMap<&'a str, Vec<(u64, u64, &'a ConversationKey)>>,
     /// The clients of a service that were seen on two days or more.
     services: HashMap<Service<'a>, BTreeSet<&'a str>>,
     /// The clients of one family that do the same with servers of one family.
@@ -88,7 +88,7 @@ impl<'a> Survey<'a> {
                         .or_insert(next)
                 });
                 if seen.alerts > 0 {
-                    let times = (seen.first_alert_us, seen.last_alert_us);
+                    let times = (seen.first_alert_us, seen.last_alert_us, key);
                     survey.alerts.entry(end).or_default().push(times);
                 }
             }
@@ -276,13 +276,14 @@ impl<'a> Survey<'a> {
     ) -> Option<u64> {
         let times = self.alerts.get(key.client.as_str())?;
         let began = seen.first_seen_us;
-        let after = |&(first, last): &(u64, u64)| {
+        let others = times.iter().filter(|(.., alerted)| *alerted != key);
+        let after = |&(first, last, _): &(u64, u64, &ConversationKey)| {
             // Of a long series only the ends are known.
             let nearest = if last <= began { last } else { first };
             let ago = began.checked_sub(nearest)?;
             (ago <= AFTERMATH_US).then_some(ago / HOUR_US)
         };
-        times.iter().filter_map(after).min()
+        others.filter_map(after).min()
     }
 }
 

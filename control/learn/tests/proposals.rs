@@ -254,7 +254,7 @@ fn what_follows_an_alert_on_the_client_is_suspected() {
     // What was there before is not suspected.
     assert!(!has(of(&proposals, "shop/api"), Evidence::AfterAlert));
     let web = of(&proposals, "shop/web");
-    assert!(against(web).contains(&"an alert was raised on it: sql-injection"));
+    assert!(against(web).contains(&"an alert was raised on it"));
 }
 
 #[test]
