@@ -28,7 +28,7 @@ pub use follower::{Follower, Step, retyped};
 pub use parts::{
     ASSEMBLED_BYTES_MAX, Assembled, Assembly, PART_BYTES_MAX, Parts, cut, part_message,
 };
-pub use question::{application_of, what_if, wire_action_message};
+pub use question::{application_of, request_fields, what_if, wire_action_message};
 pub use tls::{TlsError, TlsFiles};
 pub use verdict::Verdict;
 

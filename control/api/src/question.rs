@@ -169,6 +169,18 @@ fn application(name: &str, protocol: u8) -> Result<Application, FieldError> {
     })
 }
 
+/// The fields of a request as a record carries them; those that policy cannot ask for, or that are not of
+/// the application, are left out.
+pub fn request_fields<'a>(
+    fields: impl IntoIterator<Item = (&'a String, &'a String)>,
+    application: &str,
+) -> Vec<Field<'a>> {
+    let fields = fields.into_iter();
+    fields
+        .filter_map(|(name, value)| field(name, value, application).ok())
+        .collect()
+}
+
 fn field<'a>(name: &str, value: &'a str, application: &str) -> Result<Field<'a>, FieldError> {
     let error = |why: String| FieldError::new(format!("fields.{name}"), why);
     let found = registry::field(name).and_then(|found| Some((found, found.spec()?)));

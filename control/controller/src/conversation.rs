@@ -1,22 +1,19 @@
 //! Learned conversations: what the store has of them, and what it does not have yet.
 //!
-//! Memory bound: [`CONVERSATIONS_MAX`] conversations; when full, those give way that say least:
-//! without an application, seen once, longest ago.
+//! Memory bound: [`CONVERSATIONS_MAX`] conversations, each bounded by itself (some 600 bytes, at most
+//! 8 KiB); when full, those give way that say least: without an application, seen once, longest ago.
 
 use std::collections::{HashMap, HashSet};
 
-use serde::{Deserialize, Serialize};
-use weir_learn::{Conversation, ConversationKey, Observation};
+use weir_learn::{Ageing, Conversation, ConversationKey, Learned, Observation, Profile};
+
+use crate::time::now_unix_us;
 
 /// Conversations kept at most.
 pub const CONVERSATIONS_MAX: usize = 200_000;
 
 /// A conversation as the store keeps it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stored {
-    key: ConversationKey,
-    seen: Conversation,
-}
+pub type Stored = Learned;
 
 /// All conversations, and which of them the store does not have yet.
 #[derive(Debug)]
@@ -73,21 +70,92 @@ impl Conversations {
         if !self.conversations.contains_key(key) && self.conversations.len() >= self.max {
             self.make_room();
         }
+        self.change(key, |conversation| conversation.merge(seen));
+    }
+
+    /// Adds what another controller knows; said again it adds nothing.
+    pub fn join(&mut self, profile: &Profile) {
+        for Learned { key, seen } in &profile.conversations {
+            if !self.conversations.contains_key(key) && self.conversations.len() >= self.max {
+                self.make_room();
+            }
+            self.change(key, |conversation| conversation.join(seen));
+        }
+    }
+
+    /// Forgets what was not seen for long; nothing that was accepted. Returns what is forgotten.
+    pub fn age(
+        &mut self,
+        ageing: &Ageing,
+        accepted: &HashSet<ConversationKey>,
+        now_us: u64,
+    ) -> Vec<ConversationKey> {
+        let over = |(key, seen): (&ConversationKey, &Conversation)| {
+            let is_over = ageing.is_over(seen, accepted.contains(key), now_us);
+            is_over.then(|| key.clone())
+        };
+        let over: Vec<ConversationKey> = self.conversations.iter().filter_map(over).collect();
+        over.iter().for_each(|key| self.forget(key));
+        over
+    }
+
+    /// What one workload did goes on as what another does. Returns how many conversations that were.
+    pub fn rename(&mut self, old: &str, new: &str) -> u64 {
+        let named = |key: &&ConversationKey| key.client == old || key.server == old;
+        let keys: Vec<ConversationKey> = self.conversations.keys().filter(named).cloned().collect();
+        for key in &keys {
+            let Some(seen) = self.conversations.get(key).cloned() else {
+                continue;
+            };
+            self.forget(key);
+            self.change(&renamed(key, old, new), |conversation| {
+                conversation.join(&seen)
+            });
+        }
+        keys.len() as u64
+    }
+
+    fn change(&mut self, key: &ConversationKey, change: impl FnOnce(&mut Conversation)) {
         let conversation = self.conversations.entry(key.clone()).or_default();
         let before = (conversation.denied, conversation.would_deny);
-        conversation.merge(seen);
-        let (denied, would_deny) = (
-            conversation.denied - before.0,
-            conversation.would_deny - before.1,
+        change(conversation);
+        let more = (
+            conversation.denied.saturating_sub(before.0),
+            conversation.would_deny.saturating_sub(before.1),
         );
-        self.count_denials(key, denied, would_deny);
+        self.count_denials(key, more.0, more.1);
         self.forgotten.remove(key);
         self.unwritten.insert(key.clone());
+    }
+
+    fn forget(&mut self, key: &ConversationKey) {
+        if let Some(seen) = self.conversations.remove(key) {
+            self.uncount_denials(key, &seen);
+            self.unwritten.remove(key);
+            self.forgotten.insert(key.clone());
+        }
     }
 
     /// Every conversation, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&ConversationKey, &Conversation)> {
         self.conversations.iter()
+    }
+
+    /// When something was seen last, in whichever conversation, or now where nothing was. What is not seen
+    /// is absent only while others are: an hour, or a month, without nodes says nothing of anybody.
+    pub fn newest_us(&self) -> u64 {
+        let newest = self
+            .conversations
+            .values()
+            .map(|seen| seen.last_seen_us)
+            .max();
+        newest.unwrap_or(u64::MAX).min(now_unix_us())
+    }
+
+    /// A copy of every conversation, in no order.
+    pub fn all(&self) -> Vec<(ConversationKey, Conversation)> {
+        let all = self.iter();
+        all.map(|(key, seen)| (key.clone(), seen.clone())).collect()
     }
 
     /// How many there are.
@@ -140,16 +208,24 @@ impl Conversations {
         if denied == 0 && would_deny == 0 {
             return;
         }
-        let both = [&key.client, &key.server];
-        let ends = if key.client == key.server {
-            &both[..1]
-        } else {
-            &both[..]
-        };
-        for &end in ends {
+        for end in ends(key) {
             let counts = self.denials.entry(end.clone()).or_default();
             counts.0 = counts.0.saturating_add(denied);
             counts.1 = counts.1.saturating_add(would_deny);
+        }
+    }
+
+    /// So that what is denied of a workload stays the sum over the conversations that are kept.
+    fn uncount_denials(&mut self, key: &ConversationKey, seen: &Conversation) {
+        for end in ends(key) {
+            let Some(counts) = self.denials.get_mut(end) else {
+                continue;
+            };
+            counts.0 = counts.0.saturating_sub(seen.denied);
+            counts.1 = counts.1.saturating_sub(seen.would_deny);
+            if *counts == (0, 0) {
+                self.denials.remove(end);
+            }
         }
     }
 
@@ -169,9 +245,7 @@ impl Conversations {
             .collect();
         all.sort_unstable();
         for (.., key) in all.into_iter().take(self.max.div_ceil(16)) {
-            self.conversations.remove(&key);
-            self.unwritten.remove(&key);
-            self.forgotten.insert(key);
+            self.forget(&key);
         }
     }
 }
@@ -180,6 +254,24 @@ impl Unwritten {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.forgotten.is_empty()
+    }
+}
+
+fn ends(key: &ConversationKey) -> impl Iterator<Item = &String> {
+    let server = Some(&key.server).filter(|server| **server != key.client);
+    std::iter::once(&key.client).chain(server)
+}
+
+/// The same between other ends.
+pub fn renamed(key: &ConversationKey, old: &str, new: &str) -> ConversationKey {
+    let end = |name: &String| match name == old {
+        true => new.to_owned(),
+        false => name.clone(),
+    };
+    ConversationKey {
+        client: end(&key.client),
+        server: end(&key.server),
+        ..key.clone()
     }
 }
 
@@ -220,7 +312,10 @@ mod tests {
             bytes: 10,
             denied: 1,
             would_deny: 0,
-            alerts: 0,
+            alerts: Vec::new(),
+            unanswered: 0,
+            bytes_sent: 0,
+            resolved: None,
             confidence: weir_learn::Confidence::Content,
             from_start: true,
         }
@@ -234,6 +329,68 @@ mod tests {
         }
         assert_eq!(conversations.denials("shop/a"), (3, 0));
         assert_eq!(conversations.denials("shop/b"), (3, 0));
+    }
+
+    const DAY_US: u64 = weir_learn::DAY_US;
+
+    #[test]
+    fn what_is_old_is_forgotten_but_not_what_was_accepted() {
+        let mut conversations = Conversations::default();
+        for port in [80, 81] {
+            conversations.merge(&key(port), &at(DAY_US));
+        }
+        conversations.merge(&key(82), &at(60 * DAY_US));
+        let accepted = HashSet::from([key(81)]);
+        let ageing = Ageing {
+            forget_after_days: 30,
+            ..Ageing::default()
+        };
+        conversations.take_unwritten();
+        assert!(
+            conversations
+                .age(&ageing, &accepted, 31 * DAY_US)
+                .is_empty()
+        );
+        assert_eq!(
+            conversations.age(&ageing, &accepted, 32 * DAY_US),
+            [key(80)]
+        );
+        assert_eq!(
+            (conversations.count(), conversations.denials("shop/a")),
+            (2, (2, 0))
+        );
+        let unwritten = conversations.take_unwritten();
+        assert_eq!(unwritten.forgotten, [row_name(&key(80))]);
+    }
+
+    #[test]
+    fn a_renamed_workload_takes_along_what_it_did() {
+        let mut conversations = Conversations::default();
+        let new = ConversationKey {
+            client: "shop/a-v2".into(),
+            ..key(80)
+        };
+        conversations.merge(&key(80), &at(DAY_US));
+        conversations.merge(&new, &at(9 * DAY_US));
+        assert_eq!(conversations.rename("shop/a", "shop/a-v2"), 1);
+        let (left, seen) = conversations.iter().next().unwrap();
+        assert_eq!((conversations.count(), left), (1, &new));
+        assert_eq!((seen.days.count(), seen.first_seen_us), (2, DAY_US));
+        assert_eq!(conversations.denials("shop/a"), (0, 0));
+        assert_eq!(conversations.rename("shop/a", "shop/a-v2"), 0);
+    }
+
+    #[test]
+    fn what_another_controller_knows_is_added_once() {
+        let mut other = Conversations::default();
+        other.merge(&key(80), &at(DAY_US));
+        let profiles = weir_learn::to_profiles(other.iter(), &[]);
+        let mut conversations = Conversations::default();
+        for _ in 0..3 {
+            conversations.join(&profiles[0]);
+        }
+        assert_eq!(conversations.denials("shop/a"), (1, 0));
+        assert_eq!(conversations.take_unwritten().rows.len(), 1);
     }
 
     #[test]

@@ -54,6 +54,11 @@ impl Recent {
         self.views.push_back(view);
     }
 
+    /// All of them, oldest first.
+    pub fn all(&self) -> Vec<Arc<v1::FlowView>> {
+        self.views.iter().cloned().collect()
+    }
+
     /// The newest `limit` records that match, oldest first: of each connection the newest, or every
     /// one where the filter says so.
     pub fn newest(&self, filter: &Filter, limit: usize) -> Vec<Arc<v1::FlowView>> {

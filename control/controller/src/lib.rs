@@ -8,7 +8,13 @@ pub mod alerts;
 pub mod certificate;
 pub mod connections;
 pub mod conversation;
+mod counted;
+pub mod drafts;
 pub mod flows;
+pub mod impact;
+pub mod judge;
+pub mod learning;
+pub mod names;
 pub mod nodes;
 pub mod observe;
 pub mod operator;
@@ -31,6 +37,7 @@ use weir_api::v1::observations_server::ObservationsServer;
 use weir_api::v1::operator_server::OperatorServer;
 use weir_api::v1::policy_distribution_server::PolicyDistributionServer;
 use weir_api::{Endpoint, EndpointError, Listener, MESSAGE_BYTES_MAX, TlsFiles};
+use weir_learn::Ageing;
 
 use crate::certificate::Gate;
 use crate::conversation::Conversations;
@@ -63,6 +70,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The authority of the operators' certificates, which must not be that of the nodes.
     pub operator_ca: Option<PathBuf>,
+    /// How what was learned fades and is forgotten.
+    pub ageing: Ageing,
 }
 
 /// Why the controller cannot start.
@@ -114,6 +123,7 @@ impl Controller {
             node_listen,
             tls,
             operator_ca,
+            ageing,
         } = config;
         let operator_tls = operator_tls(&listen, tls.as_ref(), operator_ca)?;
         let node_tls = tls.filter(|_| !matches!(node_listen, Endpoint::Unix(_)));
@@ -123,7 +133,7 @@ impl Controller {
         // directory the second touches nothing.
         let store = policy::blocking(move || Store::open(&state)).await?;
         let (source, feed) = Source::open(source).await?;
-        let state = policy::blocking(move || open(store, source)).await?;
+        let state = policy::blocking(move || open(store, source, ageing)).await?;
         let listener = listen.listen().await?;
         let node_listener = node_listen.listen().await?;
         if let Source::Files(files) = &state.source {
@@ -162,6 +172,7 @@ impl Controller {
             tokio::spawn(source::follow(state.clone(), feed)),
             tokio::spawn(source::raise_claims(state.clone())),
             tokio::spawn(flush_often(state.clone())),
+            tokio::spawn(learning::age(state.clone())),
         ];
         Ok(Self {
             listen,
@@ -228,7 +239,7 @@ fn server(tls: Option<&TlsFiles>) -> Result<Server, StartError> {
         .map_err(|error| StartError::Tls(weir_api::innermost(&error)))
 }
 
-fn open(store: Store, source: Source) -> Result<Arc<State>, StartError> {
+fn open(store: Store, source: Source, ageing: Ageing) -> Result<Arc<State>, StartError> {
     let conversations = Conversations::from_store(store.conversations()?);
     let published = Published::from_store(&store).map_err(StartError::Remembered)?;
     let assignments = store.assignments()?.unwrap_or_default();
@@ -237,7 +248,7 @@ fn open(store: Store, source: Source) -> Result<Arc<State>, StartError> {
         conversations = conversations.count(),
         "remembered from before"
     );
-    let observed = Observed::new(conversations);
+    let observed = Observed::new(conversations, ageing);
     Ok(Arc::new(State::new(
         Arc::new(store),
         observed,

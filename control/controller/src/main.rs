@@ -13,6 +13,7 @@ use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, TlsFiles};
 use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller};
 use weir_kubernetes::{ClaimAction, ExternalAddresses, Settings};
+use weir_learn::Ageing;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -75,6 +76,12 @@ struct Arguments {
     /// of nodes.
     #[arg(long, env = "WEIR_OPERATOR_TLS_CA")]
     operator_tls_ca: Option<PathBuf>,
+    /// After so many days of absence (beyond its rhythm) what was learned counts half.
+    #[arg(long, env = "WEIR_HALF_LIFE_DAYS", default_value_t = Ageing::default().half_life_days, value_parser = clap::value_parser!(u32).range(1..))]
+    half_life_days: u32,
+    /// After so many days unseen a conversation is forgotten, unless it was accepted.
+    #[arg(long, env = "WEIR_FORGET_AFTER_DAYS", default_value_t = Ageing::default().forget_after_days, value_parser = clap::value_parser!(u32).range(1..))]
+    forget_after_days: u32,
     /// What is logged: error, warn, info, debug, trace, or a filter for each module.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
     log: String,
@@ -131,6 +138,10 @@ fn run(arguments: Arguments) -> Result<(), String> {
         node_listen: endpoint("--node-listen", &arguments.node_listen)?,
         tls: tls.map_err(|error| error.to_string())?,
         operator_ca: arguments.operator_tls_ca,
+        ageing: Ageing {
+            half_life_days: arguments.half_life_days,
+            forget_after_days: arguments.forget_after_days,
+        },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

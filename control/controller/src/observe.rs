@@ -4,11 +4,10 @@
 //! with TLS, its name. A flow is told of
 //! several times and counts once: what was counted of it is remembered for the
 //! [`TRACKED_MAX`] flows told of last. A record told again (a node repeats a batch that was not
-//! acknowledged) adds nothing. Beside that the memory is that of [`crate::flows`], [`crate::alerts`] and
-//! [`crate::conversation`], and one number for each of the [`DECIDERS_MAX`] deciders.
+//! acknowledged) adds nothing. Beside that the memory is that of [`crate::flows`], [`crate::alerts`],
+//! [`crate::names`] and [`crate::conversation`], and one number for each of the [`DECIDERS_MAX`] deciders.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{broadcast, mpsc};
@@ -16,15 +15,18 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::debug;
 use weir_api::{Verdict, v1};
-use weir_learn::{Confidence, ConversationKey, Observation};
+use weir_learn::{Ageing, ConversationKey, End};
 use weir_policy::Snapshot;
 
 use crate::alerts::{AlertFilter, Alerts};
 use crate::certificate::{Gate, Peer};
 use crate::conversation::{Conversations, Unwritten};
-use crate::flows::{Filter, FlowName, Recent, bounded, has_ports, ip_address};
+use crate::counted::{Counted, denials};
+use crate::drafts::{DraftCounts, Drafts, is_draft};
+use crate::flows::{Filter, FlowName, Recent, bounded, has_ports};
+use crate::names::{Answers, WhoHad, end_name};
+use crate::policy::Documents;
 use crate::state::State;
-use crate::time::now_unix_us;
 
 /// Flows whose counts are remembered.
 const TRACKED_MAX: usize = 131_072;
@@ -34,13 +36,14 @@ const DECIDERS_MAX: usize = 65_536;
 const FOLLOW_MAX: usize = 4_096;
 /// Acknowledgements that wait for a node.
 const ACKNOWLEDGEMENTS_MAX: usize = 16;
-const TCP: u8 = 6;
 
 /// Everything that nodes have reported.
 #[derive(Debug)]
 pub struct Observed {
     inner: Mutex<Inner>,
     live: broadcast::Sender<Arc<v1::FlowView>>,
+    ageing: Ageing,
+    drafts: Drafts,
 }
 
 /// What the lock guards.
@@ -51,26 +54,13 @@ struct Inner {
     conversations: Conversations,
     tracked: HashMap<FlowKey, Counted>,
     tracked_order: VecDeque<FlowKey>,
+    answers: Answers,
     node_numbers: HashMap<String, u32>,
     hits: HashMap<String, u64>,
 }
 
 /// A flow of a node; the time tells flows of different runs of the node apart.
 type FlowKey = (u32, u64, u64);
-
-/// What was counted of a flow.
-#[derive(Debug, Default)]
-struct Counted {
-    conversation: Option<ConversationKey>,
-    /// Whether it counts among the connections of that conversation.
-    connected: bool,
-    bytes: u64,
-    /// Alerts that no conversation has yet.
-    alerts: u64,
-    denial: bool,
-    decider: String,
-    last_verdict_unix_us: u64,
-}
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -125,13 +115,15 @@ fn take(
     let known = state.nodes.observed(&batch);
     known.map_err(Status::invalid_argument)?;
     let sequence = batch.sequence;
-    state.observed.merge(batch, &state.policy().snapshot);
+    state
+        .observed
+        .merge(batch, &state.policy().snapshot, &state.source);
     Ok(v1::ObservationAck { sequence })
 }
 
 impl Observed {
     /// Starts from what the store has.
-    pub fn new(conversations: Conversations) -> Self {
+    pub fn new(conversations: Conversations, ageing: Ageing) -> Self {
         let inner = Mutex::new(Inner {
             conversations,
             ..Inner::default()
@@ -139,11 +131,14 @@ impl Observed {
         Self {
             inner,
             live: broadcast::Sender::new(FOLLOW_MAX),
+            ageing,
+            drafts: Drafts::default(),
         }
     }
 
-    /// Takes a batch.
-    pub fn merge(&self, batch: v1::ObservationBatch, snapshot: &Snapshot) {
+    /// Takes a batch. Who had an address that the node does not know is asked of `history`, then of the
+    /// policy.
+    pub fn merge(&self, batch: v1::ObservationBatch, snapshot: &Snapshot, history: &dyn WhoHad) {
         let v1::ObservationBatch { node, flows, .. } = batch;
         debug!(node, flows = flows.len(), "observations");
         let mut inner = crate::lock(&self.inner);
@@ -156,9 +151,12 @@ impl Observed {
                     continue;
                 }
             };
+            let name = |identity: u32, address: &[u8]| {
+                end_name(identity, address, &record, snapshot, history)
+            };
             let view = Arc::new(v1::FlowView {
-                client: snapshot.identity_name(record.client_identity).to_owned(),
-                server: snapshot.identity_name(record.server_identity).to_owned(),
+                client: name(record.client_identity, &record.client_address),
+                server: name(record.server_identity, &record.server_address),
                 record: Some(bounded(record)),
                 node: node.clone(),
                 skipped: 0,
@@ -166,6 +164,7 @@ impl Observed {
             if raised && (!inner.alerts.push(view.clone()) || is_apart(&view)) {
                 continue;
             }
+            inner.answers.take(&view, snapshot);
             inner.count(&view);
             inner.recent.push(view.clone());
             // Nobody following is no error.
@@ -214,6 +213,31 @@ impl Observed {
         look(&crate::lock(&self.inner).conversations)
     }
 
+    /// How what was learned fades.
+    pub fn ageing(&self) -> Ageing {
+        self.ageing
+    }
+
+    /// What each allowlist in stage draft would do to the connections that were seen, by its title
+    /// ("allowlist shop/photo-db"). Empty, and cheap, without drafts.
+    pub fn drafts(&self, documents: &Documents) -> HashMap<String, DraftCounts> {
+        if !documents.iter().any(|located| is_draft(&located.value)) {
+            return HashMap::new();
+        }
+        let all = self.with_conversations(Conversations::all);
+        self.drafts.counts(documents, &all)
+    }
+
+    /// Changes the conversations. Nodes wait meanwhile: be quick.
+    pub fn change_conversations<T>(&self, change: impl FnOnce(&mut Conversations) -> T) -> T {
+        change(&mut crate::lock(&self.inner).conversations)
+    }
+
+    /// The records that are kept, oldest first.
+    pub fn recent(&self) -> Vec<Arc<v1::FlowView>> {
+        crate::lock(&self.inner).recent.all()
+    }
+
     /// How often rules decided, by the title of the document that they stand in:
     /// "allowlist shop/photo-db" of "allowlist shop/photo-db ingress[0]".
     pub fn hits(&self) -> HashMap<String, u64> {
@@ -248,7 +272,9 @@ impl Inner {
             Counted::default()
         });
         let denial = denials(counted, record);
-        counted.alerts += u64::from(record.alert.is_some());
+        if let Some(alert) = &record.alert {
+            counted.raise(alert);
+        }
         if !record.decider.is_empty() && counted.decider != record.decider {
             counted.decider.clone_from(&record.decider);
             if let Some(hits) = self.hits.get_mut(&record.decider) {
@@ -262,14 +288,21 @@ impl Inner {
             || record.event() == v1::FlowEvent::End
             || record.verdict() == Verdict::Denied;
         if settled {
+            let resolved = self.answers.name_for(view);
+            let outside = match (&resolved, End::of(&view.server), End::of(&view.client)) {
+                (Some(name), End::Unknown, End::Workload(..)) => {
+                    self.answers.outside(&view.client, name)
+                }
+                _ => None,
+            };
             let key = ConversationKey {
                 client: view.client.clone(),
-                server: view.server.clone(),
+                server: outside.unwrap_or_else(|| view.server.clone()),
                 application: record.application.clone(),
                 port: server_port(record),
                 protocol: u8::try_from(record.protocol).unwrap_or_default(),
             };
-            let seen = counted.observation(&key, &view.node, record, denial);
+            let seen = counted.observation(&key, &view.node, record, denial, resolved);
             self.conversations.merge(&key, &seen);
         } else {
             counted.denial = false;
@@ -294,48 +327,6 @@ impl Inner {
     }
 }
 
-impl Counted {
-    fn observation(
-        &mut self,
-        key: &ConversationKey,
-        node: &str,
-        record: &v1::FlowRecord,
-        (denied, would_deny): (u64, u64),
-    ) -> Observation {
-        // A flow that was told of without an application does not become a second connection.
-        let known_before = key.application.is_empty() && self.conversation.is_some();
-        if self.conversation.as_ref() != Some(key) && !known_before {
-            self.conversation = Some(key.clone());
-            self.connected = false;
-        }
-        let made = record.packets_to_client > 0 || key.protocol != TCP;
-        let connected = !self.connected && made && record.verdict() != Verdict::Denied;
-        self.connected |= connected;
-        let bytes = record
-            .bytes_to_server
-            .saturating_add(record.bytes_to_client);
-        let further = bytes.saturating_sub(self.bytes);
-        self.bytes = self.bytes.max(bytes);
-        Observation {
-            node: node.to_owned(),
-            zone: record.zone,
-            time_unix_us: record.time_unix_us.min(now_unix_us()),
-            client_address: ip_address(&record.client_address).unwrap_or(IpAddr::from([0; 4])),
-            connections: connected.into(),
-            bytes: further,
-            denied,
-            would_deny,
-            alerts: std::mem::take(&mut self.alerts),
-            confidence: match record.confidence.as_str() {
-                "content" => Confidence::Content,
-                "port" => Confidence::Port,
-                _ => Confidence::None,
-            },
-            from_start: !record.picked_up,
-        }
-    }
-}
-
 /// Whether an alert is about a packet of which no flow was made.
 fn is_apart(view: &v1::FlowView) -> bool {
     view.record
@@ -349,30 +340,6 @@ pub fn server_port(record: &v1::FlowRecord) -> u16 {
         return 0;
     }
     u16::try_from(record.server_port).unwrap_or_default()
-}
-
-/// How many denials and would-be denials this record adds: one for each verdict on a request, one
-/// for the flow as a whole.
-fn denials(counted: &mut Counted, record: &v1::FlowRecord) -> (u64, u64) {
-    let verdict = record.verdict();
-    let is_verdict = record.event() == v1::FlowEvent::Verdict;
-    let new = if is_verdict {
-        record.time_unix_us > counted.last_verdict_unix_us || !counted.denial
-    } else {
-        !counted.denial
-    };
-    if !verdict.is_denial() || !new {
-        return (0, 0);
-    }
-    counted.denial = true;
-    if is_verdict {
-        counted.last_verdict_unix_us = record.time_unix_us;
-    }
-    if verdict == Verdict::Denied {
-        (1, 0)
-    } else {
-        (0, 1)
-    }
 }
 
 #[cfg(test)]
@@ -399,14 +366,14 @@ mod tests {
     }
 
     fn observe(records: Vec<v1::FlowRecord>) -> Vec<(ConversationKey, Conversation)> {
-        let observed = Observed::new(Conversations::default());
+        let observed = Observed::new(Conversations::default(), Ageing::default());
         let snapshot = Snapshot::build(Default::default()).unwrap();
         let batch = v1::ObservationBatch {
             node: "n".into(),
             flows: records,
             ..Default::default()
         };
-        observed.merge(batch, &snapshot);
+        observed.merge(batch, &snapshot, &snapshot);
         assert!(observed.hits().contains_key("allowlist a/b"));
         let all = |all: &Conversations| {
             all.iter()

@@ -3,7 +3,6 @@
 //! What cannot be compiled or remembered is not published: the last good policy holds, and the
 //! problems say why.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,9 +11,10 @@ use weir_api::v1;
 use weir_compile::Compiled;
 use weir_learn::ConversationKey;
 use weir_model::{Document, Located, Problem};
-use weir_policy::spec::{Action, UNKNOWN_IDENTITY};
-use weir_policy::{Question, Snapshot};
+use weir_policy::Snapshot;
+use weir_policy::spec::Action;
 
+use crate::judge::Ends;
 use crate::state::State;
 use crate::store::{Store, StoreError};
 
@@ -38,7 +38,7 @@ pub struct Published {
     /// From the version before, for the nodes that have it.
     delta: Option<v1::Delta>,
     /// Identities by name.
-    names: HashMap<String, u32>,
+    ends: Ends,
 }
 
 /// Why a policy could not be published.
@@ -92,36 +92,13 @@ impl Published {
 
     /// What the policy says of a conversation now, and who decides.
     pub fn judge(&self, key: &ConversationKey) -> (Action, String) {
-        // An end or an application that is no longer known is not allowed anything.
-        let end = |name: &str| match name {
-            "unknown" => Some(UNKNOWN_IDENTITY),
-            name => self.names.get(name).copied(),
-        };
-        let Some(client) = end(&key.client) else {
-            return (Action::Deny, format!("{} is no longer known", key.client));
-        };
-        let Some(server) = end(&key.server) else {
-            return (Action::Deny, format!("{} is no longer known", key.server));
-        };
-        let Some(application) = weir_api::application_of(&key.application, key.protocol) else {
-            let application = &key.application;
-            return (
-                Action::Deny,
-                format!("application {application} is no longer known"),
-            );
-        };
-        let decision = self.snapshot.decide(&Question {
-            client,
-            server,
-            protocol: key.protocol,
-            server_port: key.port,
-            application,
-            request: None,
-        });
-        (
-            decision.rule_action,
-            self.snapshot.rule_name(decision.decider).into_owned(),
-        )
+        match self.ends.decide(&self.snapshot, key) {
+            Ok(decision) => (
+                decision.rule_action,
+                self.snapshot.rule_name(decision.decider).into_owned(),
+            ),
+            Err(why) => (Action::Deny, why),
+        }
     }
 
     fn new(
@@ -131,17 +108,13 @@ impl Published {
         warnings: Vec<Problem>,
         delta: Option<v1::Delta>,
     ) -> Self {
-        let identities = snapshot.spec().identities.iter();
-        let names = identities
-            .map(|identity| (identity.name.clone(), identity.id))
-            .collect();
         Self {
             message,
+            ends: Ends::of(&snapshot),
             snapshot,
             documents,
             warnings,
             delta,
-            names,
         }
     }
 }

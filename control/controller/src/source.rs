@@ -288,7 +288,9 @@ pub async fn raise_claims(state: Arc<State>) {
             flows,
             ..v1::ObservationBatch::default()
         };
-        state.observed.merge(batch, &state.policy().snapshot);
+        state
+            .observed
+            .merge(batch, &state.policy().snapshot, &state.source);
     }
 }
 

@@ -1,7 +1,8 @@
 //! What survives a restart: the published snapshot with its version, the numbers that identities
-//! were given, learned conversations and accepted proposals. One redb file, written in
+//! were given, learned conversations and what was said of proposals. One redb file, written in
 //! transactions: a crash or a full disk leaves the last complete state.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -10,11 +11,13 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use weir_api::v1;
-use weir_learn::ConversationKey;
+use weir_learn::{ConversationKey, Decision, Verdict};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const CONVERSATIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("conversations");
-/// Proposal id to what it is about.
+/// Proposal id to what was said of it.
+const DECISIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("decisions");
+/// Proposal id to what it is about: what earlier versions took for accepted.
 const ACCEPTED: TableDefinition<&str, &[u8]> = TableDefinition::new("accepted");
 
 const SNAPSHOT: &str = "snapshot";
@@ -73,6 +76,7 @@ impl Store {
             let transaction = database.begin_write()?;
             transaction.open_table(META)?;
             transaction.open_table(CONVERSATIONS)?;
+            transaction.open_table(DECISIONS)?;
             transaction.open_table(ACCEPTED)?;
             Ok(transaction.commit()?)
         })?;
@@ -146,20 +150,47 @@ impl Store {
         })
     }
 
-    /// What was accepted, in the order of the ids.
-    pub fn accepted(&self) -> Result<Vec<ConversationKey>, StoreError> {
-        self.values(ACCEPTED)
+    /// What was said of proposals, in the order of their ids.
+    pub fn decisions(&self) -> Result<Vec<Decision>, StoreError> {
+        let mut decisions: Vec<Decision> = self.values(DECISIONS)?;
+        let before: Vec<ConversationKey> = self.values(ACCEPTED)?;
+        let known: HashSet<ConversationKey> = decisions
+            .iter()
+            .map(|decision| decision.key.clone())
+            .collect();
+        let accepted = |key| Decision {
+            at_us: 0,
+            verdict: Verdict::Accepted,
+            key,
+            reason: String::new(),
+            basis: BTreeSet::new(),
+        };
+        let before = before.into_iter().filter(|key| !known.contains(key));
+        decisions.extend(before.map(accepted));
+        decisions.sort_by_key(|decision| decision.key.id());
+        Ok(decisions)
     }
 
-    /// Remembers that these proposals were accepted.
-    pub fn accept(&self, keys: &[ConversationKey]) -> Result<(), StoreError> {
-        let row = |key: &ConversationKey| serde_json::to_vec(key).map(|value| (key.id(), value));
-        let rows: Result<Vec<_>, _> = keys.iter().map(row).collect();
+    /// Remembers decisions and forgets those on other keys, all or none.
+    pub fn decide(
+        &self,
+        decisions: &[Decision],
+        forgotten: &[ConversationKey],
+    ) -> Result<(), StoreError> {
+        let row = |decision: &Decision| {
+            serde_json::to_vec(decision).map(|value| (decision.key.id(), value))
+        };
+        let rows: Result<Vec<_>, _> = decisions.iter().map(row).collect();
         let rows = rows.map_err(|error| self.failed(error.to_string()))?;
         self.access(|database| {
             let transaction = database.begin_write()?;
             {
-                let mut table = transaction.open_table(ACCEPTED)?;
+                let mut table = transaction.open_table(DECISIONS)?;
+                let mut before = transaction.open_table(ACCEPTED)?;
+                for id in forgotten.iter().map(ConversationKey::id) {
+                    table.remove(id.as_str())?;
+                    before.remove(id.as_str())?;
+                }
                 for (id, value) in &rows {
                     table.insert(id.as_str(), value.as_slice())?;
                 }

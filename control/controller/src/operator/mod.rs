@@ -1,8 +1,10 @@
 //! The operator's questions: `weir.v1.Operator`, one file per group.
 
 mod alerts;
+mod decide;
 mod explain;
 mod flows;
+mod impact;
 mod learn;
 mod mode;
 mod policy;
@@ -76,7 +78,40 @@ impl v1::operator_server::Operator for Operator {
         &self,
         request: Request<v1::LearnAcceptRequest>,
     ) -> Answer<v1::LearnAcceptReply> {
-        learn::accept(&self.state, request.into_inner())
+        decide::accept(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn learn_reject(
+        &self,
+        request: Request<v1::LearnRejectRequest>,
+    ) -> Answer<v1::LearnRejectReply> {
+        decide::reject(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn learn_why(&self, request: Request<v1::LearnWhyRequest>) -> Answer<v1::LearnWhyReply> {
+        learn::why(&self.state, &request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn learn_same(
+        &self,
+        request: Request<v1::LearnSameRequest>,
+    ) -> Answer<v1::LearnSameReply> {
+        decide::same(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn policy_impact(
+        &self,
+        request: Request<v1::PolicyImpactRequest>,
+    ) -> Answer<v1::PolicyImpactReply> {
+        impact::policy_impact(&self.state, request.into_inner())
             .await
             .map(Response::new)
     }

@@ -7,7 +7,7 @@ use tonic::Status;
 use weir_api::v1;
 use weir_compile::compile;
 use weir_learn::allowlists;
-use weir_model::{Allowlist, Document, Located, Problem, Reference, Selector, to_yaml};
+use weir_model::{Allowlist, Document, Located, Problem, Reference, Selector, Stage, to_yaml};
 use weir_policy::{Change, Snapshot};
 use weir_sources::{Plan, PolicyFile};
 
@@ -21,6 +21,7 @@ pub fn list(state: &State) -> v1::PolicyListReply {
     let policy = state.policy();
     let refused = !state.own_problems().is_empty();
     let hits = state.observed.hits();
+    let drafts = state.observed.drafts(&policy.documents);
     let view = |located: &Located<Document>| {
         let metadata = located.value.metadata();
         let (rules, targets) = match &located.value {
@@ -50,6 +51,13 @@ pub fn list(state: &State) -> v1::PolicyListReply {
             | Document::Guardrail(_)
             | Document::LearnedProfile(_) => (0, String::new()),
         };
+        let draft = drafts.get(&located.value.title()).copied();
+        let stands = match (refused, draft) {
+            (true, _) => "last good",
+            (false, Some(_)) => "draft",
+            (false, None) => "enforced",
+        };
+        let draft = draft.unwrap_or_default();
         v1::PolicyView {
             kind: located.value.kind().name().to_owned(),
             namespace: metadata.namespace.clone(),
@@ -57,8 +65,14 @@ pub fn list(state: &State) -> v1::PolicyListReply {
             file: located.place(),
             rules,
             targets,
-            state: if refused { "last good" } else { "enforced" }.to_owned(),
-            hits: hits.get(&located.value.title()).copied().unwrap_or(0),
+            state: stands.to_owned(),
+            hits: hits
+                .get(&located.value.title())
+                .copied()
+                .unwrap_or(draft.hits),
+            stage: stage(&located.value).to_owned(),
+            would_allow: draft.would_allow,
+            would_deny: draft.would_deny,
         }
     };
     let mut policies: Vec<v1::PolicyView> = policy.documents.iter().map(view).collect();
@@ -133,19 +147,8 @@ pub async fn export(
 ) -> Result<v1::PolicyExportReply, Status> {
     let documents = state.policy().documents.clone();
     if request.learned {
-        let accepted = accepted(state).await?;
-        let learned = allowlists(&accepted)
-            .into_iter()
-            .map(|learned| beside(&documents, learned));
-        let file = |learned: Allowlist| v1::PolicyFile {
-            name: format!(
-                "{}-{}.yaml",
-                learned.metadata.namespace, learned.metadata.name
-            ),
-            content: to_yaml(&Document::Allowlist(learned)),
-        };
         return Ok(v1::PolicyExportReply {
-            files: learned.map(file).collect(),
+            files: learned_files(state).await?,
         });
     }
     let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -162,6 +165,23 @@ pub async fn export(
     Ok(v1::PolicyExportReply {
         files: files.into_iter().map(file).collect(),
     })
+}
+
+/// The allowlists that follow from what was accepted.
+pub async fn learned_files(state: &Arc<State>) -> Result<Vec<v1::PolicyFile>, Status> {
+    let accepted = accepted(state).await?;
+    let documents = state.policy().documents.clone();
+    let learned = allowlists(&accepted)
+        .into_iter()
+        .map(|learned| beside(&documents, learned));
+    let file = |learned: Allowlist| v1::PolicyFile {
+        name: format!(
+            "{}-{}.yaml",
+            learned.metadata.namespace, learned.metadata.name
+        ),
+        content: to_yaml(&Document::Allowlist(learned)),
+    };
+    Ok(learned.map(file).collect())
 }
 
 /// Carries a plan out and publishes what came of it.
@@ -278,4 +298,17 @@ fn covered(rule: &weir_model::Rule, rules: &[weir_model::Rule]) -> bool {
 fn names(references: &[Reference]) -> String {
     let names: Vec<String> = references.iter().map(Reference::to_string).collect();
     names.join(", ")
+}
+
+/// Of an allowlist, how far it goes; empty where it does not say.
+fn stage(document: &Document) -> &'static str {
+    let (Document::Allowlist(it) | Document::ClusterAllowlist(it)) = document else {
+        return "";
+    };
+    match it.spec.stage {
+        None => "",
+        Some(Stage::Draft) => "draft",
+        Some(Stage::Monitor) => "monitor",
+        Some(Stage::Protect) => "protect",
+    }
 }

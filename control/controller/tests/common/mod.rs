@@ -84,6 +84,7 @@ impl Site {
             node_listen: Endpoint::Unix(self.path("nodes.sock")),
             tls: None,
             operator_ca: None,
+            ageing: Default::default(),
         }
     }
 
