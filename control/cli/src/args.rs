@@ -210,11 +210,55 @@ pub enum LearnCommand {
     Review {
         /// Only proposals for this workload.
         workload: Option<String>,
+        /// The same, as a flag.
+        #[arg(
+            short = 'w',
+            long = "workload",
+            value_name = "WORKLOAD",
+            conflicts_with = "workload"
+        )]
+        of: Option<String>,
+        /// Only proposals with at least this confidence, 0 to 1.
+        #[arg(long, value_name = "CONFIDENCE", value_parser = confidence)]
+        above: Option<f64>,
         /// Also what the policy covers already.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "rejected")]
         all: bool,
+        /// What was rejected, with the reasons given.
+        #[arg(long)]
+        rejected: bool,
     },
-    /// Accepts proposals; `weir policy export --learned` then writes them.
+    /// Everything that is known of a proposal: each reason with its weight, a calendar, replicas, alerts.
+    Why {
+        /// The id, from the review.
+        id: String,
+    },
+    /// Rejects proposals: they are kept, and not proposed again until evidence of another kind comes.
+    Reject {
+        /// Ids from the review.
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Why, for those who look later.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+    /// Confirms that a workload goes on under another name: what was learned of it goes along.
+    Same {
+        /// The name that is not there any more: namespace/workload.
+        old: String,
+        /// The name that it has now.
+        new: String,
+    },
+    /// Prints the allowlists that follow from accepted proposals, as YAML to apply or commit.
+    Export {
+        /// Write the files here instead of printing them.
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
+    },
+    /// Accepts proposals; `weir learn export` then writes them.
+    ///
+    /// Nothing is enforced by accepting. Where documents come from a cluster, Weir writes none: the
+    /// allowlists are printed, to be applied with kubectl or committed.
     #[command(group = ArgGroup::new("which").required(true))]
     Accept {
         /// Ids from the review.
@@ -288,6 +332,12 @@ pub enum PolicyCommand {
         #[arg(long)]
         strict: bool,
     },
+    /// What would have been dropped in the last days, from the conversations that are kept; exit code 1 if
+    /// anything.
+    ///
+    /// Without files it is the policy as it stands; `weir policy impact --mode protect` tells what
+    /// protect would do. Files are laid over it, as `weir policy apply` would.
+    Impact(ImpactArguments),
     /// What applying these documents would change; exit code 1 if anything.
     Diff {
         /// Files and directories of YAML; - reads standard input.
@@ -350,6 +400,24 @@ pub struct GuardrailArguments {
     /// One that comes with Weir; `weir guardrail list` names them.
     #[arg(long, value_name = "NAME")]
     pub shipped: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImpactArguments {
+    /// In this mode; without it, in the modes as they stand.
+    #[arg(long, value_parser = PossibleValuesParser::new(["discover", "monitor", "protect"]))]
+    pub mode: Option<String>,
+    /// Only this workload: its mode is changed, and its conversations are looked at.
+    #[arg(short, long)]
+    pub workload: Option<String>,
+    /// How many days back, today included.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=35))]
+    pub days: u32,
+    /// With the allowlists in stage draft in force.
+    #[arg(long)]
+    pub drafts: bool,
+    /// Files and directories of YAML; - reads standard input.
+    pub files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

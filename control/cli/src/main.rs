@@ -132,8 +132,30 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 command::explain::what_if(&mut client, arguments, output).await
             }
             Command::Learn { command } => match command {
-                LearnCommand::Review { workload, all } => {
-                    command::learn::review(&mut client, workload, all, output).await
+                LearnCommand::Review {
+                    workload,
+                    of,
+                    above,
+                    all,
+                    rejected,
+                } => {
+                    let asked = command::learn::Asked {
+                        workload: workload.or(of),
+                        above,
+                        all,
+                        rejected,
+                    };
+                    command::learn::review(&mut client, asked, output).await
+                }
+                LearnCommand::Why { id } => command::learn_why::run(&mut client, id, output).await,
+                LearnCommand::Reject { ids, reason } => {
+                    command::learn::reject(&mut client, ids, reason, output).await
+                }
+                LearnCommand::Same { old, new } => {
+                    command::learn::same(&mut client, old, new, output).await
+                }
+                LearnCommand::Export { directory } => {
+                    command::policy::export(&mut client, true, directory, output).await
                 }
                 LearnCommand::Accept { ids, all, above } => {
                     command::learn::accept(&mut client, ids, all, above, output).await
@@ -143,6 +165,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                 PolicyCommand::List => command::policy::list(&mut client, output).await,
                 PolicyCommand::Apply { files } => {
                     command::policy::apply(&mut client, &files, false, output).await
+                }
+                PolicyCommand::Impact(arguments) => {
+                    command::impact::run(&mut client, arguments, output).await
                 }
                 PolicyCommand::Diff { files } => {
                     command::policy::apply(&mut client, &files, true, output).await

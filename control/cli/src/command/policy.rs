@@ -27,6 +27,9 @@ struct PolicyView {
     rules: u32,
     hits: u64,
     state: String,
+    stage: String,
+    would_allow: u64,
+    would_deny: u64,
     file: String,
 }
 
@@ -69,11 +72,21 @@ impl View for Policies {
                 rules,
                 hits,
                 state,
+                would_allow,
+                would_deny,
                 file,
+                ..
             } = policy;
-            let allowlist = kind == "Allowlist";
+            let allowlist = kind == "Allowlist" || kind == "ClusterAllowlist";
+            let stands = match (state.as_str(), policy.stage.as_str()) {
+                ("draft", _) => {
+                    format!("draft: would allow {would_allow}, deny {would_deny}")
+                }
+                (state, "") => state.to_owned(),
+                (state, stage) => format!("{state} ({stage})"),
+            };
             let count = |number: String| if allowlist { number } else { String::new() };
-            let tone = if state == "enforced" {
+            let tone = if ["enforced", "draft"].contains(&state.as_str()) {
                 Tone::Plain
             } else {
                 Tone::Warning
@@ -84,7 +97,7 @@ impl View for Policies {
                 targets.clone(),
                 count(rules.to_string()),
                 count(hits.to_string()),
-                state.clone(),
+                stands,
                 file.clone(),
             ];
             (tone, cells)
@@ -162,6 +175,9 @@ pub async fn list(client: &mut Client, output: &mut Output) -> Result<Answer, Fa
         rules: policy.rules,
         hits: policy.hits,
         state: policy.state,
+        stage: policy.stage,
+        would_allow: policy.would_allow,
+        would_deny: policy.would_deny,
         file: policy.file,
     };
     output.print(&Policies {
