@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-stop test unit netns corpus lint fuzz bench bench-quick instructions signatures clean
+.PHONY: help deps build demo demo-stop test unit test-cluster netns corpus lint fuzz bench bench-quick instructions signatures clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: build ## runs every test; what cannot run here is named and counted as ski
 
 unit: build ## only the Rust tests: units, laws, properties, scenarios, short fuzzing, a real EAL
 	@.ci/test unit
+
+test-cluster: deps ## only Weir against a Kubernetes API server; KUBEBUILDER_ASSETS (etcd, kube-apiserver) makes it a real one
+	@.ci/test cluster
 
 netns: build ## only real clients and servers in network namespaces (root)
 	@.ci/test netns

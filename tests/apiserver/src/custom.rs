@@ -58,6 +58,7 @@ fn kind_of(spec: &Value, version: &Value, storage: &str) -> Kind {
         categories: texts(&names["categories"]),
         namespaced: spec["scope"] == "Namespaced",
         subresources: subresources.collect(),
+        is_question: false,
         shape: Arc::new(shape_of_root(&schema)),
         custom: Some(Custom {
             columns: version["additionalPrinterColumns"]

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::kind::Kind;
@@ -39,10 +42,10 @@ fn groups(state: &State) -> Vec<Group> {
 }
 
 /// `/api`
-pub(crate) fn legacy_versions() -> Value {
+pub(crate) fn legacy_versions(address: &str) -> Value {
     json!({
         "kind": "APIVersions", "versions": ["v1"],
-        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:443"}],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
     })
 }
 
@@ -115,10 +118,36 @@ const VERBS: [&str; 8] = [
     "watch",
 ];
 
+/// The order in which the real server tells of custom resources.
+const CUSTOM_VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
+fn verbs(kind: &Kind) -> Vec<&'static str> {
+    if kind.is_question {
+        return vec!["create"];
+    }
+    if kind.custom.is_some() {
+        return CUSTOM_VERBS.to_vec();
+    }
+    // Namespaces are never deleted all at once.
+    VERBS
+        .into_iter()
+        .filter(|verb| !(kind.is("Namespace") && *verb == "deletecollection"))
+        .collect()
+}
+
 fn resource(kind: &Kind) -> Value {
     let mut resource = json!({
         "name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
         resource["shortNames"] = json!(kind.short_names);
@@ -126,7 +155,27 @@ fn resource(kind: &Kind) -> Value {
     if !kind.categories.is_empty() {
         resource["categories"] = json!(kind.categories);
     }
+    if !kind.is_question {
+        resource["storageVersionHash"] = Value::from(storage_hash(kind));
+    }
     resource
+}
+
+/// Tells clients when objects come to be kept in another form.
+fn storage_hash(kind: &Kind) -> String {
+    // Events are kept in one form, whichever group they are written through.
+    let group = if kind.group == "events.k8s.io" {
+        ""
+    } else {
+        kind.group.as_str()
+    };
+    let version = match &kind.custom {
+        Some(custom) => custom.storage_version.as_str(),
+        None if kind.is("CustomResourceDefinition") => "v1beta1",
+        None => kind.version.as_str(),
+    };
+    let name = format!("{group}/{version}/{}", kind.kind);
+    STANDARD.encode(&digest(&SHA256, name.as_bytes()).as_ref()[..8])
 }
 
 fn subresource(kind: &Kind, name: &str) -> Value {
@@ -137,10 +186,15 @@ fn subresource(kind: &Kind, name: &str) -> Value {
         "token" => ("TokenRequest", &["create"]),
         _ => (&kind.kind, &["get"]),
     };
-    json!({
+    let mut resource = json!({
         "name": format!("{}/{name}", kind.plural), "singularName": "", "namespaced": kind.namespaced, "kind": named,
         "verbs": verbs,
-    })
+    });
+    if name == "token" {
+        resource["group"] = json!("authentication.k8s.io");
+        resource["version"] = json!("v1");
+    }
+    resource
 }
 
 /// `/api` and `/apis` for clients that want everything at once.
@@ -161,9 +215,9 @@ pub(crate) fn aggregated(state: &State, legacy: bool) -> Value {
                 })
                 .collect();
             let metadata = if group.name.is_empty() {
-                json!({"creationTimestamp": null})
+                json!({})
             } else {
-                json!({"name": group.name, "creationTimestamp": null})
+                json!({"name": group.name})
             };
             json!({"metadata": metadata, "versions": versions})
         })
@@ -171,14 +225,14 @@ pub(crate) fn aggregated(state: &State, legacy: bool) -> Value {
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
-fn response_kind(kind: &Kind, named: &str) -> Value {
-    // Empty where it is the group and version of the resource itself.
-    let (group, version) = if named == kind.kind {
-        (kind.group.as_str(), kind.version.as_str())
-    } else {
-        ("", "")
+/// Group and version are empty where they are those of the resource, but for custom resources.
+fn response_kind(kind: &Kind, plain: &Value) -> Value {
+    let text = |name: &str| plain[name].as_str().unwrap_or_default();
+    let (group, version) = match &kind.custom {
+        Some(_) => (kind.group.as_str(), kind.version.as_str()),
+        None => (text("group"), text("version")),
     };
-    json!({"group": group, "version": version, "kind": named})
+    json!({"group": group, "version": version, "kind": plain["kind"]})
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {
@@ -187,15 +241,15 @@ fn aggregated_resource(kind: &Kind) -> Value {
     } else {
         "Cluster"
     };
-    let mut resource = json!({
-        "resource": kind.plural, "responseKind": response_kind(kind, &kind.kind), "scope": scope,
-        "singularResource": kind.singular, "verbs": VERBS,
+    let mut described = json!({
+        "resource": kind.plural, "responseKind": response_kind(kind, &resource(kind)), "scope": scope,
+        "singularResource": kind.singular, "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
-        resource["shortNames"] = json!(kind.short_names);
+        described["shortNames"] = json!(kind.short_names);
     }
     if !kind.categories.is_empty() {
-        resource["categories"] = json!(kind.categories);
+        described["categories"] = json!(kind.categories);
     }
     let subresources: Vec<Value> = kind
         .subresources
@@ -204,13 +258,13 @@ fn aggregated_resource(kind: &Kind) -> Value {
             let plain = subresource(kind, name);
             json!({
                 "subresource": name,
-                "responseKind": response_kind(kind, plain["kind"].as_str().unwrap_or_default()),
+                "responseKind": response_kind(kind, &plain),
                 "verbs": plain["verbs"],
             })
         })
         .collect();
     if !subresources.is_empty() {
-        resource["subresources"] = Value::Array(subresources);
+        described["subresources"] = Value::Array(subresources);
     }
-    resource
+    described
 }

@@ -20,6 +20,8 @@ pub(crate) struct Kind {
     pub(crate) categories: Vec<String>,
     pub(crate) namespaced: bool,
     pub(crate) subresources: Vec<String>,
+    /// Its objects are asked and never kept.
+    pub(crate) is_question: bool,
     pub(crate) shape: Arc<Shape>,
     pub(crate) custom: Option<Custom>,
 }
@@ -109,6 +111,10 @@ type Row = (
 );
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
+pub(crate) const AUTHENTICATION: &str = "authentication.k8s.io";
+pub(crate) const AUTHORIZATION: &str = "authorization.k8s.io";
+/// In place of subresources: a kind whose objects are asked and never kept.
+const QUESTION: &str = "?";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 #[rustfmt::skip]
@@ -116,9 +122,9 @@ const ROWS: &[Row] = &[
     ("", "v1", "configmaps", "ConfigMap", true, "cm", "", ""),
     ("", "v1", "endpoints", "Endpoints", true, "ep", "", ""),
     ("", "v1", "events", "Event", true, "ev", "", ""),
-    ("", "v1", "namespaces", "Namespace", false, "ns", "", "status finalize"),
+    ("", "v1", "namespaces", "Namespace", false, "ns", "", "finalize status"),
     ("", "v1", "nodes", "Node", false, "no", "", "status"),
-    ("", "v1", "pods", "Pod", true, "po", "all", "status binding"),
+    ("", "v1", "pods", "Pod", true, "po", "all", "binding status"),
     ("", "v1", "secrets", "Secret", true, "", "", ""),
     ("", "v1", "serviceaccounts", "ServiceAccount", true, "sa", "", "token"),
     ("", "v1", "services", "Service", true, "svc", "all", "status"),
@@ -128,6 +134,12 @@ const ROWS: &[Row] = &[
     ("apps", "v1", "replicasets", "ReplicaSet", true, "rs", "all", "status"),
     ("apps", "v1", "statefulsets", "StatefulSet", true, "sts", "all", "status"),
     ("events.k8s.io", "v1", "events", "Event", true, "ev", "", ""),
+    (AUTHENTICATION, "v1", "selfsubjectreviews", "SelfSubjectReview", false, "", "", QUESTION),
+    (AUTHENTICATION, "v1", "tokenreviews", "TokenReview", false, "", "", QUESTION),
+    (AUTHORIZATION, "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", true, "", "", QUESTION),
+    (AUTHORIZATION, "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false, "", "", QUESTION),
+    (AUTHORIZATION, "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", false, "", "", QUESTION),
+    (AUTHORIZATION, "v1", "subjectaccessreviews", "SubjectAccessReview", false, "", "", QUESTION),
     ("batch", "v1", "cronjobs", "CronJob", true, "cj", "all", "status"),
     ("batch", "v1", "jobs", "Job", true, "", "all", "status"),
     ("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", true, "netpol", "", ""),
@@ -161,7 +173,12 @@ fn from_row(
         short_names: words(short_names),
         categories: words(categories),
         namespaced,
-        subresources: words(subresources),
+        is_question: subresources == QUESTION,
+        subresources: if subresources == QUESTION {
+            Vec::new()
+        } else {
+            words(subresources)
+        },
         shape: shape_of(kind),
         custom: None,
     }

@@ -90,6 +90,9 @@ pub use identity::User;
 /// Who issues service account tokens: also their audience when nobody asks for another.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc";
 
+/// What open watches get to end in order when the server stops.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// How a server is to be.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -167,7 +170,8 @@ impl ApiServer {
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { stop, task });
     }
 
-    /// Ends the server: nothing listens, every connection is gone. What it keeps stays.
+    /// Ends the server: watches end as those of a server that was told to stop, then nothing listens and
+    /// every connection is gone. What it keeps stays.
     pub async fn stop(&self) {
         let running = self
             .running
@@ -175,6 +179,8 @@ impl ApiServer {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(running) = running {
+            self.state.faults.end_watches();
+            tokio::time::sleep(LAST_WORDS).await;
             running.stop.send_replace(true);
             let _ = running.task.await;
         }

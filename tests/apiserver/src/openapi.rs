@@ -50,8 +50,14 @@ pub(crate) fn document(state: &State, group: &str, version: &str) -> Option<Valu
         schemas.insert(name.clone(), schema(kind));
         add_paths(kind, &name, &mut paths);
     }
+    let custom = kinds.iter().any(|kind| kind.custom.is_some());
+    let (title, version) = if custom {
+        ("Kubernetes CRD Swagger", "v0.1.0")
+    } else {
+        ("Kubernetes", "1.36")
+    };
     Some(json!({
-        "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "v1.36.2"},
+        "openapi": "3.0.0", "info": {"title": title, "version": version},
         "paths": paths, "components": {"schemas": schemas},
     }))
 }

@@ -56,9 +56,6 @@ pub(crate) fn created(kind: &Kind, object: &mut Value, namespace: &str) {
             object["spec"]["finalizers"] = json!(["kubernetes"]);
         }
     }
-    if kind.is("Pod") {
-        admit_pod(object);
-    }
     if kind.has("status") {
         if kind.custom.is_some() {
             if let Some(map) = object.as_object_mut() {
@@ -70,8 +67,11 @@ pub(crate) fn created(kind: &Kind, object: &mut Value, namespace: &str) {
     }
 }
 
-/// What the real server's own admission writes into a pod.
-fn admit_pod(object: &mut Value) {
+/// What the real server's own admission writes into a pod, before webhooks are asked.
+pub(crate) fn admitted(kind: &Kind, object: &mut Value) {
+    if !kind.is("Pod") {
+        return;
+    }
     let spec = &mut object["spec"];
     let mut tolerations = spec["tolerations"].as_array().cloned().unwrap_or_default();
     for key in [

@@ -12,64 +12,37 @@ use crate::clock;
 use crate::failure::{Cause, Failure};
 use crate::fields::Set;
 use crate::identity::{self, IssuedToken, User, Wish, allowed, bindings_of};
+use crate::kind::{AUTHENTICATION, AUTHORIZATION, Kind};
 use crate::request::{Reply, Request, Target};
 use crate::state::State;
 
-const AUTHENTICATION: &str = "authentication.k8s.io";
-const AUTHORIZATION: &str = "authorization.k8s.io";
-
-/// The questions that may be asked: group, resource, kind.
-pub(crate) const QUESTIONS: [(&str, &str, &str); 6] = [
-    (AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview"),
-    (AUTHENTICATION, "tokenreviews", "TokenReview"),
-    (
-        AUTHORIZATION,
-        "localsubjectaccessreviews",
-        "LocalSubjectAccessReview",
-    ),
-    (
-        AUTHORIZATION,
-        "selfsubjectaccessreviews",
-        "SelfSubjectAccessReview",
-    ),
-    (
-        AUTHORIZATION,
-        "selfsubjectrulesreviews",
-        "SelfSubjectRulesReview",
-    ),
-    (AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview"),
-];
-
 /// The question that is asked at a path, if it is one.
 pub(crate) fn question(
+    state: &State,
     group: &str,
     version: &str,
     rest: &[&str],
-) -> Option<(&'static str, &'static str, String)> {
+) -> Option<(Arc<Kind>, String)> {
     let (namespace, plural) = match rest {
         [plural] => (String::new(), *plural),
         ["namespaces", namespace, plural] => ((*namespace).to_owned(), *plural),
         _ => return None,
     };
-    let (_, resource, kind) = QUESTIONS
-        .into_iter()
-        .find(|(one, resource, _)| version == "v1" && *one == group && *resource == plural)?;
-    Some((resource, kind, namespace))
+    let kind = state
+        .kind(group, version, plural)
+        .filter(|kind| kind.is_question)?;
+    Some((kind, namespace))
 }
 
 /// Answers a question.
 pub(crate) fn answer(
     state: &Arc<State>,
     request: &Request,
-    kind: &str,
+    kind: &Kind,
     namespace: &str,
 ) -> Result<Reply, Failure> {
     let mut review = request.object()?;
-    let group = if kind == "TokenReview" || kind == "SelfSubjectReview" {
-        AUTHENTICATION
-    } else {
-        AUTHORIZATION
-    };
+    let (kind, group) = (kind.kind.as_str(), kind.group.as_str());
     review["apiVersion"] = Value::from(format!("{group}/v1"));
     review["kind"] = Value::from(kind);
     let mut metadata = review["metadata"].as_object().cloned().unwrap_or_default();

@@ -36,11 +36,11 @@ pub(crate) async fn answer(state: &Arc<State>, parts: Parts, body: Body) -> Resu
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => return other(state, &parts, &names),
     };
-    if let Some((resource, kind, namespace)) = reviews::question(group, version, rest) {
+    if let Some((kind, namespace)) = reviews::question(state, group, version, rest) {
         let wish = Wish {
             verb: "create".to_owned(),
             group: group.to_owned(),
-            resource: resource.to_owned(),
+            resource: kind.plural.clone(),
             namespace: namespace.clone(),
             ..Wish::default()
         };
@@ -48,7 +48,7 @@ pub(crate) async fn answer(state: &Arc<State>, parts: Parts, body: Body) -> Resu
         if parts.method != "POST" {
             return Err(Failure::method_not_allowed());
         }
-        return reviews::answer(state, &parts.with_body(body).await?, kind, &namespace);
+        return reviews::answer(state, &parts.with_body(body).await?, &kind, &namespace);
     }
     let Some(target) = target(state, group, version, rest) else {
         let wish = Wish {
@@ -109,6 +109,13 @@ impl Parts {
             body,
             user: self.user,
         })
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     fn accepts(&self, media: &str) -> bool {
@@ -183,6 +190,12 @@ fn other(state: &State, parts: &Parts, names: &[&str]) -> Result<Reply, Failure>
     identity::authorize(state, &parts.user, &wish)?;
     let aggregated = parts.accepts(AGGREGATED);
     let found = match names {
+        ["healthz" | "livez" | "readyz"] if parts.query.has("verbose") => {
+            return Ok(Reply::text(
+                200,
+                format!("[+]ping ok\n{} check passed\n", names[0]),
+            ));
+        }
         ["healthz" | "livez" | "readyz"] => return Ok(Reply::text(200, "ok")),
         ["version"] => Some(version()),
         ["api" | "apis"] if aggregated => {
@@ -194,12 +207,23 @@ fn other(state: &State, parts: &Parts, names: &[&str]) -> Result<Reply, Failure>
                 warnings: Vec::new(),
             });
         }
-        ["api"] => Some(discovery::legacy_versions()),
+        ["api"] => Some(discovery::legacy_versions(parts.header("host"))),
         ["apis"] => Some(discovery::group_list(state)),
         ["apis", group] => discovery::group(state, group),
         ["api", version] => discovery::resources(state, "", version),
         ["apis", group, version] => discovery::resources(state, group, version),
-        ["openapi", "v3"] => Some(openapi::index(state)),
+        ["openapi", "v3"] => {
+            // JSON, and the real server says otherwise.
+            let content = Content::Typed(
+                openapi::index(state),
+                "text/plain; charset=utf-8".to_owned(),
+            );
+            return Ok(Reply {
+                code: 200,
+                content,
+                warnings: Vec::new(),
+            });
+        }
         ["openapi", "v3", "api", version] => openapi::document(state, "", version),
         ["openapi", "v3", "apis", group, version] => openapi::document(state, group, version),
         _ => None,

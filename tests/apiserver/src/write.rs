@@ -134,6 +134,7 @@ impl<'a> Write<'a> {
     async fn insert(&self, mut object: Value, mut warnings: Vec<String>) -> Result<Reply, Failure> {
         let kind = self.kind();
         self.check_namespace(&object)?;
+        prepare::admitted(kind, &mut object);
         admission::mutate(self, None, &mut object, &mut warnings).await?;
         prepare::created(kind, &mut object, self.target.namespace());
         if kind.is("Service") {
