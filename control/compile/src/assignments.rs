@@ -1,6 +1,6 @@
 //! Which number an identity's name has, from one compilation to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +9,17 @@ const RETIRED_MAX: usize = 65_536;
 
 /// The numbers of the identities by name. A name that comes back gets its number back; a number is
 /// given to another name only after four thousand million others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Assignments {
     /// The number given last; 0 before the first.
     last: u32,
-    /// Counts the compilations in which names went.
+    /// Counts the changes in which names went.
     round: u64,
     names: BTreeMap<String, Assigned>,
+    /// Made from the names when it is first needed.
+    #[serde(skip)]
+    index: Option<Index>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,58 +29,97 @@ struct Assigned {
     retired: Option<u64>,
 }
 
+#[derive(Clone, Debug, Default)]
+struct Index {
+    taken: HashSet<u32>,
+    /// The longest gone first.
+    retired: BTreeSet<(u64, String)>,
+}
+
+impl PartialEq for Assignments {
+    fn eq(&self, other: &Self) -> bool {
+        (self.last, self.round, &self.names) == (other.last, other.round, &other.names)
+    }
+}
+
+impl Eq for Assignments {}
+
 impl Assignments {
     /// The number of a name, whether it is in use or kept for its return.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.names.get(name).map(|assigned| assigned.id)
     }
 
-    /// Makes exactly these names the ones in use; returns the number of each, in the same order.
-    pub(crate) fn assign(&mut self, names: &BTreeSet<String>) -> Vec<u32> {
-        self.retire(names);
-        let mut taken: BTreeSet<u32> = self.names.values().map(|assigned| assigned.id).collect();
-        let mut ids = Vec::with_capacity(names.len());
-        for name in names {
-            let id = match self.names.get(name) {
-                Some(assigned) => assigned.id,
-                None => {
-                    self.last = following(self.last, &taken);
-                    taken.insert(self.last);
-                    self.last
-                }
-            };
-            self.names
-                .insert(name.clone(), Assigned { id, retired: None });
-            ids.push(id);
-        }
-        ids
+    /// The names that are in use.
+    pub(crate) fn in_use(&self) -> impl Iterator<Item = &str> {
+        let names = self.names.iter();
+        names
+            .filter(|(_, assigned)| assigned.retired.is_none())
+            .map(|(name, _)| name.as_str())
     }
 
-    fn retire(&mut self, names: &BTreeSet<String>) {
+    /// The number of a name that is in use from now on.
+    pub(crate) fn take(&mut self, name: &str) -> u32 {
+        let mut index = self.index();
+        let id = match self.names.get_mut(name) {
+            Some(assigned) => {
+                if let Some(round) = assigned.retired.take() {
+                    index.retired.remove(&(round, name.to_owned()));
+                }
+                assigned.id
+            }
+            None => {
+                self.last = following(self.last, &index.taken);
+                let (id, retired) = (self.last, None);
+                index.taken.insert(id);
+                self.names.insert(name.to_owned(), Assigned { id, retired });
+                id
+            }
+        };
+        self.index = Some(index);
+        id
+    }
+
+    /// Names that are no longer in use: all those that go with one change.
+    pub(crate) fn retire<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
+        let mut index = self.index();
         let round = self.round + 1;
-        for (name, assigned) in &mut self.names {
-            if assigned.retired.is_none() && !names.contains(name) {
+        for name in names {
+            let Some(assigned) = self.names.get_mut(name) else {
+                continue;
+            };
+            if assigned.retired.is_none() {
                 assigned.retired = Some(round);
                 self.round = round;
+                index.retired.insert((round, name.to_owned()));
             }
         }
-        let mut gone: Vec<(u64, String)> = self
-            .names
-            .iter()
-            .filter(|(name, _)| !names.contains(*name))
-            .filter_map(|(name, assigned)| Some((assigned.retired?, name.clone())))
-            .collect();
-        if gone.len() > RETIRED_MAX {
-            gone.sort_unstable();
-            for (_, name) in gone.iter().take(gone.len() - RETIRED_MAX) {
-                self.names.remove(name);
+        while index.retired.len() > RETIRED_MAX {
+            let Some((_, name)) = index.retired.pop_first() else {
+                break;
+            };
+            if let Some(assigned) = self.names.remove(&name) {
+                index.taken.remove(&assigned.id);
             }
         }
+        self.index = Some(index);
+    }
+
+    /// Taken out while it is in use.
+    fn index(&mut self) -> Index {
+        self.index.take().unwrap_or_else(|| Index {
+            taken: self.names.values().map(|assigned| assigned.id).collect(),
+            retired: self
+                .names
+                .iter()
+                .filter_map(|(name, assigned)| Some((assigned.retired?, name.clone())))
+                .collect(),
+        })
     }
 }
 
 /// The next number that nobody has. 0 is `unknown` and the largest is reserved.
-fn following(last: u32, taken: &BTreeSet<u32>) -> u32 {
+fn following(last: u32, taken: &HashSet<u32>) -> u32 {
     let mut id = last;
     loop {
         id = if id >= u32::MAX - 1 { 1 } else { id + 1 };
@@ -93,6 +135,16 @@ mod tests {
 
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    impl Assignments {
+        /// Makes exactly these names the ones in use; returns the number of each.
+        fn assign(&mut self, names: &BTreeSet<String>) -> Vec<u32> {
+            let gone: Vec<String> = self.in_use().map(str::to_owned).collect();
+            let gone = gone.iter().filter(|name| !names.contains(*name));
+            self.retire(gone.map(String::as_str));
+            names.iter().map(|name| self.take(name)).collect()
+        }
     }
 
     #[test]

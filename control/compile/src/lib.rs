@@ -29,24 +29,33 @@
 //! keeps what it enforced before.
 
 mod assignments;
+mod atoms;
 mod change;
+mod check;
 mod compilation;
-mod inventory;
+mod lists;
 mod modes;
 mod nest;
-mod peers;
+mod networks;
+mod places;
 mod report;
 mod rules;
 mod scope;
 mod scopes;
 mod sensors;
+mod settle;
+mod slots;
+mod take;
+mod threats;
+mod tracked;
+mod warn;
+mod world;
 
-use weir_model::{Document, Kind, Located, Problem};
+use std::sync::Arc;
+
+use weir_model::{Document, Located, Problem};
 use weir_policy::Snapshot;
-use weir_policy::spec::SnapshotSpec;
-
-use crate::inventory::Inventory;
-use crate::report::Report;
+use weir_policy::spec::{RuleSpec, SnapshotSpec};
 
 pub use assignments::Assignments;
 pub use change::{AddressKey, Change, Effect, Global, Key, Outcome, SpecChange, address_key};
@@ -60,6 +69,8 @@ pub struct Compiled {
     /// What a node enforces, canonical, with version 0: the caller numbers it. Empty where there
     /// are problems.
     pub spec: SnapshotSpec,
+    /// The rules of drafts, sorted by id: no node gets them. Their identities are those of `spec`.
+    pub drafts: Vec<RuleSpec>,
     /// Why the documents cannot be used; sorted by place.
     pub problems: Vec<Problem>,
     /// What is probably not meant, but can be enforced; sorted by place.
@@ -69,65 +80,83 @@ pub struct Compiled {
     pub assignments: Assignments,
 }
 
-/// The documents of a compilation, sorted by kind, name and place.
-pub(crate) struct Documents<'a> {
-    pub(crate) sorted: Vec<&'a Located<Document>>,
-}
-
-/// Compiles all documents of a source. `previous` are the [`Compiled::assignments`] of the last
-/// compilation: names keep their numbers.
+/// Compiles all documents of a source: all of them or none. `previous` are the
+/// [`Compiled::assignments`] of the last compilation: names keep their numbers.
 pub fn compile(documents: &[Located<Document>], previous: Option<&Assignments>) -> Compiled {
-    let mut report = Report::default();
-    let documents = Documents::sort(documents, &mut report);
-    let mut assignments = previous.cloned().unwrap_or_default();
-    let inventory = Inventory::take(&documents, &mut assignments, &mut report);
-    let modes = modes::Modes::of(&documents, &inventory, &mut report);
-    let rules = rules::compile(&documents, &inventory, &mut report);
-    let settings = modes::settings(&documents, &mut report);
-    let spec = SnapshotSpec {
-        version: 0,
-        identities: inventory.identities(&modes),
-        addresses: inventory.addresses(),
-        names: inventory.names(),
-        rules,
-        unknown: settings.unknown,
-        link: modes::link(settings.link, &inventory, &modes),
-        deny_style: settings.deny_style,
-        sensors: sensors::compile(&documents, &inventory, &mut report),
-        threat_policies: Vec::new(),
-    };
-    if report.problems.is_empty()
+    let (sorted, mut problems) = sorted(documents);
+    let mut compilation = Compilation::new(previous);
+    let changes = sorted
+        .into_iter()
+        .map(|one| Change::Put(Arc::new(one.clone())));
+    compilation.apply(changes);
+    problems.extend(
+        compilation
+            .refused()
+            .flat_map(|(_, problems)| problems)
+            .cloned(),
+    );
+    let spec = compilation.spec();
+    if problems.is_empty()
         && let Err(error) = Snapshot::build(spec.clone())
     {
-        report.problems.push(Problem::of_file(
+        problems.push(Problem::of_file(
             &error.item,
             error.problem,
             error.next_step,
         ));
     }
-    let Report {
-        mut problems,
-        mut warnings,
-    } = report;
     problems.sort();
     problems.dedup();
-    warnings.sort();
-    warnings.dedup();
+    let warnings = compilation.warnings();
     if problems.is_empty() {
         return Compiled {
             spec,
+            drafts: compilation.drafts(),
             problems,
             warnings,
-            assignments,
+            assignments: compilation.assignments().clone(),
         };
     }
-    let assignments = previous.cloned().unwrap_or_default();
     Compiled {
         spec: SnapshotSpec::default(),
+        drafts: Vec::new(),
         problems,
         warnings,
-        assignments,
+        assignments: previous.cloned().unwrap_or_default(),
     }
+}
+
+/// The documents by key and place, each key once; and what is wrong with those that come twice.
+fn sorted(documents: &[Located<Document>]) -> (Vec<&Located<Document>>, Vec<Problem>) {
+    let mut sorted: Vec<(Key, &Located<Document>)> = documents
+        .iter()
+        .map(|located| (Key::of(&located.value), located))
+        .collect();
+    sorted.sort_by(|(a, one), (b, two)| {
+        a.cmp(b)
+            .then_with(|| (&one.file, one.line).cmp(&(&two.file, two.line)))
+    });
+    let mut problems = Vec::new();
+    let mut first: Option<(&Key, &Located<Document>)> = None;
+    let mut once = Vec::new();
+    for (key, located) in &sorted {
+        match first {
+            Some((same, first)) if same == key => problems.push(located.problem(
+                "metadata.name",
+                format!(
+                    "{} is defined twice, first in {}",
+                    located.value.title(),
+                    first.place()
+                ),
+                "rename or remove one of the two",
+            )),
+            _ => {
+                first = Some((key, located));
+                once.push(*located);
+            }
+        }
+    }
+    (once, problems)
 }
 
 impl Compiled {
@@ -138,36 +167,5 @@ impl Compiled {
         } else {
             Err(self.problems)
         }
-    }
-}
-
-impl<'a> Documents<'a> {
-    fn sort(documents: &'a [Located<Document>], report: &mut Report) -> Self {
-        let mut sorted: Vec<&Located<Document>> = documents.iter().collect();
-        sorted.sort_by(|a, b| {
-            Self::key(a)
-                .cmp(&Self::key(b))
-                .then_with(|| (&a.file, a.line).cmp(&(&b.file, b.line)))
-        });
-        for pair in sorted.windows(2) {
-            let [first, second] = pair else { continue };
-            if Self::key(first) == Self::key(second) {
-                report.problems.push(second.problem(
-                    "metadata.name",
-                    format!(
-                        "{} is defined twice, first in {}",
-                        second.value.title(),
-                        first.place()
-                    ),
-                    "rename or remove one of the two",
-                ));
-            }
-        }
-        Self { sorted }
-    }
-
-    fn key(located: &Located<Document>) -> (Kind, &str, &str) {
-        let metadata = located.value.metadata();
-        (located.value.kind(), &metadata.namespace, &metadata.name)
     }
 }

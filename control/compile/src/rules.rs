@@ -1,130 +1,35 @@
 //! The rules of the allowlists, checked against what a node can enforce.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::Hasher;
+use std::collections::BTreeSet;
 
-use siphasher::sip::SipHasher13;
 use weir_l7::{FieldKind, registry};
-use weir_model::{
-    Allowlist, Condition, Document, Located, Problem, Rule, Selector, Stage, did_you_mean,
-};
+use weir_model::{Condition, Document, Located, Problem, Rule, did_you_mean};
 use weir_policy::spec::{ConditionSpec, End, Pattern, RuleSpec};
 
-use crate::inventory::Inventory;
 use crate::modes::policy_action;
-use crate::peers::{Matcher, Peers};
-use crate::{Documents, Report};
+use crate::report::Report;
 
 /// Bounds what a comparison costs for each byte of a request; a node refuses more.
 const PATTERN_BYTES_MAX: usize = 1024;
 
-/// All rules, sorted by id.
-pub(crate) fn compile(
-    documents: &Documents<'_>,
-    inventory: &Inventory<'_>,
-    report: &mut Report,
-) -> Vec<RuleSpec> {
-    let mut rules = BTreeMap::new();
-    for located in &documents.sorted {
-        let (Document::Allowlist(allowlist) | Document::ClusterAllowlist(allowlist)) =
-            &located.value
-        else {
-            continue;
-        };
-        // A draft has no effect.
-        if allowlist.spec.stage == Some(Stage::Draft) {
-            continue;
-        }
-        allowlist_rules(located, allowlist, inventory, &mut rules, report);
-    }
-    rules.into_values().collect()
-}
-
-fn allowlist_rules(
+/// Checks what a rule asks for against what a node can enforce; returns the application that its
+/// conditions imply. `field` is the path of the rule.
+pub(crate) fn implied(
     located: &Located<Document>,
-    allowlist: &Allowlist,
-    inventory: &Inventory<'_>,
-    rules: &mut BTreeMap<u32, RuleSpec>,
+    field: &str,
+    rule: &Rule,
     report: &mut Report,
-) {
-    let namespace = &allowlist.metadata.namespace;
-    let targets: Vec<u32> = inventory
-        .select(&allowlist.spec.target, namespace)
-        .into_iter()
-        .collect();
-    if targets.is_empty() {
-        report.warnings.push(located.problem(
-            "spec.target",
-            "selects no workload, so the allowlist governs nobody",
-            inventory.advice(&allowlist.spec.target, namespace),
-        ));
+) -> Option<String> {
+    Terms {
+        located,
+        field,
+        rule,
     }
-    let matcher = Matcher::new(inventory, located, allowlist);
-    let directions = [
-        (End::Server, "ingress", "from", &allowlist.spec.ingress),
-        (End::Client, "egress", "to", &allowlist.spec.egress),
-    ];
-    for (end, direction, peers_field, written) in directions {
-        for (index, rule) in written.iter().enumerate() {
-            let field = format!("spec.{direction}[{index}]");
-            let application = Terms {
-                located,
-                field: &field,
-                rule,
-            }
-            .check(report);
-            let peers = matcher.peers(rule, &format!("{field}.{peers_field}"), report);
-            let peers = match peers {
-                Peers::Any => Vec::new(),
-                // An empty list would mean any: a rule for nobody is left out instead.
-                Peers::These(these) if these.is_empty() => continue,
-                Peers::These(these) => these.into_iter().collect(),
-            };
-            // So would an empty list of targets.
-            if targets.is_empty() {
-                continue;
-            }
-            let (clients, servers) = match end {
-                End::Server => (peers, targets.clone()),
-                End::Client => (targets.clone(), peers),
-            };
-            let name = format!("{} {direction}[{index}]", located.value.title());
-            let id = free_id(rules, &name, &allowlist.spec.target, rule);
-            let spec = RuleSpec {
-                id,
-                name,
-                end,
-                clients,
-                servers,
-                ..terms(rule, application)
-            };
-            rules.insert(id, spec);
-        }
-    }
-}
-
-/// From the rule's place and text, so that it stays while they stay. The rules come in the order of
-/// their names: if two ever met, the same one would step aside each time.
-fn free_id(rules: &BTreeMap<u32, RuleSpec>, name: &str, target: &Selector, rule: &Rule) -> u32 {
-    let text = format!("{name}\n{target:?}\n{rule:?}");
-    stable_id(text.as_bytes(), |id| rules.contains_key(&id))
-}
-
-/// A number that equal text always has, unless it is taken.
-pub(crate) fn stable_id(text: &[u8], taken: impl Fn(u32) -> bool) -> u32 {
-    let mut hasher = SipHasher13::new_with_keys(0, 0);
-    hasher.write(text);
-    let hash = hasher.finish();
-    #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
-    let mut id = (hash ^ (hash >> 32)) as u32;
-    while id == 0 || taken(id) {
-        id = id.wrapping_add(1);
-    }
-    id
+    .check(report)
 }
 
 /// Everything but the rule's place and ends.
-fn terms(rule: &Rule, application: Option<String>) -> RuleSpec {
+pub(crate) fn terms(rule: &Rule, application: Option<String>) -> RuleSpec {
     let applications: BTreeSet<String> = rule
         .applications
         .iter()

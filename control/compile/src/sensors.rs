@@ -1,90 +1,10 @@
-//! The sensors: resolved to identities, and refused where a node could not look for them.
-
-use std::collections::BTreeMap;
+//! Sensors as data. Those that a node could not look for are refused in [`crate::check`].
 
 use weir_model::{Document, Located, Sensor, SensorMatch, SensorPattern, SensorSpec as Written};
 use weir_policy::spec::{
     Combination, SensorAction, SensorDirection, SensorMask, SensorPatternSpec, SensorSpec,
     SensorWhat, SourceThreshold,
 };
-use weir_sigs::sensor::SensorSet;
-
-use crate::inventory::Inventory;
-use crate::rules::stable_id;
-use crate::{Documents, Report};
-
-/// All sensors, sorted by id.
-pub(crate) fn compile(
-    documents: &Documents<'_>,
-    inventory: &Inventory<'_>,
-    report: &mut Report,
-) -> Vec<SensorSpec> {
-    let mut sensors = BTreeMap::new();
-    let mut places = Vec::new();
-    for &located in &documents.sorted {
-        let Document::Sensor(sensor) = &located.value else {
-            continue;
-        };
-        let spec = sensor_spec(located, sensor);
-        let attached = attach(spec.clone(), located, sensor, inventory, report);
-        if let Some(attached) = attached {
-            let taken = |id: u32| sensors.contains_key(&id);
-            let id = stable_id(attached.name.as_bytes(), taken);
-            sensors.insert(id, SensorSpec { id, ..attached });
-        }
-        // What is attached to nobody is checked all the same.
-        places.push((located, spec));
-    }
-    check(&places, report);
-    sensors.into_values().collect()
-}
-
-/// With the identities that it is for; None where there are none.
-fn attach(
-    spec: SensorSpec,
-    located: &Located<Document>,
-    sensor: &Sensor,
-    inventory: &Inventory<'_>,
-    report: &mut Report,
-) -> Option<SensorSpec> {
-    let Some(target) = &sensor.spec.target else {
-        return Some(spec);
-    };
-    let namespace = &sensor.metadata.namespace;
-    let targets: Vec<u32> = inventory.select(target, namespace).into_iter().collect();
-    if targets.is_empty() {
-        report.warnings.push(located.problem(
-            "spec.target",
-            "selects no workload, so the sensor looks at nothing",
-            inventory.advice(target, namespace),
-        ));
-        // An empty list would mean everybody.
-        return None;
-    }
-    Some(SensorSpec { targets, ..spec })
-}
-
-/// Those that a node could not look for are problems, each where it is written.
-fn check(written: &[(&Located<Document>, SensorSpec)], report: &mut Report) {
-    if written.is_empty() {
-        return;
-    }
-    let specs: Vec<SensorSpec> = written.iter().map(|(_, spec)| spec.clone()).collect();
-    let Err(refused) = SensorSet::compile(&specs) else {
-        return;
-    };
-    for refusal in refused {
-        let Some((located, _)) = written.get(refusal.sensor) else {
-            continue;
-        };
-        let field = match refusal.field.as_str() {
-            "" => "spec".to_owned(),
-            field => format!("spec.{field}"),
-        };
-        let problem = located.problem(&field, refusal.why, refusal.next_step);
-        report.problems.push(problem);
-    }
-}
 
 /// The sensor as data, still without number and identities.
 pub(crate) fn sensor_spec(located: &Located<Document>, sensor: &Sensor) -> SensorSpec {

@@ -129,6 +129,8 @@ fn any_spec() -> impl Strategy<Value = SnapshotSpec> {
                     name: format!("threatpolicy shop/{id}"),
                     targets: targets.clone(),
                     actions: vec![("heartbleed".into(), ThreatAction::Drop)],
+                    others: None,
+                    thresholds: vec![],
                 });
                 SnapshotSpec {
                     version: 3,

@@ -166,6 +166,7 @@ impl State {
                 let compiled = Compiled {
                     spec: last.snapshot.spec().clone(),
                     problems: Vec::new(),
+                    drafts: Vec::new(),
                     warnings: last.warnings.clone(),
                     assignments: state.assignments(),
                 };

@@ -64,5 +64,6 @@ pub use diff::{Change, PolicyChange};
 pub use explain::{ExplainStep, Explanation};
 pub use nearest::{Difference, Nearest};
 pub use question::{Application, Certainty, Decider, Decision, Question, WireAction};
+pub use rules::index_entries;
 pub use snapshot::Snapshot;
-pub use validate::BuildError;
+pub use validate::{BuildError, INDEX_ENTRIES_MAX};

@@ -121,16 +121,10 @@ pub(crate) struct RuleIndex {
 }
 
 impl RuleIndex {
-    /// How many (subject, peer) pairs the rules name in all: what the index costs.
+    /// What the index costs in entries.
     pub(crate) fn pairs_of(rules: &[RuleSpec]) -> usize {
-        rules.iter().fold(0, |sum, rule| {
-            sum.saturating_add(
-                rule.clients
-                    .len()
-                    .max(1)
-                    .saturating_mul(rule.servers.len().max(1)),
-            )
-        })
+        let entries = rules.iter().map(index_entries);
+        entries.fold(0, usize::saturating_add)
     }
 
     pub(crate) fn new(rules: &[RuleSpec]) -> Self {
@@ -182,6 +176,12 @@ impl RuleIndex {
         };
         Merged([lists.get(subject), lists.get(ANY)])
     }
+}
+
+/// How many entries a rule takes in the index: the pairs of identities that it names.
+pub fn index_entries(rule: &RuleSpec) -> usize {
+    let (clients, servers) = (rule.clients.len().max(1), rule.servers.len().max(1));
+    clients.saturating_mul(servers)
 }
 
 fn or_any(identities: &[u32]) -> &[u32] {

@@ -12,8 +12,8 @@ use crate::spec::{
     Action, ConditionSpec, Pattern, RuleSpec, SensorSpec, SnapshotSpec, UNKNOWN_IDENTITY,
 };
 
-/// Bounds the index: about 30 bytes each.
-const PAIRS_MAX: usize = 4 << 20;
+/// How many entries the index of rules may have: about 30 bytes each.
+pub const INDEX_ENTRIES_MAX: usize = 4 << 20;
 /// Bounds what a comparison costs for each byte of a request.
 const PATTERN_BYTES_MAX: usize = 1024;
 
@@ -63,10 +63,10 @@ pub(crate) fn validate(spec: &SnapshotSpec) -> Checked {
     sensors(spec, &known)?;
     threat_policies(spec, &known)?;
     let pairs = RuleIndex::pairs_of(&spec.rules);
-    if pairs > PAIRS_MAX {
+    if pairs > INDEX_ENTRIES_MAX {
         return Err(BuildError::new(
             "the list of rules",
-            format!("its rules name {pairs} pairs of identities, more than {PAIRS_MAX}"),
+            format!("its rules name {pairs} pairs of identities, more than {INDEX_ENTRIES_MAX}"),
             "let the widest rules name any peer, or a network, instead of many workloads",
         ));
     }
@@ -365,14 +365,8 @@ fn threat_policies(spec: &SnapshotSpec, known: &HashSet<u32>) -> Checked {
         sorted(item, policy.targets.iter(), |id| format!("target {id}"))?;
         let threats = policy.actions.iter().map(|(threat, _)| threat);
         sorted(item, threats, |threat| format!("threat {threat}"))?;
-        if policy.actions.is_empty() {
-            let next_step = "name a threat, or leave the policy out";
-            return Err(BuildError::new(
-                item,
-                "says nothing of any threat",
-                next_step,
-            ));
-        }
+        let thresholds = policy.thresholds.iter().map(|(name, _)| name);
+        sorted(item, thresholds, |name| format!("threshold {name}"))?;
     }
     Ok(())
 }

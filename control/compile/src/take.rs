@@ -1,0 +1,383 @@
+//! A document comes into force, changes or goes: what that stirs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use weir_model::{Document, DomainPattern, Kind, Located, Network, Peer, Selector};
+
+use crate::atoms::{AtomId, Stirred, Use};
+use crate::change::Key;
+use crate::compilation::{Compilation, Held};
+use crate::lists::{List, allowlist, selected, vote, written};
+use crate::settle::bracketed;
+use crate::world::{Outsider, Space, workloads};
+
+impl Compilation {
+    /// Puts a document in force, in place of its state of before, or takes it away.
+    pub(crate) fn take(&mut self, key: &Arc<Key>, held: Option<Held>) {
+        let before = match &held {
+            Some(held) => self.documents.insert(key.clone(), held.clone()),
+            None => self.documents.remove(key),
+        };
+        let before = before.map(|held| held.located);
+        let after = held.map(|held| held.located);
+        let (old, new) = (before.as_ref(), after.as_ref());
+        self.marks.documents.insert(key.clone());
+        match key.kind {
+            Kind::Workload => self.take_workload(old, new),
+            Kind::Namespace => self.take_namespace(key, old, new),
+            Kind::Service => self.take_service(key, old, new),
+            Kind::Allowlist | Kind::ClusterAllowlist => self.take_allowlist(key, old, new),
+            Kind::Mode | Kind::Sensor | Kind::ThreatPolicy => self.take_target(key, new),
+            Kind::Settings => self.marks.global = true,
+            Kind::ResponseRule | Kind::Guardrail | Kind::LearnedProfile => {}
+        }
+    }
+
+    fn take_workload(
+        &mut self,
+        old: Option<&Arc<Located<Document>>>,
+        new: Option<&Arc<Located<Document>>>,
+    ) {
+        let (Some(any), mut stirred) = (new.or(old), Stirred::default()) else {
+            return;
+        };
+        let metadata = any.value.metadata();
+        let name = metadata.full_name();
+        let spec = |located: Option<&Arc<Located<Document>>>| match located.map(|one| &one.value) {
+            Some(Document::Workload(workload)) => workload.spec.clone(),
+            _ => Default::default(),
+        };
+        let (old_spec, new_spec) = (spec(old), spec(new));
+        let labels = |located: Option<&Arc<Located<Document>>>| {
+            located.map(|located| located.value.metadata().labels.clone())
+        };
+        let (old_labels, new_labels) = (labels(old), labels(new));
+        let same = old_labels == new_labels;
+        if !same && let Some(old) = old {
+            self.world.take_away(old.value.metadata());
+        }
+        let id = match new {
+            Some(new) if same => self.world.replace(new),
+            Some(new) => Some(self.world.add(new)),
+            None => self.world.assignments.id(&name),
+        };
+        let Some(id) = id else { return };
+        if !same {
+            let pairs = old_labels
+                .iter()
+                .flatten()
+                .chain(new_labels.iter().flatten());
+            self.atoms
+                .workload(id, &name, pairs, &self.world, &mut stirred);
+        }
+        let addresses = || old_spec.addresses.iter().chain(&new_spec.addresses);
+        let moved = old_spec.addresses != new_spec.addresses || old_spec.zone != new_spec.zone;
+        let born = old.is_some() != new.is_some();
+        if moved || born {
+            let changed = addresses();
+            self.atoms.addresses(id, changed, &self.world, &mut stirred);
+            self.touch(addresses());
+        }
+        if born {
+            // A service that names it has addresses for it.
+            for service in self.world.answers.get(&name).into_iter().flatten() {
+                let Some(serving) = self.world.services.get(service) else {
+                    continue;
+                };
+                self.marks.documents.insert(serving.key.clone());
+                if let Some(Document::Service(service)) = self
+                    .documents
+                    .get(&serving.key)
+                    .map(|held| &held.located.value)
+                {
+                    for network in service.spec.all_addresses() {
+                        self.marks.networks.insert(*network);
+                        let within = self.world.networks.range(network.within());
+                        self.marks
+                            .networks
+                            .extend(within.map(|(network, _)| *network));
+                    }
+                }
+            }
+        }
+        let nodes = new.map(|_| new_spec.nodes.into());
+        self.outputs.placements.set(id, nodes);
+        self.marks.identities.insert(id);
+        if new.is_none() {
+            self.marks.retired.push(name);
+        }
+        self.stir(stirred);
+    }
+
+    /// Whose these networks are may have changed.
+    fn touch<'a>(&mut self, networks: impl Iterator<Item = &'a Network>) {
+        for network in networks {
+            self.marks.networks.insert(*network);
+            let within = self.world.networks.range(network.within());
+            self.marks
+                .networks
+                .extend(within.map(|(network, _)| *network));
+        }
+    }
+
+    fn take_namespace(
+        &mut self,
+        key: &Key,
+        old: Option<&Arc<Located<Document>>>,
+        new: Option<&Arc<Located<Document>>>,
+    ) {
+        let labels = |located: Option<&Arc<Located<Document>>>| {
+            located.map(|located| located.value.metadata().labels.clone())
+        };
+        let mut stirred = Stirred::default();
+        let mut before = Space::default();
+        before.labels = labels(old);
+        self.world.label(&key.name, labels(new));
+        self.atoms
+            .namespace(&key.name, &before, &self.world, &mut stirred);
+        self.stir(stirred);
+    }
+
+    fn take_service(
+        &mut self,
+        key: &Arc<Key>,
+        old: Option<&Arc<Located<Document>>>,
+        new: Option<&Arc<Located<Document>>>,
+    ) {
+        let mut stirred = Stirred::default();
+        let mut name = None;
+        for (located, comes) in [(old, false), (new, true)] {
+            let Some(Document::Service(service)) = located.map(|located| &located.value) else {
+                continue;
+            };
+            match comes {
+                true => self.world.serve(key, service),
+                false => self.world.stop_serving(service),
+            }
+            name = Some(service.metadata.full_name());
+            self.touch(service.spec.all_addresses());
+            let ids = workloads(service).into_iter();
+            let ids = ids.filter_map(|workload| self.world.id(&workload));
+            self.marks.identities.extend(ids);
+        }
+        if let Some(name) = name {
+            self.atoms.service(&name, &self.world, &mut stirred);
+        }
+        self.stir(stirred);
+    }
+
+    fn take_allowlist(
+        &mut self,
+        key: &Arc<Key>,
+        old: Option<&Arc<Located<Document>>>,
+        new: Option<&Arc<Located<Document>>>,
+    ) {
+        // What both name stays named meanwhile.
+        let (networks, domains) = outsiders(new);
+        networks
+            .iter()
+            .for_each(|network| self.name_network(network));
+        domains.iter().for_each(|domain| self.name_domain(domain));
+        let before = self.lists.remove(key);
+        let list = new.and_then(|located| {
+            let allowlist = allowlist(&located.value)?;
+            let (atoms, world) = (&mut self.atoms, &self.world);
+            Some(List::new(key, located, allowlist, atoms, world))
+        });
+        let votes = |located: Option<&Arc<Located<Document>>>| {
+            located
+                .and_then(|located| vote(allowlist(&located.value)?))
+                .is_some()
+        };
+        let both = [(votes(old), &before), (votes(new), &list)];
+        for (votes, list) in both {
+            let Some(list) = list else { continue };
+            let numbers = (0..).take(list.rules.len());
+            self.marks
+                .rules
+                .extend(numbers.map(|number| (key.clone(), number)));
+            if let Some(target) = self.atoms.get(list.target)
+                && votes
+            {
+                self.marks.identities.extend(target.members());
+            }
+        }
+        if let Some(before) = before {
+            // Those that the new one has too are its own from now on.
+            before.release(key, &mut self.atoms, list.as_ref());
+        }
+        if let Some(list) = list {
+            self.lists.insert(key.clone(), list);
+        }
+        let (networks, domains) = outsiders(old);
+        networks
+            .iter()
+            .for_each(|network| self.forget_network(network));
+        domains.iter().for_each(|domain| self.forget_domain(domain));
+    }
+
+    fn name_network(&mut self, network: &Network) {
+        if let Some(outsider) = self.world.networks.get_mut(network) {
+            outsider.count += 1;
+            return;
+        }
+        let id = self.world.assignments.take(&bracketed(network));
+        self.world
+            .networks
+            .insert(*network, Outsider { id, count: 1 });
+        self.stir_network(network, id);
+    }
+
+    fn forget_network(&mut self, network: &Network) {
+        let Some(outsider) = self.world.networks.get_mut(network) else {
+            return;
+        };
+        outsider.count -= 1;
+        if outsider.count == 0 {
+            let id = outsider.id;
+            self.world.networks.remove(network);
+            self.stir_network(network, id);
+            self.marks.retired.push(bracketed(network));
+        }
+    }
+
+    fn stir_network(&mut self, network: &Network, id: u32) {
+        let mut stirred = Stirred::default();
+        self.atoms.network(network, &self.world, &mut stirred, id);
+        self.marks.networks.insert(*network);
+        let name = self
+            .world
+            .networks
+            .contains_key(network)
+            .then(|| bracketed(network));
+        self.outputs.set_outsider(id, name);
+        self.stir(stirred);
+    }
+
+    fn name_domain(&mut self, domain: &DomainPattern) {
+        if let Some(outsider) = self.world.domains.get_mut(domain) {
+            outsider.count += 1;
+            return;
+        }
+        let id = self.world.assignments.take(&bracketed(domain));
+        let outsider = Outsider { id, count: 1 };
+        self.world.domains.insert(domain.clone(), outsider);
+        self.stir_domain(domain, id);
+    }
+
+    fn forget_domain(&mut self, domain: &DomainPattern) {
+        let Some(outsider) = self.world.domains.get_mut(domain) else {
+            return;
+        };
+        outsider.count -= 1;
+        if outsider.count == 0 {
+            let id = outsider.id;
+            self.world.domains.remove(domain);
+            self.stir_domain(domain, id);
+            self.marks.retired.push(bracketed(domain));
+        }
+    }
+
+    fn stir_domain(&mut self, domain: &DomainPattern, id: u32) {
+        let mut stirred = Stirred::default();
+        self.atoms.domain(domain, &self.world, &mut stirred, id);
+        let there = self.world.domains.contains_key(domain);
+        self.outputs
+            .set_outsider(id, there.then(|| bracketed(domain)));
+        let pattern = domain.as_str().to_owned();
+        self.outputs.names.set(pattern, there.then_some(id));
+        self.stir(stirred);
+    }
+
+    fn take_target(&mut self, key: &Arc<Key>, new: Option<&Arc<Located<Document>>>) {
+        let target = new.and_then(|located| target(&located.value));
+        let before = self.targets.remove(key);
+        let own = &key.namespace;
+        let atom: Option<AtomId> = target.map(|target| {
+            let what = selected(target, own);
+            self.atoms.take(what, key, Use::Target, &self.world)
+        });
+        if key.kind == Kind::Mode {
+            for atom in before.iter().chain(&atom) {
+                if let Some(atom) = self.atoms.get(*atom) {
+                    self.marks.identities.extend(atom.members());
+                }
+            }
+        } else {
+            self.marks.attached.insert(key.clone());
+        }
+        if let Some(before) = before.filter(|before| Some(*before) != atom) {
+            self.atoms.release(before, key, Use::Target);
+        }
+        if let Some(atom) = atom {
+            self.targets.insert(key.clone(), atom);
+        }
+    }
+
+    /// What depends on the selectors whose members changed.
+    fn stir(&mut self, stirred: Stirred) {
+        for (atom, ids) in stirred.0 {
+            let Some(atom) = self.atoms.get(atom) else {
+                continue;
+            };
+            for (key, used) in atom.users() {
+                self.marks.documents.insert(key.clone());
+                match (key.kind, used) {
+                    (_, Use::Peer(number)) => {
+                        self.marks.rules.insert((key.clone(), number));
+                    }
+                    (Kind::Sensor | Kind::ThreatPolicy, Use::Target) => {
+                        self.marks.attached.insert(key.clone());
+                    }
+                    (Kind::Mode, Use::Target) => self.marks.identities.extend(&ids),
+                    (_, Use::Target) => {
+                        let rules = self.lists.get(key).map_or(0, |list| list.rules.len());
+                        let numbers = (0..).take(rules);
+                        self.marks
+                            .rules
+                            .extend(numbers.map(|number| (key.clone(), number)));
+                        let located = self.documents.get(key).map(|held| &held.located);
+                        let list = located.and_then(|located| allowlist(&located.value));
+                        if list.and_then(vote).is_some() {
+                            self.marks.identities.extend(&ids);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The target of a document that has one beside allowlists.
+pub(crate) fn target(document: &Document) -> Option<&Selector> {
+    match document {
+        Document::Mode(document) => Some(&document.spec.target),
+        Document::Sensor(document) => document.spec.target.as_ref(),
+        Document::ThreatPolicy(document) => Some(&document.spec.target),
+        _ => None,
+    }
+}
+
+/// The networks and domain names that an allowlist names, each once.
+fn outsiders(
+    located: Option<&Arc<Located<Document>>>,
+) -> (BTreeSet<Network>, BTreeSet<DomainPattern>) {
+    let (mut networks, mut domains) = (BTreeSet::new(), BTreeSet::new());
+    let list = located.and_then(|located| allowlist(&located.value));
+    for (.., rule) in list.into_iter().flat_map(written) {
+        for peer in &rule.peers {
+            match peer {
+                Peer::Network { cidr, except } => {
+                    networks.insert(*cidr);
+                    networks.extend(except);
+                }
+                Peer::Domain(domain) => {
+                    domains.insert(domain.clone());
+                }
+                Peer::Workload(_) | Peer::Service(_) | Peer::Unknown | Peer::Any => {}
+            }
+        }
+    }
+    (networks, domains)
+}
