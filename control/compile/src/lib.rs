@@ -30,6 +30,7 @@
 
 mod assignments;
 mod atoms;
+mod bits;
 mod change;
 mod check;
 mod compilation;
@@ -39,6 +40,7 @@ mod nest;
 mod networks;
 mod places;
 mod report;
+mod rescope;
 mod rules;
 mod scope;
 mod scopes;

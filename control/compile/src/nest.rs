@@ -40,6 +40,22 @@ impl Nest {
         zones.insert(address.zone, address.identity)
     }
 
+    /// Returns whose it was.
+    pub(crate) fn remove(&mut self, (network, prefix_bits, zone): AddressKey) -> Option<u32> {
+        let zones = self.networks.get_mut(&(network, prefix_bits))?;
+        let identity = zones.remove(&zone);
+        if zones.is_empty() {
+            self.networks.remove(&(network, prefix_bits));
+            if let Some(count) = self.lengths.get_mut(&prefix_bits) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lengths.remove(&prefix_bits);
+                }
+            }
+        }
+        identity
+    }
+
     /// The identities that addresses of this network would be taken for, by zone, if it were not
     /// there: each is given to `found`, some of them several times.
     pub(crate) fn parents(
@@ -79,6 +95,28 @@ impl Nest {
             }
         }
         found(UNKNOWN_IDENTITY);
+    }
+
+    /// Whose exactly this network is.
+    pub(crate) fn owner(&self, (network, prefix_bits, zone): AddressKey) -> Option<u32> {
+        self.networks
+            .get(&(network, prefix_bits))?
+            .get(&zone)
+            .copied()
+    }
+
+    /// Whose exactly this network is in any zone.
+    pub(crate) fn at(&self, network: u128, prefix_bits: u8) -> impl Iterator<Item = u32> + '_ {
+        let zones = self.networks.get(&(network, prefix_bits));
+        zones.into_iter().flat_map(|zones| zones.values().copied())
+    }
+
+    /// Whose networks within this one are, without itself.
+    pub(crate) fn within(&self, network: u128, prefix_bits: u8) -> impl Iterator<Item = u32> + '_ {
+        let last = network | !mask(prefix_bits);
+        let range = self.networks.range((network, prefix_bits)..=(last, 128));
+        let inner = range.filter(move |((_, bits), _)| *bits > prefix_bits);
+        inner.flat_map(|(_, zones)| zones.values().copied())
     }
 }
 

@@ -184,6 +184,9 @@ pub(crate) fn restricted<'a>(
     local: &BTreeSet<u32>,
     known: impl Fn(u32) -> bool,
 ) -> Option<Cow<'a, RuleSpec>> {
+    if local.is_empty() {
+        return None;
+    }
     let (subjects, peers) = ends(rule);
     let here = |list: &[u32]| -> Vec<u32> {
         let here = local.iter().copied();

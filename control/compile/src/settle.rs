@@ -318,7 +318,7 @@ impl Outputs {
     }
 }
 
-fn address(((network, prefix_bits, zone), identity): (AddressKey, u32)) -> AddressSpec {
+pub(crate) fn address(((network, prefix_bits, zone), identity): (AddressKey, u32)) -> AddressSpec {
     AddressSpec {
         network,
         prefix_bits,
@@ -327,7 +327,7 @@ fn address(((network, prefix_bits, zone), identity): (AddressKey, u32)) -> Addre
     }
 }
 
-fn name((pattern, identity): (String, u32)) -> NameSpec {
+pub(crate) fn name((pattern, identity): (String, u32)) -> NameSpec {
     NameSpec { pattern, identity }
 }
 

@@ -3,6 +3,7 @@
 //! Where two come to the same number the one that is later in the order of documents takes the next free
 //! one. Which has which depends on those that are there alone, not on the order in which they came.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -44,8 +45,8 @@ impl Slots {
 
     /// Gives an item a number; returns all whose number changed, with the one of before.
     pub(crate) fn insert(&mut self, item: Item, home: u32) -> Vec<(Item, Option<u32>)> {
-        if !self.items.contains_key(&home) {
-            self.items.insert(home, item.clone());
+        if let Entry::Vacant(free) = self.items.entry(home) {
+            free.insert(item.clone());
             self.ids.insert(item.clone(), (home, home));
             return vec![(item, None)];
         }

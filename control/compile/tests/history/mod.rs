@@ -33,6 +33,14 @@ impl Dice {
     }
 }
 
+/// Everybody's mode, as long as nothing takes it away.
+pub const ALL_PROTECTED: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: ClusterAllowlist
+metadata: {name: everybody}
+spec: {target: {matchLabels: {}}, stage: protect}
+";
+
 const SPACES: [&str; 2] = ["red", "blue"];
 const NAMES: [&str; 3] = ["a", "b", "c"];
 const PLACES: [&str; 9] = [
