@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use weir_model::{Document, Located, Network, Problem};
+use weir_model::{Document, Kind, Located, Network, Problem};
 
 use crate::Key;
 use crate::world::workloads;
@@ -91,6 +91,13 @@ impl Places {
             [one] => Some(one),
             _ => None,
         }
+    }
+
+    /// Whether services alone claim an address, and no workload.
+    pub(crate) fn is_of_services(&self, network: Network, zone: Option<u32>) -> bool {
+        let holders = self.holders.get(&Place::Address(network, zone));
+        let mut holders = holders.into_iter().flatten();
+        holders.all(|holder| holder.key.kind == Kind::Service)
     }
 
     /// The zones in which somebody has exactly this network.

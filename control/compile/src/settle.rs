@@ -453,6 +453,8 @@ impl Compilation {
         }
         let services = self.world.answers.get(&member.name);
         let labels = member.metadata().labels.clone();
+        let space = self.world.spaces.get(&member.metadata().namespace);
+        let namespace_labels = space.and_then(|space| space.labels.clone());
         Some(IdentitySpec {
             id,
             name: member.name.clone(),
@@ -463,7 +465,31 @@ impl Compilation {
             services: services.into_iter().flatten().cloned().collect(),
             service_account: member.spec().and_then(|spec| spec.service_account.clone()),
             elsewhere: false,
+            namespace_labels: namespace_labels.into_iter().flatten().collect(),
+            service_addresses: self.service_addresses(&member.name),
         })
+    }
+
+    /// The addresses of a workload that are its services' and not its own.
+    fn service_addresses(&self, workload: &str) -> Vec<AddressKey> {
+        let services = self.world.answers.get(workload).into_iter().flatten();
+        let keys = services.filter_map(|service| Some(&self.world.services.get(service)?.key));
+        let documents = keys.filter_map(|key| Some(&self.documents.get(key)?.located.value));
+        let mut addresses = BTreeSet::new();
+        for document in documents {
+            let Document::Service(service) = document else {
+                continue;
+            };
+            for network in service.spec.all_addresses() {
+                let zone = service.spec.zone;
+                let its = self.places.owner(*network, zone) == Some(workload);
+                if its && self.places.is_of_services(*network, zone) {
+                    let (network, prefix_bits) = mapped(network);
+                    addresses.insert((network, prefix_bits, zone));
+                }
+            }
+        }
+        addresses.into_iter().collect()
     }
 
     /// The settings; without a mode for frames the strictest of all workloads.

@@ -134,6 +134,9 @@ impl Compilation {
         let mut before = Space::default();
         before.labels = labels(old);
         self.world.label(&key.name, labels(new));
+        if let Some(space) = self.world.spaces.get(&key.name) {
+            self.marks.identities.extend(space.ids());
+        }
         self.atoms
             .namespace(&key.name, &before, &self.world, &mut stirred);
         self.stir(stirred);
