@@ -22,7 +22,8 @@ pub use canonical::{NotCanonical, canonical};
 pub use key::{Algorithm, KEY_BYTES_MAX, KeyError, KeyId, NewKey, PrivateKey, PublicKey, generate};
 pub use payload::{Bundle, BundleError, PAYLOAD_BYTES_MAX, is_policy, may_be_signed};
 pub use signed::{
-    FILE_BYTES_MAX, PART_BYTES_MAX, Part, PartsError, SIGNATURES_MAX, Signature, SignedBundle,
-    Verified, VerifyError, join, short, split,
+    DIGEST_ANNOTATION, FILE_BYTES_MAX, PART_ANNOTATION, PART_BYTES_MAX, PART_KEY, PART_LABEL, Part,
+    PartsError, SIGNATURES_MAX, Signature, SignedBundle, Verified, VerifyError, join, part_of,
+    short, split,
 };
 pub use weakening::{Weakening, weakening};

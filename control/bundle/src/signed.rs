@@ -3,7 +3,7 @@
 //! Distrusts both: a file is bounded by [`FILE_BYTES_MAX`], signatures by [`SIGNATURES_MAX`], and a
 //! signature counts only for a key that the reader brings along; each key counts once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -278,6 +278,44 @@ pub fn split(text: &str) -> Vec<Part> {
             text,
         })
         .collect()
+}
+
+/// The label of objects that carry a part of a bundle; its value is "part".
+pub const PART_LABEL: &str = "weir.dev/bundle";
+/// The annotation that says which part: "1/3".
+pub const PART_ANNOTATION: &str = "weir.dev/bundle-part";
+/// The annotation with the digest of the whole.
+pub const DIGEST_ANNOTATION: &str = "weir.dev/bundle-digest";
+/// The key of the data that holds the part.
+pub const PART_KEY: &str = "bundle";
+
+/// The part that a ConfigMap or Secret carries, by its annotations and data.
+pub fn part_of(
+    annotations: &BTreeMap<String, String>,
+    data: &BTreeMap<String, String>,
+) -> Result<Part, PartsError> {
+    let missing = |what: &str, name: &str| PartsError(format!("{what} {name} is missing"));
+    let annotation = |name| {
+        annotations
+            .get(name)
+            .ok_or_else(|| missing("annotation", name))
+    };
+    let place = annotation(PART_ANNOTATION)?;
+    let numbers = place.split_once('/').and_then(|(number, count)| {
+        Some((number.parse::<usize>().ok()?, count.parse::<usize>().ok()?))
+    });
+    let Some((number, count)) = numbers else {
+        return Err(PartsError(format!("{PART_ANNOTATION} is not like 1/3")));
+    };
+    let text = data
+        .get(PART_KEY)
+        .ok_or_else(|| missing("the key", PART_KEY))?;
+    Ok(Part {
+        number,
+        count,
+        digest: annotation(DIGEST_ANNOTATION)?.clone(),
+        text: text.clone(),
+    })
 }
 
 /// The text of a bundle out of its parts, in any order. While parts of two bundles are there (one is

@@ -1,9 +1,11 @@
 //! What is signed is one text whatever it came from, and what is not signed is not taken.
 
 use proptest::prelude::*;
+use std::collections::BTreeMap;
+
 use weir_bundle::{
-    Algorithm, Bundle, BundleError, Part, PrivateKey, PublicKey, SignedBundle, VerifyError,
-    generate, join, split,
+    Algorithm, Bundle, BundleError, DIGEST_ANNOTATION, PART_ANNOTATION, PART_KEY, Part, PrivateKey,
+    PublicKey, SignedBundle, VerifyError, generate, join, part_of, split,
 };
 use weir_model::{Document, parse_documents};
 
@@ -189,6 +191,23 @@ fn parts_make_a_bundle_only_together() {
     altered[0].text.push('x');
     assert!(join(&altered).unwrap_err().to_string().contains("digest"));
     assert_eq!(join(&split("small")).unwrap(), "small");
+    let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()));
+        pairs.collect()
+    };
+    let part = &split("small")[0];
+    let annotations = |place| map(&[(PART_ANNOTATION, place), (DIGEST_ANNOTATION, &part.digest)]);
+    let data = map(&[(PART_KEY, "small")]);
+    assert_eq!(&part_of(&annotations("1/1"), &data).unwrap(), part);
+    for (annotations, data) in [
+        (annotations("one"), data.clone()),
+        (annotations("1/1"), map(&[])),
+        (map(&[]), data),
+    ] {
+        assert!(part_of(&annotations, &data).is_err());
+    }
 }
 
 proptest! {

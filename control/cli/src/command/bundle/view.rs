@@ -5,7 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
-use weir_bundle::{Bundle, Signature, SignedBundle, Weakening, short, split, weakening};
+use weir_bundle::{
+    Bundle, DIGEST_ANNOTATION, PART_ANNOTATION, PART_KEY, PART_LABEL, Signature, SignedBundle,
+    Weakening, short, split, weakening,
+};
 use weir_model::Document;
 
 use crate::output::{Page, Tone, View};
@@ -261,13 +264,13 @@ pub fn manifest(signed: &SignedBundle, namespace: &str) -> String {
             "metadata": {
                 "name": format!("weir-bundle-{}", part.number),
                 "namespace": namespace,
-                "labels": {"weir.dev/bundle": "part"},
+                "labels": {PART_LABEL: "part"},
                 "annotations": {
-                    "weir.dev/bundle-part": format!("{}/{}", part.number, part.count),
-                    "weir.dev/bundle-digest": part.digest,
+                    PART_ANNOTATION: format!("{}/{}", part.number, part.count),
+                    DIGEST_ANNOTATION: part.digest,
                 },
             },
-            "data": {"bundle": part.text},
+            "data": {PART_KEY: part.text},
         });
         serde_yaml_ng::to_string(&object).unwrap_or_default()
     });
