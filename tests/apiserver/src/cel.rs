@@ -98,10 +98,11 @@ fn ask(
         None => path.to_owned(),
     };
     let kind = Value::from(schema["type"].as_str().unwrap_or("object"));
-    match evaluate(text, value, old) {
+    match evaluate(text, schema, value, old) {
         Ok(cel::Value::Bool(true)) => {}
         Ok(cel::Value::Bool(false)) => {
-            let why = message(rule, value, old).unwrap_or_else(|| format!("failed rule: {text}"));
+            let why =
+                message(rule, schema, value, old).unwrap_or_else(|| format!("failed rule: {text}"));
             let cause = match rule["reason"].as_str() {
                 Some("FieldValueForbidden") => Cause::forbidden(at, why),
                 Some("FieldValueRequired") => Cause::required(at, &why),
@@ -122,28 +123,70 @@ fn ask(
     }
 }
 
-fn message(rule: &Value, value: &Value, old: Option<&Value>) -> Option<String> {
+fn message(rule: &Value, schema: &Value, value: &Value, old: Option<&Value>) -> Option<String> {
     if let Some(expression) = rule["messageExpression"].as_str()
-        && let Ok(cel::Value::String(text)) = evaluate(expression, value, old)
+        && let Ok(cel::Value::String(text)) = evaluate(expression, schema, value, old)
     {
         return Some(text.to_string());
     }
     rule["message"].as_str().map(str::to_owned)
 }
 
-fn evaluate(text: &str, value: &Value, old: Option<&Value>) -> Result<cel::Value, String> {
+fn evaluate(
+    text: &str,
+    schema: &Value,
+    value: &Value,
+    old: Option<&Value>,
+) -> Result<cel::Value, String> {
     let program = compile(text)?;
     let mut context = Context::default();
-    context.add_variable_from_value("self", as_cel(value));
+    context.add_variable_from_value("self", as_cel(schema, value));
     if let Some(old) = old {
-        context.add_variable_from_value("oldSelf", as_cel(old));
+        context.add_variable_from_value("oldSelf", as_cel(schema, old));
     }
     add_functions(&mut context).map_err(|error| format!("{error:?}"))?;
     program.execute(&context).map_err(|error| error.to_string())
 }
 
-/// JSON knows no unsigned numbers, and neither do rules.
-fn as_cel(value: &Value) -> cel::Value {
+/// Words of CEL that a field may be called and a rule cannot write.
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// How a rule names a field.
+fn escaped(name: &str) -> String {
+    if RESERVED.contains(&name) {
+        return format!("__{name}__");
+    }
+    let name = name.replace("__", "__underscores__");
+    name.replace('.', "__dot__")
+        .replace('-', "__dash__")
+        .replace('/', "__slash__")
+}
+
+/// A value as rules see it: fields under names that a rule can write, keys of maps as they are. JSON knows
+/// no unsigned numbers, and neither do rules.
+fn as_cel(schema: &Value, value: &Value) -> cel::Value {
     match value {
         Value::Null => cel::Value::Null,
         Value::Bool(value) => cel::Value::Bool(*value),
@@ -152,13 +195,20 @@ fn as_cel(value: &Value) -> cel::Value {
             None => cel::Value::Float(number.as_f64().unwrap_or_default()),
         },
         Value::String(text) => cel::Value::String(Arc::new(text.clone())),
-        Value::Array(items) => cel::Value::List(Arc::new(items.iter().map(as_cel).collect())),
-        Value::Object(map) => {
-            let map: HashMap<String, cel::Value> = map
+        Value::Array(items) => cel::Value::List(Arc::new(
+            items
                 .iter()
-                .map(|(name, inner)| (name.clone(), as_cel(inner)))
-                .collect();
-            cel::Value::Map(map.into())
+                .map(|item| as_cel(&schema["items"], item))
+                .collect(),
+        )),
+        Value::Object(map) => {
+            let fields = map
+                .iter()
+                .map(|(name, inner)| match schema["properties"].get(name) {
+                    Some(own) => (escaped(name), as_cel(own, inner)),
+                    None => (name.clone(), as_cel(&schema["additionalProperties"], inner)),
+                });
+            cel::Value::Map(fields.collect::<HashMap<String, cel::Value>>().into())
         }
     }
 }
@@ -240,6 +290,23 @@ mod tests {
                 "{rule}"
             );
         }
+    }
+
+    #[test]
+    fn fields_that_are_words_of_cel_are_named_as_kubernetes_names_them() {
+        let schema = json!({"type": "object", "properties": {"namespace": {"type": "string"}, "a-b": {"type": "string"},
+            "map": {"type": "object", "additionalProperties": {"type": "string"}}},
+            "x-kubernetes-validations": [
+                {"rule": "has(self.__namespace__) && self.a__dash__b == 'x' && self.map['in'] == 'y'"}]});
+        let mut causes = Vec::new();
+        check(
+            &schema,
+            "",
+            &json!({"namespace": "n", "a-b": "x", "map": {"in": "y"}}),
+            None,
+            &mut causes,
+        );
+        assert_eq!(causes, []);
     }
 
     #[test]

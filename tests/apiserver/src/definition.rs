@@ -114,6 +114,22 @@ fn check_schema(schema: &Value, path: &str, root: bool, causes: &mut Vec<Cause>)
             "additionalProperties and properties are mutual exclusive",
         ));
     }
+    for (position, name) in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
+        // An unquoted `on` or `yes` in YAML is a truth to many readers, kubectl among them.
+        if !name.is_string() {
+            let why = "must be a string";
+            causes.push(Cause::wrong_type(
+                format!("{path}.required[{position}]"),
+                &name.to_string(),
+                why,
+            ));
+        }
+    }
     check_list(schema, kind, path, causes);
     check_rules(schema, path, causes);
     for name in ["anyOf", "oneOf", "allOf"] {
@@ -275,5 +291,60 @@ fn check_selectable(version: &Value, schema: &Value, path: &str, causes: &mut Ve
                 why,
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(spec_schema: Value) -> Vec<String> {
+        let definition = json!({
+            "metadata": {"name": "things.weir.dev"},
+            "spec": {
+                "group": "weir.dev", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                    "type": "object", "properties": {"spec": spec_schema}}}}],
+            },
+        });
+        let mut causes = Vec::new();
+        check(&definition, &mut causes);
+        causes
+            .into_iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.message))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_not_structural_is_refused_where_it_stands() {
+        let at = "spec.validation.openAPIV3Schema.properties[spec]";
+        assert_eq!(said(json!({"type": "object"})), Vec::<String>::new());
+        assert_eq!(
+            said(json!({})),
+            [format!(
+                "{at}.type: Required value: must not be empty for specified object fields"
+            )]
+        );
+        let alternative = json!({"type": "object", "anyOf": [{"type": "object"}]});
+        assert_eq!(
+            said(alternative),
+            [format!(
+                "{at}.anyOf[0].type: Forbidden: must be empty to be structural"
+            )]
+        );
+        let boolean = json!({"type": "object", "required": [true]});
+        assert_eq!(
+            said(boolean),
+            [format!(
+                "{at}.required[0]: Invalid value: true: must be a string"
+            )]
+        );
+        let keyless = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+            "items": {"type": "object", "properties": {"name": {"type": "string"}}}});
+        assert!(said(keyless)[0].contains("must have a default or be a required property"));
+        let rule = json!({"type": "object", "x-kubernetes-validations": [{"rule": "self.x ==="}]});
+        assert!(said(rule)[0].contains("compilation failed"));
     }
 }
