@@ -188,8 +188,23 @@ impl Scopes {
         }
         self.places.insert(name, place);
         let mut stir = Stir::default();
-        for id in self.local(place) {
-            self.take_local(place, id, &mut stir);
+        // Everybody is looked at anyway, so each rule is asked once.
+        let entries = self.local(place).into_iter();
+        let entries = entries.filter_map(|id| Some((id, self.identities.get(&id)?)));
+        let (mut lenient, mut rules) = (BTreeSet::new(), self.bind_any.clone());
+        rules.extend(&self.name_any);
+        for (id, entry) in entries {
+            if entry.spec.as_ref().is_some_and(|one| is_lenient(one)) {
+                lenient.insert(id);
+            }
+            rules.extend(entry.binds.iter().chain(&entry.named));
+        }
+        if let Some(node) = self.nodes.get_mut(place).and_then(Option::as_mut) {
+            node.lenient = lenient;
+        }
+        for rule in rules {
+            self.bind(place, rule, &mut stir);
+            stir.rules.insert((place, rule));
         }
         stir.nodes.insert(place);
         stir.attached.insert(place);
