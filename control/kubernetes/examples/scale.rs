@@ -127,6 +127,7 @@ fn pod(number: usize) -> Pod {
             uid: workload as u128,
         }),
         service_account: Some(format!("service-{workload}")),
+        images: [format!("registry.example/team/service-{workload}:1.2.3")].into(),
         node: Some(format!("worker-{}", number % 1_000)),
         host_network: false,
         addresses: addresses(number).into(),

@@ -208,6 +208,7 @@ mod tests {
             labels: Default::default(),
             owner: None,
             service_account: None,
+            images: Default::default(),
             node: None,
             host_network: false,
             addresses: vec![address.parse().unwrap()],

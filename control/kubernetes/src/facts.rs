@@ -3,11 +3,14 @@
 //! Whoever fills these in has bounded and checked them ([`crate::object`]); [`crate::World`] takes
 //! them as what the API server says, and believes of addresses only what fits together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Labels as written.
 pub type Labels = BTreeMap<String, String>;
+
+/// Images as written.
+pub type Images = BTreeSet<String>;
 
 /// The kinds of objects that are watched beside the kinds of Weir.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +104,8 @@ pub struct Pod {
     pub owner: Option<Owner>,
     /// The account it runs as.
     pub service_account: Option<String>,
+    /// The images of its containers.
+    pub images: Images,
     /// Where it runs; none before it is bound.
     pub node: Option<String>,
     /// It uses its node's addresses.
@@ -137,6 +142,8 @@ pub struct Template {
     pub labels: Labels,
     /// The account that its pods run as.
     pub service_account: Option<String>,
+    /// The images of its pods' containers.
+    pub images: Images,
 }
 
 /// A node.

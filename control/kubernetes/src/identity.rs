@@ -151,6 +151,7 @@ mod tests {
                 uid,
             }),
             service_account: None,
+            images: Default::default(),
             node: None,
             host_network: false,
             addresses: Vec::new(),

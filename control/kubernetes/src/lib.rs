@@ -26,8 +26,8 @@ pub use claims::{
 };
 pub use connect::{ConnectError, Settings};
 pub use facts::{
-    Event, Labels, Meta, Namespace, Node, Object, ObjectName, Owner, OwnerKind, Pod, Service,
-    Slice, Step, Template, Watched,
+    Event, Images, Labels, Meta, Namespace, Node, Object, ObjectName, Owner, OwnerKind, Pod,
+    Service, Slice, Step, Template, Watched,
 };
 pub use identity::{
     NODES_NAMESPACE, document_name, lasting_labels, second_name, spiffe_id, workload_of,

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::facts::Labels;
+use crate::facts::{Images, Labels};
 
-/// Keeps one copy of equal strings and equal sets of labels.
+/// Keeps one copy of equal strings, and of equal sets of labels and of images.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     texts: HashSet<Arc<str>>,
     labels: HashSet<Arc<Labels>>,
+    images: HashSet<Arc<Images>>,
     /// As many as there were after the last sweep.
     kept: usize,
 }
@@ -41,15 +42,30 @@ impl Shared {
         labels
     }
 
+    pub(crate) fn images(&mut self, images: Images) -> Arc<Images> {
+        if let Some(known) = self.images.get(&images) {
+            return known.clone();
+        }
+        self.sweep();
+        let images = Arc::new(images);
+        self.images.insert(images.clone());
+        images
+    }
+
     /// Drops what nobody uses any more, as often as the number doubles.
     fn sweep(&mut self) {
-        let now = self.texts.len() + self.labels.len();
+        let now = self.count();
         if now < SWEEP_MIN.max(self.kept * 2) {
             return;
         }
         self.texts.retain(|text| Arc::strong_count(text) > 1);
         self.labels.retain(|labels| Arc::strong_count(labels) > 1);
-        self.kept = self.texts.len() + self.labels.len();
+        self.images.retain(|images| Arc::strong_count(images) > 1);
+        self.kept = self.count();
+    }
+
+    fn count(&self) -> usize {
+        self.texts.len() + self.labels.len() + self.images.len()
     }
 }
 

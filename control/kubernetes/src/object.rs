@@ -9,14 +9,17 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use crate::facts::{
-    Labels, Meta, Namespace, Node, Object, ObjectName, Owner, OwnerKind, Pod, Service, Slice, Step,
-    Template, Watched,
+    Images, Labels, Meta, Namespace, Node, Object, ObjectName, Owner, OwnerKind, Pod, Service,
+    Slice, Step, Template, Watched,
 };
 
 /// Addresses of one pod, node or service that are taken.
 const ADDRESSES_MAX: usize = 16;
 /// Endpoints of one slice that are taken; the API server allows 1,000.
 const ENDPOINTS_MAX: usize = 1_000;
+/// Images of one pod that are kept, and how long one may be.
+const IMAGES_MAX: usize = 64;
+const IMAGE_BYTES_MAX: usize = 1_024;
 /// The label by which a slice names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
@@ -61,6 +64,7 @@ struct RawSpec {
     node_name: Option<String>,
     service_account_name: Option<String>,
     host_network: Option<bool>,
+    containers: Option<Vec<RawContainer>>,
     // Services; the selector of workloads has another shape.
     selector: Option<serde_json::Value>,
     #[serde(rename = "type")]
@@ -88,6 +92,13 @@ struct RawTemplate {
 #[serde(rename_all = "camelCase", default)]
 struct RawTemplateSpec {
     service_account_name: Option<String>,
+    containers: Option<Vec<RawContainer>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawContainer {
+    image: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -235,6 +246,7 @@ fn pod(metadata: RawMeta, spec: RawSpec, status: RawStatus) -> Pod {
         owner: controller(metadata.owner_references),
         labels: metadata.labels.unwrap_or_default(),
         service_account: spec.service_account_name.filter(|name| !name.is_empty()),
+        images: images(spec.containers),
         node: spec.node_name.filter(|name| !name.is_empty()),
         host_network: spec.host_network.unwrap_or_default(),
         addresses: addresses(all, ADDRESSES_MAX),
@@ -276,7 +288,8 @@ fn step(metadata: &RawMeta, kind: OwnerKind) -> Step {
 
 fn template(metadata: &RawMeta, kind: OwnerKind, template: Option<RawTemplate>) -> Object {
     let template = template.unwrap_or_default();
-    let account = template.spec.and_then(|spec| spec.service_account_name);
+    let spec = template.spec.unwrap_or_default();
+    let account = spec.service_account_name;
     let account = account.filter(|name| !name.is_empty());
     Object::Template(Template {
         meta: meta(metadata),
@@ -284,7 +297,15 @@ fn template(metadata: &RawMeta, kind: OwnerKind, template: Option<RawTemplate>) 
         labels: template.metadata.labels.unwrap_or_default(),
         // Where none is written the pods get the namespace's own.
         service_account: Some(account.unwrap_or_else(|| "default".to_owned())),
+        images: images(spec.containers),
     })
+}
+
+fn images(containers: Option<Vec<RawContainer>>) -> Images {
+    let containers = containers.unwrap_or_default().into_iter();
+    let images = containers.filter_map(|container| container.image);
+    let bounded = |image: &String| !image.is_empty() && image.len() <= IMAGE_BYTES_MAX;
+    images.filter(bounded).take(IMAGES_MAX).collect()
 }
 
 fn controller(references: Option<Vec<RawOwner>>) -> Option<Owner> {
@@ -349,7 +370,8 @@ mod tests {
                      "controller": true}
                 ]
             },
-            "spec": {"nodeName": "worker-1", "serviceAccountName": "web", "containers": []},
+            "spec": {"nodeName": "worker-1", "serviceAccountName": "web",
+                     "containers": [{"image": "shop/web:1"}, {"name": "side"}]},
             "status": {
                 "phase": "Running", "startTime": "1970-01-01T00:00:02Z",
                 "conditions": [{"type": "PodReadyToStartContainers", "status": "True",
@@ -364,6 +386,7 @@ mod tests {
         };
         assert_eq!((pod.meta.uid, pod.meta.created_us), (10, 1_000_000));
         assert_eq!(pod.bound_us, 3_000_000);
+        assert_eq!(pod.images, ["shop/web:1".to_owned()].into());
         let owner = pod.owner.unwrap();
         assert_eq!((owner.kind, &*owner.name), (OwnerKind::ReplicaSet, "web-1"));
         let addresses: Vec<String> = pod.addresses.iter().map(IpAddr::to_string).collect();

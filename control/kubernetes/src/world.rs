@@ -22,7 +22,7 @@ use weir_model::{Document, Located};
 
 use crate::addresses::{Addresses, Claimant, Moved, Order, Rank, Who};
 use crate::claims::{Claim, ExternalAddresses};
-use crate::facts::{Event, Labels, Node, Object, ObjectName, OwnerKind, Service, Watched};
+use crate::facts::{Event, Images, Labels, Node, Object, ObjectName, OwnerKind, Service, Watched};
 use crate::identity::NODES_NAMESPACE;
 use crate::names::{Name, Places, Shared};
 
@@ -106,6 +106,7 @@ struct PodRecord {
     guess: (OwnerKind, Arc<str>),
     labels: Arc<Labels>,
     account: Option<Arc<str>>,
+    images: Arc<Images>,
     node: Option<Arc<str>>,
     /// None in the host's network, and none once it has run to its end.
     addresses: Box<[IpAddr]>,
@@ -163,6 +164,8 @@ struct WorkloadRecord {
     last_labels: Option<Arc<Labels>>,
     accounts: Vec<(Option<Arc<str>>, u32)>,
     last_account: Option<Arc<str>>,
+    image_sets: Vec<(Arc<Images>, u32)>,
+    last_images: Option<Arc<Images>>,
     nodes: BTreeMap<Arc<str>, u32>,
     addresses: BTreeSet<IpAddr>,
     template: Option<TemplateRecord>,
@@ -175,6 +178,7 @@ struct WorkloadRecord {
 struct TemplateRecord {
     labels: Arc<Labels>,
     account: Option<Arc<str>>,
+    images: Arc<Images>,
     listed: u32,
 }
 

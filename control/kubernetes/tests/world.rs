@@ -29,6 +29,8 @@ fn pods_of_one_deployment_are_one_workload_whichever_comes_first() {
     );
     second.labels = labels(&[("app", "web"), ("version", "2"), ("pod-template-hash", "2")]);
     second.node = Some("worker-2".to_owned());
+    first.images = ["web:1".to_owned()].into();
+    second.images = ["web:2".to_owned(), "side:1".to_owned()].into();
     cluster.pod(first);
     cluster.pod(second);
     assert_eq!(cluster.owners(), ["shop/web: 10.1.0.1 10.1.0.2 fd00::1"]);
@@ -52,6 +54,7 @@ fn pods_of_one_deployment_are_one_workload_whichever_comes_first() {
     let note = |key: &str| workload.metadata.annotations.get(key).map(String::as_str);
     assert_eq!(workload.spec.owner.as_deref(), Some("Deployment"));
     assert_eq!(workload.spec.nodes, ["worker-1", "worker-2"]);
+    assert_eq!(workload.spec.images, ["side:1", "web:1", "web:2"]);
     assert_eq!(
         note("weir.dev/spiffe-id"),
         Some("spiffe://cluster.local/ns/shop/sa/web")

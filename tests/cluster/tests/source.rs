@@ -281,6 +281,37 @@ async fn rights_that_are_missing_are_named_in_the_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_that_is_shipped_suffices() {
+    let cluster = Cluster::start().await;
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../deploy/baremetal/rbac.yaml"
+    );
+    let (objects, bad) = documents_of(&std::fs::read_to_string(path).unwrap());
+    assert!(bad.is_empty(), "{bad:?}");
+    let role = objects
+        .iter()
+        .find(|object| object["kind"] == "ClusterRole")
+        .unwrap();
+    let rules = role["rules"].as_array().unwrap().clone();
+    let account = cluster
+        .service_account("weir-system", "weir-controller", rules)
+        .await;
+    let path = cluster.folder().join("weir.yaml");
+    std::fs::write(&path, &account.kubeconfig).unwrap();
+    let mut site = Site::start(&cluster, &path).await;
+    cluster.namespace("shop", &[]).await;
+    cluster
+        .pod(TestPod::new("shop", "db").addresses(&["10.1.0.9"]))
+        .await;
+    let status = site
+        .status_when("the pod", |status| workload(status, "shop/db").is_some())
+        .await;
+    assert!(status.problems.is_empty(), "{:?}", status.problems);
+    site.controller.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_allowlist_that_is_applied_and_deleted_comes_and_goes() {
     let cluster = Cluster::start().await;
     cluster.namespace("shop", &[]).await;

@@ -17,7 +17,7 @@ use crate::flows::names;
 use crate::policy::{Published, blocking};
 use crate::state::State;
 
-/// Names of a workload's images, separated by commas; written by the source.
+/// Names of a workload's images, separated by commas, beside those that its document names itself.
 pub const IMAGES_ANNOTATION: &str = "weir.dev/images";
 
 /// How a proposal stands.
@@ -196,6 +196,7 @@ pub fn workloads(documents: &[Located<Document>]) -> Workloads {
         let metadata = &workload.metadata;
         let images = metadata.annotations.get(IMAGES_ANNOTATION);
         let images = images.into_iter().flat_map(|images| images.split(','));
+        let images = images.chain(workload.spec.images.iter().map(String::as_str));
         let traits = Traits {
             labels: metadata.labels.clone(),
             images: images

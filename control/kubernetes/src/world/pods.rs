@@ -129,11 +129,13 @@ impl World {
             kind,
             labels,
             service_account,
+            images,
         } = template;
         let key = self.key(&meta.name);
         let record = TemplateRecord {
             labels: self.shared.labels(lasting_labels(&labels)),
             account: service_account.map(|account| self.shared.text(&account)),
+            images: self.shared.images(images),
             listed: 0,
         };
         let key = WorkloadKey {
@@ -193,6 +195,8 @@ impl World {
             last_labels: None,
             accounts: Vec::new(),
             last_account: None,
+            image_sets: Vec::new(),
+            last_images: None,
             nodes: Default::default(),
             addresses: Default::default(),
             template: None,
@@ -261,6 +265,7 @@ impl World {
                 .map(|owner| (owner.kind, shared.text(&owner.name), owner.uid)),
             labels: shared.labels(lasting_labels(&pod.labels)),
             account: pod.service_account.map(|it| shared.text(&it)),
+            images: shared.images(pod.images),
             node: pod.node.map(|it| shared.text(&it)),
             addresses: addresses.into(),
             name,
@@ -322,10 +327,12 @@ impl World {
         if !record.finished {
             count(&mut workload.label_sets, &record.labels);
             count(&mut workload.accounts, &record.account);
+            count(&mut workload.image_sets, &record.images);
         }
         if !record.finished || workload.last_labels.is_none() {
             workload.last_labels = Some(record.labels.clone());
             workload.last_account.clone_from(&record.account);
+            workload.last_images = Some(record.images.clone());
         }
         if let Some(node) = record.node.as_ref().filter(|_| !record.finished) {
             *workload.nodes.entry(node.clone()).or_default() += 1;
@@ -351,6 +358,7 @@ impl World {
         if !record.finished {
             discount(&mut workload.label_sets, &record.labels);
             discount(&mut workload.accounts, &record.account);
+            discount(&mut workload.image_sets, &record.images);
         }
         if let Some(node) = record.node.as_ref().filter(|_| !record.finished)
             && let Some(pods) = workload.nodes.get_mut(node)

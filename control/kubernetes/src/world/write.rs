@@ -214,6 +214,7 @@ impl World {
             service_account: account.map(|account| document_name(&account)),
             nodes: record.nodes.keys().map(ToString::to_string).collect(),
             owner: Some(owner.to_owned()),
+            images: record.images(),
             ..WorkloadSpec::default()
         };
         Some(Document::Workload(Resource { metadata, spec }))
@@ -274,6 +275,21 @@ impl WorkloadRecord {
         template
             .or(self.last_labels.as_ref())
             .map(|labels| Labels::clone(labels))
+    }
+
+    /// The images that any of its pods runs, or will run.
+    fn images(&self) -> Vec<String> {
+        let mut images: BTreeSet<&String> = self.image_sets.iter().flat_map(|it| &*it.0).collect();
+        if self.image_sets.is_empty() {
+            let template = self.template.as_ref().map(|template| &template.images);
+            images.extend(
+                template
+                    .or(self.last_images.as_ref())
+                    .into_iter()
+                    .flat_map(|it| &**it),
+            );
+        }
+        images.into_iter().cloned().collect()
     }
 
     /// The account that all of its pods run as; none where they differ.

@@ -52,6 +52,7 @@ pub fn pod(of: &str, uid: u128, owner: Option<Owner>, at: &[&str]) -> Pod {
         labels: labels(&[("app", "web")]),
         owner,
         service_account: Some("web".to_owned()),
+        images: Default::default(),
         node: Some("worker-1".to_owned()),
         host_network: false,
         addresses: addresses(at),
@@ -67,6 +68,7 @@ pub fn template(kind: OwnerKind, of: &str, uid: u128) -> Template {
         kind,
         labels: labels(&[("app", of)]),
         service_account: None,
+        images: Default::default(),
     }
 }
 
