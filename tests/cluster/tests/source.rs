@@ -41,6 +41,7 @@ impl Site {
             node_listen: Endpoint::Unix(folder.join("nodes.sock")),
             tls: None,
             operator_ca: None,
+            ageing: Default::default(),
         })
         .await
         .unwrap();
