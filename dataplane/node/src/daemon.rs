@@ -333,6 +333,7 @@ fn rules(config: &Config, shared: &Shared) -> Rules {
         scan_depth_bytes: config.inspection.scan_depth_kb << 10,
         zero_unix_us: Clock::started_at(shared.started).unix_us(0),
         tell_requests: config.events.requests,
+        tell_answers: config.controller.address.is_some(),
         // The names were checked with the rest of the configuration.
         threats: Arc::new(weir_threat::Config::new(&config.threats).unwrap_or_default()),
         ..Rules::default()

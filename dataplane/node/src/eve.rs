@@ -207,7 +207,9 @@ fn event_type(described: &Described) -> &str {
     match described.kind {
         EventKind::Identified => "app",
         EventKind::Verdict => "drop",
-        EventKind::Request | EventKind::Response => &described.record.application,
+        EventKind::Request | EventKind::Response | EventKind::Answer => {
+            &described.record.application
+        }
         EventKind::Alert | EventKind::Threat | EventKind::Sensor => "alert",
         EventKind::End => "flow",
     }

@@ -26,6 +26,8 @@ pub enum EventKind {
     Request,
     /// A response was read from an allowed flow.
     Response,
+    /// A DNS answer with addresses was read; told for the controller alone, where responses are not.
+    Answer,
     /// A signature matched; it is in `Event::alert`.
     Alert,
     /// A threat showed; it is in `Event::finding`.

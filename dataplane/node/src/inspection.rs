@@ -214,7 +214,10 @@ pub struct Findings<'a> {
     is_part: bool,
     /// This may be DNS's answer to the client.
     may_name: bool,
-    tell: bool,
+    /// Every message is told.
+    pub tell: bool,
+    /// DNS answers with addresses are.
+    tell_answers: bool,
     /// The first request that policy denies.
     pub denied: Option<(Decision, AppId, Detail)>,
     /// The last message, where messages are to be told.
@@ -234,7 +237,7 @@ impl<'a> Findings<'a> {
         question: Question<'static>,
         is_part: bool,
         direction: Direction,
-        tell: bool,
+        (tell, tell_answers): (bool, bool),
     ) -> Self {
         // A client that sends itself an answer must not be believed. Nor is what the engine kept
         // until it knew the application, which may be of either end.
@@ -247,6 +250,7 @@ impl<'a> Findings<'a> {
             is_part,
             may_name,
             tell,
+            tell_answers,
             denied: None,
             messages: arrayvec::ArrayVec::new(),
             granted_by: None,
@@ -310,7 +314,11 @@ impl AppEventSink for Findings<'_> {
             MessageKind::Response if self.may_name => self.learn_names(message.fields),
             MessageKind::Response | MessageKind::Session => {}
         }
-        if self.tell && message.kind != MessageKind::Session {
+        let answer = self.tell_answers
+            && self.may_name
+            && message.kind == MessageKind::Response
+            && DnsAnswers::of(message.fields).addresses().next().is_some();
+        if answer || self.tell && message.kind != MessageKind::Session {
             let _ = self.messages.try_push((
                 message.kind,
                 speaker.parser,

@@ -61,6 +61,8 @@ pub struct Rules {
     pub zero_unix_us: u64,
     /// Tell every request, not only those that policy denies.
     pub tell_requests: bool,
+    /// Tell every DNS answer with addresses: the controller learns from them who was looked up.
+    pub tell_answers: bool,
     /// Which threats are looked for, and what they do.
     pub threats: Arc<weir_threat::Config>,
     /// TCP.
@@ -79,6 +81,7 @@ impl Default for Rules {
             scan_depth_bytes: 1 << 20,
             zero_unix_us: 0,
             tell_requests: false,
+            tell_answers: false,
             threats: Arc::default(),
             tcp: TcpLimits::default(),
             timeouts: Timeouts::default(),

@@ -3,6 +3,7 @@
 
 mod alarms;
 mod alert;
+mod answers;
 mod evidence;
 mod last_good;
 mod names;

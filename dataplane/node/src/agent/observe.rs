@@ -17,6 +17,7 @@ use weir_api::v1::{NodeCounters, ObservationBatch, StageCounters};
 use weir_policy::Snapshot;
 use weir_wire::Reason;
 
+use super::answers::Answers;
 use super::policy::stopped;
 use super::records::{Clock, describe};
 use super::{Agent, Alarms, ControllerAddress, EvidenceFiles, names};
@@ -98,6 +99,7 @@ pub struct Observer {
     clock: Clock,
     no_policy: Arc<Snapshot>,
     sequence: u64,
+    answers: Answers,
 }
 
 impl Observer {
@@ -117,6 +119,7 @@ impl Observer {
             clock: Clock::started_at(agent.shared.started),
             no_policy: Arc::new(Snapshot::empty()),
             sequence: 0,
+            answers: Answers::default(),
         };
         (observer, batches)
     }
@@ -167,11 +170,20 @@ impl Observer {
             while flows.len() < RECORDS_PER_BATCH
                 && let Some(event) = ring.events.pop()
             {
-                let described = describe(&event, &snapshot, &self.clock);
-                if let Some(eve) = &mut self.eve {
+                let mut described = describe(&event, &snapshot, &self.clock);
+                if let Some(eve) = &mut self.eve
+                    && event.kind != EventKind::Answer
+                {
                     eve.write(&described);
                 }
-                if !matches!(event.kind, EventKind::Request | EventKind::Response) {
+                let told = match event.kind {
+                    EventKind::Request => false,
+                    EventKind::Response | EventKind::Answer => {
+                        self.answers.is_news(&event.detail, &mut described.record)
+                    }
+                    _ => true,
+                };
+                if told {
                     flows.push(described.record);
                 }
             }

@@ -216,7 +216,7 @@ fn flow_event(kind: EventKind) -> v1::FlowEvent {
     match kind {
         EventKind::Identified => v1::FlowEvent::New,
         EventKind::Verdict => v1::FlowEvent::Verdict,
-        EventKind::Request | EventKind::Response => v1::FlowEvent::Update,
+        EventKind::Request | EventKind::Response | EventKind::Answer => v1::FlowEvent::Update,
         EventKind::Alert | EventKind::Threat | EventKind::Sensor => v1::FlowEvent::Alert,
         EventKind::End => v1::FlowEvent::End,
     }

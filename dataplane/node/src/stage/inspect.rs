@@ -215,7 +215,7 @@ impl<S: FrameSource> Path<S> {
         } else {
             Stage::Parse
         };
-        let tell = self.rules.tell_requests;
+        let tell = (self.rules.tell_requests, self.rules.tell_answers);
         let is_part = cold.part_of.is_some();
         let mut findings = Findings::new(&snapshot, question, is_part, direction, tell);
         let mut found = Found::new();
@@ -479,10 +479,10 @@ impl<S: FrameSource> Path<S> {
         let facts = cold.facts(hot);
         for (kind, _, detail) in findings.messages {
             let Some(flow) = facts else { break };
-            let kind = if kind == MessageKind::Request {
-                EventKind::Request
-            } else {
-                EventKind::Response
+            let kind = match kind {
+                MessageKind::Request => EventKind::Request,
+                _ if findings.tell => EventKind::Response,
+                _ => EventKind::Answer,
             };
             self.events.emit(Event {
                 detail,
