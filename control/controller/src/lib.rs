@@ -4,6 +4,7 @@
 //! [`observe`] takes what nodes saw, [`operator`] answers people. [`state::State`] is what they
 //! share, [`store::Store`] what survives a restart.
 
+pub mod admission;
 pub mod alerts;
 pub mod certificate;
 pub mod connections;
@@ -11,6 +12,7 @@ pub mod conversation;
 mod counted;
 pub mod drafts;
 pub mod flows;
+pub mod guardrails;
 pub mod impact;
 pub mod judge;
 pub mod learning;
@@ -39,6 +41,7 @@ use weir_api::v1::policy_distribution_server::PolicyDistributionServer;
 use weir_api::{Endpoint, EndpointError, Listener, MESSAGE_BYTES_MAX, TlsFiles};
 use weir_learn::Ageing;
 
+use crate::admission::AdmissionConfig;
 use crate::certificate::Gate;
 use crate::conversation::Conversations;
 use crate::observe::Observed;
@@ -72,6 +75,8 @@ pub struct Config {
     pub operator_ca: Option<PathBuf>,
     /// How what was learned fades and is forgotten.
     pub ageing: Ageing,
+    /// The admission webhook, where it is to run.
+    pub admission: Option<AdmissionConfig>,
 }
 
 /// Why the controller cannot start.
@@ -95,6 +100,9 @@ pub enum StartError {
     /// Nodes could act as operators.
     #[error("{0} with TLS needs an authority of its own for operators (--operator-tls-ca): {1}")]
     OperatorAuthority(Endpoint, &'static str),
+    /// The webhook's place to listen.
+    #[error("cannot listen for admission reviews on {0}: {1}; give another --admission-listen")]
+    Admission(std::net::SocketAddr, std::io::Error),
     /// The TLS files.
     #[error("TLS cannot be set up: {0}; check that certificate and key belong together")]
     Tls(String),
@@ -107,6 +115,8 @@ pub struct Controller {
     pub listen: Endpoint,
     /// Where nodes subscribe and report.
     pub node_listen: Endpoint,
+    /// Where the API server asks for admission, where it can.
+    pub admission_listen: Option<std::net::SocketAddr>,
     state: Arc<State>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -124,7 +134,9 @@ impl Controller {
             tls,
             operator_ca,
             ageing,
+            admission,
         } = config;
+        let directory = state.clone();
         let operator_tls = operator_tls(&listen, tls.as_ref(), operator_ca)?;
         let node_tls = tls.filter(|_| !matches!(node_listen, Endpoint::Unix(_)));
         let operator_server = server(operator_tls.as_ref())?;
@@ -166,7 +178,7 @@ impl Controller {
         // What one endpoint serves the other does not: a node is no operator.
         let operator_router = { operator_server }.add_service(operator);
         let node_router = { node_server }.add_service(push).add_service(observe);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(serve(listener, operator_router, state.clone())),
             tokio::spawn(serve(node_listener, node_router, state.clone())),
             tokio::spawn(source::follow(state.clone(), feed)),
@@ -174,9 +186,19 @@ impl Controller {
             tokio::spawn(flush_often(state.clone())),
             tokio::spawn(learning::age(state.clone())),
         ];
+        let mut admission_listen = None;
+        if let Some(admission) = admission {
+            let wanted = admission.listen;
+            let started = admission::start(state.clone(), directory, admission).await;
+            let failed = |error| StartError::Admission(wanted, error);
+            let (listen, webhook) = started.map_err(failed)?;
+            admission_listen = Some(listen);
+            tasks.extend(webhook);
+        }
         Ok(Self {
             listen,
             node_listen,
+            admission_listen,
             state,
             tasks,
         })

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, TlsFiles};
+use weir_controller::admission::AdmissionConfig;
 use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller};
 use weir_kubernetes::{ClaimAction, ExternalAddresses, Settings};
@@ -82,6 +83,17 @@ struct Arguments {
     /// After so many days unseen a conversation is forgotten, unless it was accepted.
     #[arg(long, env = "WEIR_FORGET_AFTER_DAYS", default_value_t = Ageing::default().forget_after_days, value_parser = clap::value_parser!(u32).range(1..))]
     forget_after_days: u32,
+    /// Where the API server asks for admission: host:port, 0.0.0.0:9443. The certificate is made and
+    /// renewed by the controller and kept in Secret weir-webhook, with --source files below --state.
+    #[arg(long, env = "WEIR_ADMISSION_LISTEN")]
+    admission_listen: Option<std::net::SocketAddr>,
+    /// Names and addresses by which the API server calls, besides those of the service weir-controller;
+    /// several with commas.
+    #[arg(long, env = "WEIR_ADMISSION_NAMES", value_delimiter = ',')]
+    admission_names: Vec<String>,
+    /// The ValidatingWebhookConfiguration that is told which authorities to believe.
+    #[arg(long, env = "WEIR_ADMISSION_CONFIGURATION", default_value = "weir")]
+    admission_configuration: String,
     /// What is logged: error, warn, info, debug, trace, or a filter for each module.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
     log: String,
@@ -126,6 +138,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
         .with_writer(std::io::stderr)
         .init();
     let source = source(&arguments);
+    let admission = admission(&arguments)?;
     let tls = TlsFiles::from_options(
         arguments.tls_ca,
         arguments.tls_certificate,
@@ -142,6 +155,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
             half_life_days: arguments.half_life_days,
             forget_after_days: arguments.forget_after_days,
         },
+        admission,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -180,6 +194,23 @@ fn source(arguments: &Arguments) -> SourceConfig {
             },
         })),
     }
+}
+
+fn admission(arguments: &Arguments) -> Result<Option<AdmissionConfig>, String> {
+    let names = &arguments.admission_names;
+    if let Some(wrong) = names
+        .iter()
+        .find(|it| !weir_admission::authority::is_name(it))
+    {
+        return Err(format!(
+            "--admission-names: {wrong:?} is neither a DNS name nor an address"
+        ));
+    }
+    Ok(arguments.admission_listen.map(|listen| AdmissionConfig {
+        listen,
+        names: names.clone(),
+        configuration: arguments.admission_configuration.clone(),
+    }))
 }
 
 fn endpoint(flag: &str, text: &str) -> Result<Endpoint, String> {

@@ -15,6 +15,7 @@ use weir_policy::Snapshot;
 use weir_policy::spec::Action;
 
 use crate::judge::Ends;
+use crate::source::Source;
 use crate::state::State;
 use crate::store::{Store, StoreError};
 
@@ -178,6 +179,19 @@ impl State {
         Ok(())
     }
 
+    /// What guardrails say of these documents in place of those that are published. Objects of an API
+    /// server have met them one by one already.
+    pub fn judge(&self, documents: &[Located<Document>]) -> Result<Vec<Problem>, Vec<Problem>> {
+        let Source::Files(_) = self.source else {
+            return Ok(Vec::new());
+        };
+        let policy = self.policy();
+        // After a restart the store's policy holds, and what it came from is not known.
+        let known = policy.message.version == 0 || !policy.documents.is_empty();
+        self.guardrails
+            .judge_set(&policy.documents, documents, known)
+    }
+
     /// Above every version that this controller gave out or that a node has told of.
     fn next_version(&self) -> u64 {
         let floor = self.version_floor.load(Ordering::SeqCst);
@@ -202,10 +216,12 @@ impl State {
                 "bring them back; if nobody is to be governed any more, leave a Settings document",
             )]));
         }
-        let compiled = weir_compile::compile(&documents, Some(&self.assignments()));
+        let advised = self.judge(&documents).map_err(PublishError::Documents)?;
+        let mut compiled = weir_compile::compile(&documents, Some(&self.assignments()));
         if !compiled.problems.is_empty() {
             return Err(PublishError::Documents(compiled.problems));
         }
+        compiled.warnings.extend(advised);
         self.publish(compiled, documents, self.next_version())
     }
 

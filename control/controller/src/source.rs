@@ -14,15 +14,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 use weir_api::v1;
+use weir_guardrail::Guardrails;
 use weir_kubernetes::{Claim, KubernetesSource};
 use weir_model::{
-    Document, Located, Metadata, Mode, ModeDocument, ModeSpec, Problem, Reference, Resource,
+    Document, Kind, Located, Metadata, Mode, ModeDocument, ModeSpec, Problem, Reference, Resource,
     Selector, to_yaml_stream,
 };
 use weir_sources::{Change, DocumentKey, FilesSource, News};
 
 use crate::StartError;
-use crate::policy::PublishError;
+use crate::guardrails::{ByKey, Gate};
+use crate::policy::{PublishError, blocking};
 use crate::state::State;
 use crate::time::now_unix_us;
 
@@ -66,6 +68,8 @@ struct Gathered {
     invalid: BTreeMap<DocumentKey, Vec<Problem>>,
     /// Of the source as a whole.
     conditions: Vec<Problem>,
+    /// What is told of documents that are taken: by guardrails.
+    advised: BTreeMap<DocumentKey, Vec<Problem>>,
     /// Everything has been told.
     begun: bool,
 }
@@ -196,13 +200,21 @@ async fn follow_news(state: Arc<State>, mut news: mpsc::Receiver<News>) {
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
         let mut changed = told.is_none();
-        let mut next = told;
+        let mut all = Vec::from_iter(told);
         // What has come meanwhile becomes one version with it.
-        while let Some(told) = next {
-            changed |= gathered.take(told);
-            next = news.try_recv().ok();
+        while let Ok(told) = news.try_recv() {
+            all.push(told);
         }
+        let judging = state.clone();
+        (gathered, changed) = blocking(move || {
+            for told in all {
+                changed |= gathered.take(told, &judging);
+            }
+            (gathered, changed)
+        })
+        .await;
         state.set_conditions(gathered.problems());
+        state.set_advice(gathered.advised.values().flatten().cloned().collect());
         if changed && gathered.begun {
             let all = weir_sources::State {
                 documents: Some(gathered.documents()),
@@ -215,25 +227,63 @@ async fn follow_news(state: Arc<State>, mut news: mpsc::Receiver<News>) {
 
 impl Gathered {
     /// Whether the documents are other ones now.
-    fn take(&mut self, news: News) -> bool {
-        let changes = match news {
+    fn take(&mut self, news: News, state: &State) -> bool {
+        // What holds already after a restart is not known to have been new.
+        let trusted = !self.begun && state.version() > 0;
+        let mut changes = match news {
             News::Condition(problems) => {
                 self.conditions = problems;
                 return false;
             }
             News::Everything(changes) => {
-                self.documents.clear();
+                let told: BTreeSet<DocumentKey> = changes.iter().map(Change::key).collect();
+                self.documents.retain(|key, _| told.contains(key));
                 self.invalid.clear();
+                self.advised.retain(|key, _| told.contains(key));
                 self.begun = true;
                 changes
             }
             News::Changes(changes) => changes,
         };
+        // Guardrails come first: they judge what comes with them.
+        changes.sort_by_key(|change| change.key().kind != Kind::Guardrail);
+        let mut guardrails = state.guardrails.guardrails(self.located()).0;
+        let mut judged = changes
+            .first()
+            .is_none_or(|it| it.key().kind != Kind::Guardrail);
         for change in changes {
             let key = change.key();
+            if !judged && key.kind != Kind::Guardrail {
+                guardrails = state.guardrails.guardrails(self.located()).0;
+                self.audit(&guardrails);
+                judged = true;
+            }
             match change {
                 Change::Upsert { document, .. } => {
+                    let known = if trusted {
+                        Some(&document)
+                    } else {
+                        self.documents.get(&key)
+                    };
+                    let judgement = Gate::judge(
+                        &guardrails,
+                        &ByKey(&self.documents),
+                        known.map(|it| &**it),
+                        Some(&document),
+                    );
+                    let mut refused = judgement.invalid;
+                    refused.extend(judgement.forbidden);
+                    // The last good state stays.
+                    if !refused.is_empty() {
+                        self.invalid.insert(key, refused);
+                        continue;
+                    }
                     self.invalid.remove(&key);
+                    if judgement.warnings.is_empty() {
+                        self.advised.remove(&key);
+                    } else {
+                        self.advised.insert(key.clone(), judgement.warnings);
+                    }
                     self.documents.insert(key, document);
                 }
                 // The last good state stays.
@@ -242,11 +292,33 @@ impl Gathered {
                 }
                 Change::Remove(_) => {
                     self.invalid.remove(&key);
+                    self.advised.remove(&key);
                     self.documents.remove(&key);
                 }
             }
         }
+        if !judged || trusted {
+            let guardrails = state.guardrails.guardrails(self.located()).0;
+            self.audit(&guardrails);
+        }
         true
+    }
+
+    /// Tells of what is in force although guardrails would refuse it today.
+    fn audit(&mut self, guardrails: &Guardrails) {
+        let mut advised: BTreeMap<DocumentKey, Vec<Problem>> = BTreeMap::new();
+        for (key, located) in &self.documents {
+            let one = std::iter::once(&**located);
+            let problems = Gate::audit(guardrails, &ByKey(&self.documents), one);
+            if !problems.is_empty() {
+                advised.insert(key.clone(), problems);
+            }
+        }
+        self.advised = advised;
+    }
+
+    fn located(&self) -> impl Iterator<Item = &Located<Document>> {
+        self.documents.values().map(|document| &**document)
     }
 
     fn documents(&self) -> Arc<[Located<Document>]> {

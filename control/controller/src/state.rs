@@ -8,6 +8,7 @@ use weir_api::v1;
 use weir_compile::Assignments;
 use weir_model::Problem;
 
+use crate::guardrails::Gate;
 use crate::nodes::Nodes;
 use crate::observe::Observed;
 use crate::policy::{Published, problem_message};
@@ -25,6 +26,8 @@ pub struct State {
     pub observed: Observed,
     /// Where documents come from.
     pub source: Source,
+    /// What they must satisfy.
+    pub guardrails: Gate,
     /// Held while a version is made.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
@@ -35,6 +38,7 @@ pub struct State {
     assignments: Mutex<Assignments>,
     problems: Mutex<Vec<Problem>>,
     conditions: Mutex<Vec<Problem>>,
+    advice: Mutex<Vec<Problem>>,
     store_problem: Mutex<Option<String>>,
     stopping: watch::Sender<bool>,
 }
@@ -53,6 +57,7 @@ impl State {
             nodes: Nodes::default(),
             observed,
             source,
+            guardrails: Gate::default(),
             publishing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
             version_floor: AtomicU64::new(0),
@@ -60,6 +65,7 @@ impl State {
             assignments: Mutex::new(assignments),
             problems: Mutex::default(),
             conditions: Mutex::default(),
+            advice: Mutex::default(),
             store_problem: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
@@ -90,7 +96,8 @@ impl State {
         let (mut errors, policy) = (self.own_problems(), self.policy());
         errors.extend(crate::lock(&self.conditions).iter().cloned());
         let errors = errors.iter().map(|problem| problem_message(problem, false));
-        let warnings = policy.warnings.iter();
+        let advice = crate::lock(&self.advice).clone();
+        let warnings = policy.warnings.iter().chain(&advice);
         let warnings = warnings.map(|problem| problem_message(problem, true));
         let mut problems: Vec<_> = errors.chain(warnings).collect();
         let store = crate::lock(&self.store_problem).clone();
@@ -147,6 +154,11 @@ impl State {
     /// What is wrong with the source, or with documents of which the last good state holds.
     pub(crate) fn set_conditions(&self, conditions: Vec<Problem>) {
         *crate::lock(&self.conditions) = conditions;
+    }
+
+    /// What guardrails tell of documents that are in force.
+    pub(crate) fn set_advice(&self, advice: Vec<Problem>) {
+        *crate::lock(&self.advice) = advice;
     }
 
     pub(crate) fn replace(&self, published: Published, assignments: Assignments) {

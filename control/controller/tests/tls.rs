@@ -171,6 +171,7 @@ async fn a_node_is_no_operator() {
         node_listen: "127.0.0.1:0".parse().unwrap(),
         tls: Some(nodes.issue(root, "controller")),
         operator_ca,
+        admission: None,
         ..site.config()
     };
     let operator_files = operators.issue(root, "operator");

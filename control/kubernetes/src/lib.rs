@@ -32,5 +32,6 @@ pub use facts::{
 pub use identity::{
     NODES_NAMESPACE, document_name, lasting_labels, second_name, spiffe_id, workload_of,
 };
+pub use object::service_of;
 pub use source::KubernetesSource;
 pub use world::{Note, World, WorldCounts};

@@ -256,6 +256,13 @@ fn pod(metadata: RawMeta, spec: RawSpec, status: RawStatus) -> Pod {
     }
 }
 
+/// A service as an API server writes it; None for what has not its shape.
+pub fn service_of(object: &serde_json::Value) -> Option<Service> {
+    let raw: RawObject = serde_json::from_value(object.clone()).ok()?;
+    let (spec, status) = (raw.spec.unwrap_or_default(), raw.status.unwrap_or_default());
+    Some(service(raw.metadata, spec, status))
+}
+
 fn service(metadata: RawMeta, spec: RawSpec, status: RawStatus) -> Service {
     let cluster = spec.cluster_ips.unwrap_or_default().into_iter();
     let balancer = status.load_balancer.and_then(|balancer| balancer.ingress);

@@ -42,6 +42,7 @@ impl Site {
             tls: None,
             operator_ca: None,
             ageing: Default::default(),
+            admission: None,
         })
         .await
         .unwrap();

@@ -203,10 +203,12 @@ pub async fn write(state: &Arc<State>, plan: Plan) -> Result<u64, Vec<Problem>> 
 
 /// What a plan's documents come to, compared with what is published.
 fn judge(state: &State, plan: &Plan) -> Result<v1::PolicyApplyReply, Vec<Problem>> {
-    let compiled = compile(plan.documents(), Some(&state.assignments()));
+    let advised = state.judge(plan.documents())?;
+    let mut compiled = compile(plan.documents(), Some(&state.assignments()));
     if !compiled.problems.is_empty() {
         return Err(compiled.problems);
     }
+    compiled.warnings.extend(advised);
     let next = Snapshot::build(compiled.spec).map_err(|error| {
         let next = "this is a mistake in the compiler; please report it with the documents";
         vec![Problem::of_file("", error.to_string(), next)]

@@ -85,6 +85,7 @@ impl Site {
             tls: None,
             operator_ca: None,
             ageing: Default::default(),
+            admission: None,
         }
     }
 
