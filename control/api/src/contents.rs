@@ -35,6 +35,8 @@ pub enum ItemKey {
     Sensor(u32),
     /// The signed documents.
     Bundle,
+    /// A threat policy by its id.
+    ThreatPolicy(u32),
 }
 
 /// Orders addresses as [`weir_policy::spec::AddressSpec`] does: by network in its 128-bit form.
@@ -155,6 +157,7 @@ impl ItemKey {
             Self::DenyStyle => 9,
             Self::Sensor(_) => 10,
             Self::Bundle => 11,
+            Self::ThreatPolicy(_) => 12,
         }
     }
 }
@@ -198,8 +201,13 @@ impl Item {
         Self::of(ItemKey::Sensor(message.id), message)
     }
 
+    /// A threat policy.
+    pub fn threat_policy(message: &v1::ThreatPolicy) -> (ItemKey, Self) {
+        Self::of(ItemKey::ThreatPolicy(message.id), message)
+    }
+
     /// The settings of a policy that are there.
-    pub fn settings(message: &v1::Snapshot) -> impl Iterator<Item = (ItemKey, Self)> {
+    pub fn settings(message: &v1::Snapshot) -> impl Iterator<Item = (ItemKey, Self)> + use<> {
         let unknown = (message.unknown.as_ref()).map(|it| Self::of(ItemKey::Unknown, it));
         let link = (message.link.as_ref()).map(|it| Self::of(ItemKey::Link, it));
         let bundle = (message.bundle.as_ref()).map(|it| Self::of(ItemKey::Bundle, it));
@@ -242,8 +250,10 @@ impl Contents {
         let names = message.names.iter().map(Item::name);
         let rules = message.rules.iter().map(Item::rule);
         let sensors = message.sensors.iter().map(Item::sensor);
+        let threats = message.threat_policies.iter().map(Item::threat_policy);
         let lists = identities.chain(addresses).chain(names).chain(rules);
-        for (key, item) in lists.chain(sensors).chain(Item::settings(message)) {
+        let lists = lists.chain(sensors).chain(threats);
+        for (key, item) in lists.chain(Item::settings(message)) {
             contents.put(key, Some(item));
         }
         contents
@@ -258,6 +268,7 @@ impl Contents {
             (&snapshot.names, NAMES),
             (&snapshot.rules, RULES),
             (&snapshot.sensors, SENSORS),
+            (&snapshot.threat_policies, THREAT_POLICIES),
         ] {
             for (index, bytes) in list.iter().enumerate() {
                 let key = field.key(index, bytes)?;
@@ -362,6 +373,7 @@ impl Contents {
                 ItemKey::DenyStyle => snapshot.deny_style = enumeration(&bytes),
                 ItemKey::Sensor(_) => snapshot.sensors.push(bytes),
                 ItemKey::Bundle => snapshot.bundle = Some(bytes),
+                ItemKey::ThreatPolicy(_) => snapshot.threat_policies.push(bytes),
             }
         }
         snapshot
@@ -400,6 +412,8 @@ impl Contents {
                 (ItemKey::Rule(id), None) => delta.removed_rules.push(*id),
                 (ItemKey::Sensor(_), Some(bytes)) => delta.sensors.push(bytes),
                 (ItemKey::Sensor(id), None) => delta.removed_sensors.push(*id),
+                (ItemKey::ThreatPolicy(_), Some(bytes)) => delta.threat_policies.push(bytes),
+                (ItemKey::ThreatPolicy(id), None) => delta.removed_threat_policies.push(*id),
                 (ItemKey::Bundle, bytes) => delta.bundle = Some(bytes.unwrap_or_default()),
                 (ItemKey::Unknown | ItemKey::Link | ItemKey::DenyStyle, _) => {}
             }
@@ -476,6 +490,10 @@ const SENSORS: List = List {
     name: "sensors",
     key: |bytes| Ok(ItemKey::Sensor(v1::Sensor::decode(bytes)?.id)),
 };
+const THREAT_POLICIES: List = List {
+    name: "threat_policies",
+    key: |bytes| Ok(ItemKey::ThreatPolicy(v1::ThreatPolicy::decode(bytes)?.id)),
+};
 
 impl List {
     fn key(&self, index: usize, bytes: &[u8]) -> Result<ItemKey, ApplyError> {
@@ -500,6 +518,8 @@ fn changes(delta: &wire::Delta) -> Result<Vec<(ItemKey, Option<Item>)>, ApplyErr
     changes.extend(rules.map(|id| (ItemKey::Rule(id), None)));
     let sensors = delta.removed_sensors.iter().copied();
     changes.extend(sensors.map(|id| (ItemKey::Sensor(id), None)));
+    let threats = delta.removed_threat_policies.iter().copied();
+    changes.extend(threats.map(|id| (ItemKey::ThreatPolicy(id), None)));
     let names = delta.removed_names.iter();
     changes.extend(names.map(|name| (ItemKey::Name(name.as_str().into()), None)));
     for (index, bytes) in delta.removed_addresses.iter().enumerate() {
@@ -511,6 +531,7 @@ fn changes(delta: &wire::Delta) -> Result<Vec<(ItemKey, Option<Item>)>, ApplyErr
         (&delta.names, NAMES),
         (&delta.rules, RULES),
         (&delta.sensors, SENSORS),
+        (&delta.threat_policies, THREAT_POLICIES),
     ] {
         for (index, bytes) in list.iter().enumerate() {
             let key = field.key(index, bytes)?;

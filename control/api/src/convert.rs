@@ -8,12 +8,13 @@ use std::fmt::Display;
 
 use weir_policy::spec::{
     Action, AddressSpec, ConditionSpec, DenyStyle, End, IdentitySpec, LinkSpec, Mode, NameSpec,
-    Pattern, RuleSpec, SnapshotSpec, UNKNOWN_IDENTITY, UnknownSpec,
+    Pattern, RuleSpec, SensorSpec, SnapshotSpec, ThreatPolicySpec, UNKNOWN_IDENTITY, UnknownSpec,
 };
 
-use crate::{checksum, v1};
+use crate::{Item, ItemKey, checksum, v1};
 
 mod sensor;
+mod threat;
 
 /// IPv4 networks lie within `::ffff:0:0/96`.
 const IPV4_PREFIX_BITS: u8 = 96;
@@ -55,31 +56,16 @@ pub fn to_message(spec: &SnapshotSpec) -> v1::Snapshot {
             })
             .collect(),
         rules: spec.rules.iter().map(rule_message).collect(),
-        unknown: Some(v1::Unknown {
-            hold_ms: spec.unknown.hold_ms,
-            mode: spec
-                .unknown
-                .mode
-                .map_or(v1::Mode::Unspecified, mode_message)
-                .into(),
-            action: action_message(spec.unknown.action).into(),
-        }),
-        link: Some(v1::Link {
-            mode: mode_message(spec.link.mode).into(),
-            ether_types: spec
-                .link
-                .ether_types
-                .iter()
-                .map(|&number| number.into())
-                .collect(),
-        }),
-        deny_style: match spec.deny_style {
-            DenyStyle::Reset => v1::DenyStyle::Reset,
-            DenyStyle::Drop => v1::DenyStyle::Drop,
-        }
-        .into(),
+        unknown: Some(unknown_message(&spec.unknown)),
+        link: Some(link_message(&spec.link)),
+        deny_style: deny_style_message(spec.deny_style).into(),
         sensors: spec.sensors.iter().map(sensor::to_message).collect(),
         bundle: None,
+        threat_policies: spec
+            .threat_policies
+            .iter()
+            .map(threat::to_message)
+            .collect(),
     };
     message.checksum = checksum(&message);
     message
@@ -120,11 +106,89 @@ pub fn from_message(message: &v1::Snapshot) -> Result<SnapshotSpec, FieldError> 
             _ => return Err(FieldError::new("deny_style", unset(message.deny_style))),
         },
         sensors: each(&message.sensors, "sensors", sensor::from_message)?,
-        threat_policies: Vec::new(),
+        threat_policies: each(
+            &message.threat_policies,
+            "threat_policies",
+            threat::from_message,
+        )?,
     };
     check_order(&spec)?;
     check_references(&spec)?;
     Ok(spec)
+}
+
+/// The items that these lists, and these settings, have in messages.
+impl Item {
+    /// Of an identity.
+    pub fn of_identity(spec: &IdentitySpec) -> (ItemKey, Self) {
+        Self::identity(&identity_message(spec))
+    }
+
+    /// Of an address.
+    pub fn of_address(spec: &AddressSpec) -> (ItemKey, Self) {
+        Self::address(&address_message(spec))
+    }
+
+    /// Of a domain name.
+    pub fn of_name(spec: &NameSpec) -> (ItemKey, Self) {
+        Self::name(&v1::DomainName {
+            pattern: spec.pattern.clone(),
+            identity: spec.identity,
+        })
+    }
+
+    /// Of a rule.
+    pub fn of_rule(spec: &RuleSpec) -> (ItemKey, Self) {
+        Self::rule(&rule_message(spec))
+    }
+
+    /// Of a sensor.
+    pub fn of_sensor(spec: &SensorSpec) -> (ItemKey, Self) {
+        Self::sensor(&sensor::to_message(spec))
+    }
+
+    /// Of a threat policy.
+    pub fn of_threat_policy(spec: &ThreatPolicySpec) -> (ItemKey, Self) {
+        Self::threat_policy(&threat::to_message(spec))
+    }
+
+    /// Of what holds for everything.
+    pub fn of_settings(
+        unknown: &UnknownSpec,
+        link: &LinkSpec,
+        deny_style: DenyStyle,
+    ) -> impl Iterator<Item = (ItemKey, Self)> + use<> {
+        Self::settings(&v1::Snapshot {
+            unknown: Some(unknown_message(unknown)),
+            link: Some(link_message(link)),
+            deny_style: deny_style_message(deny_style).into(),
+            ..v1::Snapshot::default()
+        })
+    }
+}
+
+fn unknown_message(unknown: &UnknownSpec) -> v1::Unknown {
+    let mode = unknown.mode.map_or(v1::Mode::Unspecified, mode_message);
+    v1::Unknown {
+        hold_ms: unknown.hold_ms,
+        mode: mode.into(),
+        action: action_message(unknown.action).into(),
+    }
+}
+
+fn link_message(link: &LinkSpec) -> v1::Link {
+    let numbers = link.ether_types.iter();
+    v1::Link {
+        mode: mode_message(link.mode).into(),
+        ether_types: numbers.map(|&number| number.into()).collect(),
+    }
+}
+
+fn deny_style_message(style: DenyStyle) -> v1::DenyStyle {
+    match style {
+        DenyStyle::Reset => v1::DenyStyle::Reset,
+        DenyStyle::Drop => v1::DenyStyle::Drop,
+    }
 }
 
 /// The message's word for a mode.
@@ -432,6 +496,7 @@ fn check_order(spec: &SnapshotSpec) -> Result<(), FieldError> {
     ascending("names", &spec.names, |name| &name.pattern)?;
     ascending("rules", &spec.rules, |rule| rule.id)?;
     ascending("sensors", &spec.sensors, |sensor| sensor.id)?;
+    ascending("threat_policies", &spec.threat_policies, |policy| policy.id)?;
     for (index, sensor) in spec.sensors.iter().enumerate() {
         ascending(
             &format!("sensors[{index}].targets"),
@@ -496,6 +561,11 @@ fn check_references(spec: &SnapshotSpec) -> Result<(), FieldError> {
     for (index, sensor) in spec.sensors.iter().enumerate() {
         for &id in sensor.targets.iter().filter(|&&id| id != UNKNOWN_IDENTITY) {
             check(format!("sensors[{index}].targets"), id)?;
+        }
+    }
+    for (index, policy) in spec.threat_policies.iter().enumerate() {
+        for &id in policy.targets.iter().filter(|&&id| id != UNKNOWN_IDENTITY) {
+            check(format!("threat_policies[{index}].targets"), id)?;
         }
     }
     Ok(())

@@ -8,13 +8,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic::transport::{Channel, Endpoint as Uri};
 
+use crate::connect::{Connector, Server};
+use crate::rotate::{ClientTls, ServerTls, explained};
 use crate::{TlsError, TlsFiles};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,6 +29,10 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The owner and its group may talk to the socket.
 const SOCKET_MODE: u32 = 0o660;
+/// More connections than this do not show their certificates at the same time: the others wait.
+const HANDSHAKES_MAX: usize = 256;
+/// How soon connections are taken again after that failed.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// A place to listen on or to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,19 +205,29 @@ impl Endpoint {
         tls: Option<&TlsFiles>,
         server_name: Option<&str>,
     ) -> Result<Channel, EndpointError> {
-        let uri = self.uri(tls, server_name)?;
-        uri.connect()
-            .await
-            .map_err(|error| self.unreachable(innermost(&error)))
+        let (uri, connector) = self.uri(tls, server_name)?;
+        let connected = match connector {
+            Some(connector) => uri.connect_with_connector(connector).await,
+            None => uri.connect().await,
+        };
+        connected.map_err(|error| self.unreachable(explained(&error)))
     }
 
-    /// A channel that connects when it is used, and again after the connection was lost.
+    /// A channel that connects when it is used, and again after the connection was lost; and who is at
+    /// its other end. TLS files are read again when they have changed.
     pub fn connect_lazily(
         &self,
         tls: Option<&TlsFiles>,
         server_name: Option<&str>,
-    ) -> Result<Channel, EndpointError> {
-        Ok(self.uri(tls, server_name)?.connect_lazy())
+    ) -> Result<(Channel, Server), EndpointError> {
+        let (uri, connector) = self.uri(tls, server_name)?;
+        Ok(match connector {
+            Some(connector) => {
+                let server = connector.server();
+                (uri.connect_with_connector_lazy(connector), server)
+            }
+            None => (uri.connect_lazy(), Server::default()),
+        })
     }
 
     /// Listens. A unix socket that a dead process left is replaced; a live one is not.
@@ -226,7 +246,11 @@ impl Endpoint {
         })
     }
 
-    fn uri(&self, tls: Option<&TlsFiles>, server_name: Option<&str>) -> Result<Uri, EndpointError> {
+    fn uri(
+        &self,
+        tls: Option<&TlsFiles>,
+        server_name: Option<&str>,
+    ) -> Result<(Uri, Option<Connector>), EndpointError> {
         let scheme = |why| EndpointError::Scheme {
             endpoint: self.clone(),
             why,
@@ -257,8 +281,16 @@ impl Endpoint {
             }
             (Self::Unix(path), None) => (format!("unix:{}", path.display()), None),
             (Self::Tcp { authority, .. }, None) => (format!("http://{authority}"), None),
+            // The connector does the TLS.
             (Self::Tcp { authority, .. }, Some(files)) => {
-                (format!("https://{authority}"), Some(files))
+                let host = authority.rsplit_once(':').map_or("", |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let name = ServerName::try_from(server_name.unwrap_or(host).to_owned());
+                let name = name.map_err(|_| {
+                    scheme("the server's name is neither a host's name nor an address")
+                })?;
+                let connector = Connector::new(authority, name, ClientTls::open(files)?);
+                (format!("http://{authority}"), Some(connector))
             }
         };
         let uri = Uri::from_shared(text).map_err(|error| self.unreachable(innermost(&error)))?;
@@ -268,14 +300,7 @@ impl Endpoint {
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        match secure {
-            Some(files) => {
-                let config = files.client(server_name)?;
-                uri.tls_config(config)
-                    .map_err(|error| self.unreachable(innermost(&error)))
-            }
-            None => Ok(uri),
-        }
+        Ok((uri, secure))
     }
 
     async fn listen_unix(&self, path: &Path) -> Result<Socket, EndpointError> {
@@ -363,6 +388,32 @@ impl Listener {
         }
     }
 
+    /// Serves over TLS until `shutdown` completes and the open connections have ended. `refused` is told
+    /// of whoever fails to show a certificate that is trusted.
+    pub async fn serve_tls(
+        self,
+        router: Router,
+        tls: Arc<ServerTls>,
+        shutdown: impl Future<Output = ()>,
+        refused: impl Fn(SocketAddr, String) + Send + Sync + 'static,
+    ) -> Result<(), EndpointError> {
+        let endpoint = self.endpoint();
+        let Socket::Tcp(listener) = self.socket else {
+            return self.serve(router, shutdown).await;
+        };
+        let (accepted, incoming) = mpsc::channel(HANDSHAKES_MAX);
+        let accepting = tokio::spawn(accept(listener, tls, accepted, Arc::new(refused)));
+        let incoming = ReceiverStream::new(incoming);
+        let served = router
+            .serve_with_incoming_shutdown(incoming, shutdown)
+            .await;
+        accepting.abort();
+        served.map_err(|error| EndpointError::Serve {
+            endpoint,
+            why: innermost(&error),
+        })
+    }
+
     /// Serves until `shutdown` completes and the open connections have ended.
     pub async fn serve(
         self,
@@ -390,6 +441,42 @@ impl Listener {
             endpoint,
             why: innermost(&error),
         })
+    }
+}
+
+type Accepted = Result<TlsStream<TcpStream>, io::Error>;
+
+/// Takes connections; each shows its certificate beside the others.
+async fn accept(
+    listener: TcpListener,
+    tls: Arc<ServerTls>,
+    accepted: mpsc::Sender<Accepted>,
+    refused: Arc<dyn Fn(SocketAddr, String) + Send + Sync>,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let Ok(turn) = handshakes.clone().acquire_owned().await else {
+            return;
+        };
+        let (stream, from) = match listener.accept().await {
+            Ok(connection) => connection,
+            Err(_) => {
+                // Out of descriptors, or gone before it was taken: neither is cured by hurry.
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        let (tls, accepted, refused) = (tls.clone(), accepted.clone(), refused.clone());
+        tokio::spawn(async move {
+            let _ = stream.set_nodelay(true);
+            match tls.accept(stream).await {
+                Ok(stream) => {
+                    let _ = accepted.send(Ok(stream)).await;
+                }
+                Err(why) => refused(from, why),
+            }
+            drop(turn);
+        });
     }
 }
 

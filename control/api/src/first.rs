@@ -16,6 +16,7 @@ pub const PROTOCOL: u32 = 1;
 /// A snapshot as version 1 has it: without the fields that came later, with its own checksum.
 pub fn snapshot(mut snapshot: v1::Snapshot) -> v1::Snapshot {
     snapshot.bundle = None;
+    snapshot.threat_policies.clear();
     for identity in &mut snapshot.identities {
         identity.services.clear();
         identity.service_account = None;
@@ -68,7 +69,7 @@ pub fn delta(old: &v1::Snapshot, new: &v1::Snapshot) -> v1::Delta {
         deny_style: new.deny_style,
         removed_sensors,
         sensors,
-        bundle: None,
+        ..v1::Delta::default()
     }
 }
 
@@ -112,7 +113,7 @@ pub fn apply(base: &v1::Snapshot, delta: &v1::Delta) -> Result<v1::Snapshot, App
             &delta.sensors,
             |sensor| sensor.id,
         ),
-        bundle: None,
+        ..v1::Snapshot::default()
     };
     result.checksum = checksum(&result);
     if result.checksum != delta.checksum {

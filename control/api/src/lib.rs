@@ -7,6 +7,7 @@
 //! decision in one word ([`Verdict`]), what became of an alert ([`Outcome`]), and where to listen and connect ([`Endpoint`], [`TlsFiles`]).
 
 mod alert;
+mod connect;
 mod contents;
 mod convert;
 mod endpoint;
@@ -14,10 +15,12 @@ pub mod first;
 mod follower;
 mod parts;
 mod question;
+mod rotate;
 mod tls;
 mod verdict;
 
 pub use alert::{Outcome, SENSOR_GENERATOR, THREAT_GENERATOR, is_technique};
+pub use connect::Server;
 pub use contents::{AddressKey, ApplyError, Contents, Item, ItemKey, Undo, checksum};
 pub use convert::{
     FieldError, action_from_message, action_message, from_message, mode_from_message, mode_message,
@@ -29,6 +32,7 @@ pub use parts::{
     ASSEMBLED_BYTES_MAX, Assembled, Assembly, PART_BYTES_MAX, Parts, cut, part_message,
 };
 pub use question::{application_of, request_fields, what_if, wire_action_message};
+pub use rotate::{ClientTls, ServerTls, explained};
 pub use tls::{TlsError, TlsFiles};
 pub use verdict::Verdict;
 

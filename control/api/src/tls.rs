@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
-
 /// The files of one end. Both ends show a certificate: TLS here is always mutual.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -38,6 +36,9 @@ pub enum TlsError {
         /// The label that was looked for.
         label: &'static str,
     },
+    /// They do not make a working whole.
+    #[error("TLS cannot be set up: {0}; check that certificate and key belong together")]
+    Unusable(String),
     /// Only some of the three files are named.
     #[error("TLS needs all of certificate authority, certificate and key; {missing} is missing")]
     Incomplete {
@@ -70,40 +71,15 @@ impl TlsFiles {
         }
     }
 
-    /// For a server that refuses clients without a certificate of the authority.
-    pub fn server(&self) -> Result<ServerTlsConfig, TlsError> {
-        Ok(ServerTlsConfig::new()
-            .identity(self.identity()?)
-            .client_ca_root(self.authority()?))
-    }
-
-    /// For a client that shows its certificate. `server_name` replaces the host name of the
-    /// endpoint as the name expected in the server's certificate.
-    pub fn client(&self, server_name: Option<&str>) -> Result<ClientTlsConfig, TlsError> {
-        let config = ClientTlsConfig::new()
-            .identity(self.identity()?)
-            .ca_certificate(self.authority()?);
-        Ok(match server_name {
-            Some(name) => config.domain_name(name),
-            None => config,
-        })
-    }
-
     /// The authorities that the other end's certificate must come from, as PEM.
     pub fn authority_text(&self) -> Result<String, TlsError> {
         read("certificate authority", &self.ca, "CERTIFICATE")
     }
 
-    fn authority(&self) -> Result<Certificate, TlsError> {
-        Ok(Certificate::from_pem(self.authority_text()?))
-    }
-
-    fn identity(&self) -> Result<Identity, TlsError> {
-        let certificate = read("certificate", &self.certificate, "CERTIFICATE")?;
-        Ok(Identity::from_pem(
-            certificate,
-            read("key", &self.key, "PRIVATE KEY")?,
-        ))
+    /// Whether certificate and key hold what they are for.
+    pub(crate) fn check_identity(&self) -> Result<(), TlsError> {
+        read("certificate", &self.certificate, "CERTIFICATE")?;
+        read("key", &self.key, "PRIVATE KEY").map(|_| ())
     }
 }
 

@@ -66,6 +66,10 @@ fn slow_checksum(message: &v1::Snapshot) -> u64 {
         .bundle
         .iter()
         .for_each(|it| add(11, it.encode_to_vec()));
+    message
+        .threat_policies
+        .iter()
+        .for_each(|it| add(12, it.encode_to_vec()));
     sum
 }
 

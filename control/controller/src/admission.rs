@@ -177,7 +177,7 @@ impl Knowledge for Known {
 
     fn has_allowlist(&self, namespace: &str) -> Option<bool> {
         let policy = self.state.policy();
-        if policy.message.version == 0 {
+        if policy.version == 0 {
             return None;
         }
         let governs = |located: &Located<Document>| match &located.value {

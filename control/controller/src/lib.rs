@@ -1,6 +1,7 @@
 //! The controller: sources → compile → push, and observations → learn.
 //!
-//! Start at [`Controller::start`]. [`policy`] makes versions, [`push`] brings them to nodes,
+//! Start at [`Controller::start`]. [`pipeline`] makes versions, [`push`] brings them to nodes,
+//! [`policy`] is the whole as people ask about it,
 //! [`observe`] takes what nodes saw, [`operator`] answers people. [`state::State`] is what they
 //! share, [`store::Store`] what survives a restart.
 
@@ -20,6 +21,7 @@ pub mod names;
 pub mod nodes;
 pub mod observe;
 pub mod operator;
+pub mod pipeline;
 pub mod policy;
 pub mod push;
 pub mod source;
@@ -38,14 +40,16 @@ use tracing::{error, info, warn};
 use weir_api::v1::observations_server::ObservationsServer;
 use weir_api::v1::operator_server::OperatorServer;
 use weir_api::v1::policy_distribution_server::PolicyDistributionServer;
-use weir_api::{Endpoint, EndpointError, Listener, MESSAGE_BYTES_MAX, TlsFiles};
+use weir_api::{Endpoint, EndpointError, Listener, MESSAGE_BYTES_MAX, ServerTls, TlsFiles};
 use weir_learn::Ageing;
 
 use crate::admission::AdmissionConfig;
 use crate::certificate::Gate;
 use crate::conversation::Conversations;
 use crate::observe::Observed;
+use crate::pipeline::Pipeline;
 use crate::policy::Published;
+use crate::push::rate::Rate;
 use crate::source::{Source, SourceConfig};
 use crate::state::State;
 use crate::store::{Store, StoreError};
@@ -57,6 +61,10 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// A dead node is noticed after the sum of both.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A node has two streams, an operator a few.
+const STREAMS_MAX: u32 = 64;
+/// So many refused connections are told of at once, then one a second.
+const REFUSALS_TOLD: u64 = 10;
 
 /// What a controller is started with.
 #[derive(Clone, Debug)]
@@ -103,9 +111,6 @@ pub enum StartError {
     /// The webhook's place to listen.
     #[error("cannot listen for admission reviews on {0}: {1}; give another --admission-listen")]
     Admission(std::net::SocketAddr, std::io::Error),
-    /// The TLS files.
-    #[error("TLS cannot be set up: {0}; check that certificate and key belong together")]
-    Tls(String),
 }
 
 /// A running controller.
@@ -139,8 +144,8 @@ impl Controller {
         let directory = state.clone();
         let operator_tls = operator_tls(&listen, tls.as_ref(), operator_ca)?;
         let node_tls = tls.filter(|_| !matches!(node_listen, Endpoint::Unix(_)));
-        let operator_server = server(operator_tls.as_ref())?;
-        let node_server = server(node_tls.as_ref())?;
+        let operator_tls = tls_server(operator_tls.as_ref())?;
+        let node_tls = tls_server(node_tls.as_ref())?;
         // The store is locked before anything is listened on: of two controllers with one state
         // directory the second touches nothing.
         let store = policy::blocking(move || Store::open(&state)).await?;
@@ -166,21 +171,27 @@ impl Controller {
             }
         }
         let gate = Gate {
-            tls: node_tls.is_some(),
+            tls: node_tls.clone(),
         };
         let operator = OperatorServer::new(operator::Operator::new(state.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let push = PolicyDistributionServer::new(push::Push::new(state.clone(), gate))
+        let push = PolicyDistributionServer::new(push::Push::new(state.clone(), gate.clone()))
+            .max_decoding_message_size(push::NODE_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let observe = ObservationsServer::new(observe::Observe::new(state.clone(), gate))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         // What one endpoint serves the other does not: a node is no operator.
-        let operator_router = { operator_server }.add_service(operator);
-        let node_router = { node_server }.add_service(push).add_service(observe);
+        let operator_router = server().add_service(operator);
+        let node_router = server().add_service(push).add_service(observe);
         let mut tasks = vec![
-            tokio::spawn(serve(listener, operator_router, state.clone())),
-            tokio::spawn(serve(node_listener, node_router, state.clone())),
+            tokio::spawn(serve(
+                listener,
+                operator_router,
+                operator_tls,
+                state.clone(),
+            )),
+            tokio::spawn(serve(node_listener, node_router, node_tls, state.clone())),
             tokio::spawn(source::follow(state.clone(), feed)),
             tokio::spawn(source::raise_claims(state.clone())),
             tokio::spawn(flush_often(state.clone())),
@@ -219,7 +230,13 @@ impl Controller {
             }
         }
         let state = self.state;
-        policy::blocking(move || state.flush()).await;
+        policy::blocking(move || {
+            state.flush();
+            if let Err(error) = state.pipeline.close() {
+                warn!("{error}");
+            }
+        })
+        .await;
         info!("stopped");
     }
 }
@@ -248,45 +265,79 @@ fn operator_tls(
     Ok(Some(operators))
 }
 
-fn server(tls: Option<&TlsFiles>) -> Result<Server, StartError> {
-    let server = Server::builder()
+fn tls_server(files: Option<&TlsFiles>) -> Result<Option<Arc<ServerTls>>, StartError> {
+    let opened = files.map(ServerTls::open).transpose();
+    Ok(opened.map_err(EndpointError::from)?.map(Arc::new))
+}
+
+fn server() -> Server {
+    Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT));
-    let Some(files) = tls else {
-        return Ok(server);
-    };
-    let config = files.server().map_err(EndpointError::from)?;
-    server
-        .tls_config(config)
-        .map_err(|error| StartError::Tls(weir_api::innermost(&error)))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_concurrent_streams(STREAMS_MAX)
 }
 
 fn open(store: Store, source: Source, ageing: Ageing) -> Result<Arc<State>, StartError> {
     let conversations = Conversations::from_store(store.conversations()?);
-    let published = Published::from_store(&store).map_err(StartError::Remembered)?;
-    let assignments = store.assignments()?.unwrap_or_default();
+    let store = Arc::new(store);
+    let pipeline = Pipeline::open(store.clone())?;
+    let (spec, warnings) = pipeline.whole();
+    let published = Published::new(spec, pipeline.documents().into(), warnings)
+        .map_err(|problem| StartError::Remembered(problem.to_string()))?;
     info!(
-        version = published.message.version,
+        version = pipeline.version(),
         conversations = conversations.count(),
         "remembered from before"
     );
     let observed = Observed::new(conversations, ageing);
     Ok(Arc::new(State::new(
-        Arc::new(store),
-        observed,
-        source,
-        published,
-        assignments,
+        store, observed, source, pipeline, published,
     )))
 }
 
-async fn serve(listener: Listener, router: tonic::transport::server::Router, state: Arc<State>) {
+async fn serve(
+    listener: Listener,
+    router: tonic::transport::server::Router,
+    tls: Option<Arc<ServerTls>>,
+    state: Arc<State>,
+) {
     let mut stopping = state.stopping();
     let stop = async move {
         let _ = stopping.wait_for(|stopping| *stopping).await;
     };
-    if let Err(problem) = listener.serve(router, stop).await {
+    let served = match tls {
+        Some(tls) => {
+            let watching = tokio::spawn(watch_files(tls.clone()));
+            let told = Mutex::new(Rate::new(REFUSALS_TOLD, 1));
+            let refused = move |from, why| {
+                // Whoever reaches the port can fail as often as he likes.
+                if lock(&told).take(1).is_ok() {
+                    warn!(%from, why, "a connection is refused");
+                }
+            };
+            let served = listener.serve_tls(router, tls, stop, refused).await;
+            watching.abort();
+            served
+        }
+        None => listener.serve(router, stop).await,
+    };
+    if let Err(problem) = served {
         error!("{problem}");
+    }
+}
+
+/// Tells of TLS files that cannot be used, once: those of before stay in use.
+async fn watch_files(tls: Arc<ServerTls>) {
+    let mut told = None;
+    loop {
+        tokio::time::sleep(KEEP_ALIVE_INTERVAL).await;
+        let problem = tls.problem();
+        if problem != told
+            && let Some(problem) = &problem
+        {
+            warn!("{problem}; the TLS files of before stay in use");
+        }
+        told = problem;
     }
 }
 

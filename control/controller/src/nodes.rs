@@ -3,16 +3,29 @@
 //! Bounded by [`NODES_MAX`]: node names come from the network.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use prost::Message;
+use tokio::sync::watch;
 use weir_api::v1;
 
+use crate::push::rate::Rate;
+use crate::push::target::Target;
 use crate::time::now_unix_us;
 
 /// More nodes than this are refused.
 const NODES_MAX: usize = 10_000;
 /// Longest node name, as DNS has it.
 const NAME_BYTES_MAX: usize = 253;
+/// How often a node may subscribe: at once, and a second in the long run.
+const SUBSCRIPTIONS_AT_ONCE: u64 = 20;
+const SUBSCRIPTIONS_PER_SECOND: u64 = 1;
+/// What a node may report, at once and a second in the long run: batches, and bytes of them.
+const BATCHES_AT_ONCE: u64 = 2_000;
+const BATCHES_PER_SECOND: u64 = 400;
+const REPORT_BYTES_AT_ONCE: u64 = 256 << 20;
+const REPORT_BYTES_PER_SECOND: u64 = 32 << 20;
 
 /// Every node that has reported since the start.
 #[derive(Debug, Default)]
@@ -26,11 +39,18 @@ pub struct Subscription {
     /// The node's name.
     pub node: String,
     number: u64,
+    newest: watch::Receiver<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Node {
-    subscriptions: u64,
+    /// The number of the newest.
+    subscriptions: watch::Sender<u64>,
+    subscription_rate: Rate,
+    batch_rate: Rate,
+    byte_rate: Rate,
+    /// What it is to have.
+    target: Option<Arc<Target>>,
     connected: bool,
     enforced_version: u64,
     refusal: String,
@@ -40,20 +60,61 @@ struct Node {
     counters: Option<v1::NodeCounters>,
 }
 
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            subscriptions: watch::Sender::new(0),
+            subscription_rate: Rate::new(SUBSCRIPTIONS_AT_ONCE, SUBSCRIPTIONS_PER_SECOND),
+            batch_rate: Rate::new(BATCHES_AT_ONCE, BATCHES_PER_SECOND),
+            byte_rate: Rate::new(REPORT_BYTES_AT_ONCE, REPORT_BYTES_PER_SECOND),
+            target: None,
+            connected: false,
+            enforced_version: 0,
+            refusal: String::new(),
+            last_seen_unix_us: 0,
+            lost_records: 0,
+            software: String::new(),
+            counters: None,
+        }
+    }
+}
+
+impl Subscription {
+    /// Completes when the node has subscribed once more.
+    pub async fn replaced(&self) {
+        let mut newest = self.newest.clone();
+        let number = self.number;
+        if newest.wait_for(|newest| *newest != number).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 impl Nodes {
     /// Takes a node's hello.
     pub fn subscribe(&self, hello: &v1::Hello) -> Result<Subscription, &'static str> {
         self.with(&hello.node, |node| {
-            node.subscriptions += 1;
+            if node.subscription_rate.take(1).is_err() {
+                return Err("the node subscribes too often");
+            }
+            let number = *node.subscriptions.borrow() + 1;
+            node.subscriptions.send_replace(number);
+            node.target = None;
             node.connected = true;
             node.enforced_version = hello.enforced_version;
             node.refusal.clear();
             node.software = hello.software.chars().take(64).collect();
-            Subscription {
+            Ok(Subscription {
                 node: hello.node.clone(),
-                number: node.subscriptions,
-            }
-        })
+                number,
+                newest: node.subscriptions.subscribe(),
+            })
+        })?
+    }
+
+    /// What the node of this subscription is to have.
+    pub fn serves(&self, subscription: &Subscription, target: Arc<Target>) {
+        self.current(subscription, |node| node.target = Some(target));
     }
 
     /// The subscription has ended.
@@ -78,23 +139,29 @@ impl Nodes {
         });
     }
 
-    /// The node reported observations.
-    pub fn observed(&self, batch: &v1::ObservationBatch) -> Result<(), &'static str> {
+    /// The node reported observations: taken, or to be taken after a while, since it reports more
+    /// than it may.
+    pub fn observed(&self, batch: &v1::ObservationBatch) -> Result<Option<Duration>, &'static str> {
+        let bytes = batch.encoded_len() as u64;
         self.with(&batch.node, |node| {
+            let batches = node.batch_rate.take(1).err();
+            let bytes = node.byte_rate.take(bytes).err();
             node.lost_records = batch.lost;
             if let Some(counters) = &batch.counters {
                 node.counters = Some(counters.clone());
             }
+            batches.max(bytes)
         })
     }
 
-    /// All nodes, sorted by name.
-    pub fn status(&self) -> Vec<v1::NodeStatus> {
+    /// All nodes, sorted by name. What changed nothing for a node was not sent to it: such a node
+    /// enforces `newest`.
+    pub fn status(&self, newest: u64) -> Vec<v1::NodeStatus> {
         let nodes = crate::lock(&self.nodes);
         let status = |(name, node): (&String, &Node)| v1::NodeStatus {
             node: name.clone(),
             connected: node.connected,
-            enforced_version: node.enforced_version,
+            enforced_version: node.enforced(newest),
             refusal: node.refusal.clone(),
             last_seen_unix_us: node.last_seen_unix_us,
             lost_records: node.lost_records,
@@ -122,9 +189,21 @@ impl Nodes {
         let Some(node) = nodes.get_mut(&subscription.node) else {
             return;
         };
-        if node.subscriptions == subscription.number {
+        if *node.subscriptions.borrow() == subscription.number {
             node.last_seen_unix_us = now_unix_us();
             body(node);
+        }
+    }
+}
+
+impl Node {
+    fn enforced(&self, newest: u64) -> u64 {
+        let mark = self.target.as_ref().map(|target| target.mark());
+        match mark {
+            Some(mark) if mark.version > 0 && self.enforced_version >= mark.version => {
+                self.enforced_version.max(newest)
+            }
+            _ => self.enforced_version,
         }
     }
 }

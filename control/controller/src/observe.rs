@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -89,13 +90,29 @@ impl v1::observations_server::Observations for Observe {
         let (state, mut incoming) = (self.state.clone(), request.into_inner());
         let mut stopping = state.stopping();
         tokio::spawn(async move {
+            let mut expired = std::pin::pin!(peer.expired());
             loop {
                 let batch = tokio::select! {
                     batch = incoming.message() => batch,
+                    why = &mut expired => Err(Status::unauthenticated(why)),
                     _ = stopping.wait_for(|stopping| *stopping) => return,
                 };
-                let Ok(Some(batch)) = batch else { return };
-                let answer = take(&state, &peer, batch);
+                let batch = match batch {
+                    Ok(Some(batch)) => batch,
+                    Ok(None) => return,
+                    Err(status) => {
+                        let _ = outgoing.send(Err(status)).await;
+                        return;
+                    }
+                };
+                let answer = match take(&state, &peer, batch) {
+                    Ok((answer, wait)) => {
+                        // Who reports more than it may is read more slowly.
+                        tokio::time::sleep(wait).await;
+                        Ok(answer)
+                    }
+                    Err(refused) => Err(refused),
+                };
                 let refused = answer.is_err();
                 if outgoing.send(answer).await.is_err() || refused {
                     return;
@@ -110,15 +127,15 @@ fn take(
     state: &State,
     peer: &Peer,
     batch: v1::ObservationBatch,
-) -> Result<v1::ObservationAck, Status> {
+) -> Result<(v1::ObservationAck, Duration), Status> {
     peer.check(&batch.node).map_err(Status::permission_denied)?;
     let known = state.nodes.observed(&batch);
-    known.map_err(Status::invalid_argument)?;
+    let wait = known.map_err(Status::invalid_argument)?;
     let sequence = batch.sequence;
     state
         .observed
         .merge(batch, &state.policy().snapshot, &state.source);
-    Ok(v1::ObservationAck { sequence })
+    Ok((v1::ObservationAck { sequence }, wait.unwrap_or_default()))
 }
 
 impl Observed {

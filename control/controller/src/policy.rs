@@ -1,45 +1,55 @@
-//! From documents to the published policy: compile, version, remember, publish.
+//! The policy as people ask about it, and what its sources tell.
 //!
 //! What cannot be compiled or remembered is not published: the last good policy holds, and the
-//! problems say why.
+//! problems say why. Nodes get theirs from the [`crate::pipeline`]; the whole policy beside it answers
+//! questions, and follows in a moment where it is large.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 use weir_api::v1;
-use weir_compile::Compiled;
+use weir_compile::{Change, Key};
 use weir_learn::ConversationKey;
 use weir_model::{Document, Located, Problem};
 use weir_policy::Snapshot;
-use weir_policy::spec::Action;
+use weir_policy::spec::{Action, SnapshotSpec};
+use weir_sources::News;
 
 use crate::judge::Ends;
+use crate::pipeline::{Publication, compile_key};
 use crate::source::Source;
 use crate::state::State;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// A node that claims a version further ahead than this is not believed.
 const VERSION_LEAP_MAX: u64 = 1 << 32;
+/// A whole policy up to so many items is made with every version; a larger one takes its share of
+/// the time.
+const SMALL_ITEMS: usize = 20_000;
+/// Making the whole of a large policy takes one part in so many of the time.
+const WHOLE_SHARE: u32 = 10;
 
 /// The documents of a source.
 pub type Documents = Arc<[Located<Document>]>;
 
-/// The policy that nodes are to enforce.
+/// The whole policy, as it answers questions.
 #[derive(Debug)]
 pub struct Published {
-    /// As nodes get it.
-    pub message: v1::Snapshot,
+    /// Its version.
+    pub version: u64,
     /// As it answers questions.
     pub snapshot: Snapshot,
-    /// What it was compiled from; empty where the store's snapshot stands in for broken documents.
+    /// What it was compiled from.
     pub documents: Documents,
     /// What is probably not meant by them.
     pub warnings: Vec<Problem>,
-    /// From the version before, for the nodes that have it.
-    delta: Option<v1::Delta>,
     /// Identities by name.
     ends: Ends,
+    /// How long it took to make, and when it was.
+    took: Duration,
+    made: Instant,
 }
 
 /// Why a policy could not be published.
@@ -64,31 +74,27 @@ pub enum PublishError {
 }
 
 impl Published {
-    /// What the store remembers; version 0, which is never sent, where it remembers nothing.
-    pub fn from_store(store: &Store) -> Result<Self, String> {
-        let message = store.published().map_err(|error| error.to_string())?;
-        let message = message.unwrap_or_else(|| weir_api::to_message(&Default::default()));
-        let spec = weir_api::from_message(&message);
-        let spec =
-            spec.map_err(|error| format!("the remembered policy cannot be read: {error}"))?;
-        let snapshot = Snapshot::build(spec);
-        let snapshot =
-            snapshot.map_err(|error| format!("the remembered policy cannot be built: {error}"))?;
-        Ok(Self::new(
-            message,
+    /// A policy, its documents and what is probably not meant by them.
+    pub fn new(
+        spec: SnapshotSpec,
+        documents: Documents,
+        warnings: Vec<Problem>,
+    ) -> Result<Self, Problem> {
+        let began = Instant::now();
+        let version = spec.version;
+        let snapshot = Snapshot::build(spec).map_err(|error| {
+            let next = "this is a mistake in the compiler; please report it with the documents";
+            Problem::of_file("", error.to_string(), next)
+        })?;
+        Ok(Self {
+            version,
+            ends: Ends::of(&snapshot),
             snapshot,
-            Arc::from([]),
-            Vec::new(),
-            None,
-        ))
-    }
-
-    /// What leads from `sent` to this.
-    pub fn delta_from(&self, sent: &Self) -> v1::Delta {
-        match &self.delta {
-            Some(delta) if delta.base_version == sent.message.version => delta.clone(),
-            _ => weir_api::first::delta(&sent.message, &self.message),
-        }
+            documents,
+            warnings,
+            took: began.elapsed(),
+            made: Instant::now(),
+        })
     }
 
     /// What the policy says of a conversation now, and who decides.
@@ -102,32 +108,214 @@ impl Published {
         }
     }
 
-    fn new(
-        message: v1::Snapshot,
-        snapshot: Snapshot,
-        documents: Documents,
-        warnings: Vec<Problem>,
-        delta: Option<v1::Delta>,
-    ) -> Self {
-        Self {
-            message,
-            ends: Ends::of(&snapshot),
-            snapshot,
-            documents,
-            warnings,
-            delta,
-        }
+    /// Whether a newer one may be made at once.
+    fn may_follow(&self) -> bool {
+        let spec = self.snapshot.spec();
+        let items = spec.identities.len() + spec.addresses.len() + spec.rules.len();
+        items <= SMALL_ITEMS || self.made.elapsed() >= self.took * WHOLE_SHARE
     }
 }
 
 impl State {
-    /// Compiles what the source has and publishes it if it differs from what is published.
+    /// Takes the documents of a directory, all of them or none, and publishes what they come to.
     pub async fn take(self: &Arc<Self>, source: weir_sources::State) -> Result<u64, PublishError> {
         let turn = self.publishing.lock().await;
         let state = self.clone();
-        let published = blocking(move || state.compile_and_publish(source)).await;
+        let published = blocking(move || state.take_whole(source)).await;
         drop(turn);
-        let problems = match &published {
+        self.told(&published);
+        published.map(|publication| publication.version)
+    }
+
+    /// Takes what a source tells, document by document, and publishes what it comes to.
+    pub async fn take_news(self: &Arc<Self>, news: News) -> Result<u64, PublishError> {
+        let changes = match news {
+            News::Condition(problems) => {
+                self.set_conditions(problems);
+                return Ok(self.version());
+            }
+            News::Everything(changes) => (changes, true),
+            News::Changes(changes) => (changes, false),
+        };
+        let turn = self.publishing.lock().await;
+        let state = self.clone();
+        let published = blocking(move || state.take_changes(changes.0, changes.1)).await;
+        drop(turn);
+        published.map(|publication| publication.version)
+    }
+
+    /// Publishes what could not be written down when it came.
+    pub async fn publish_again(self: &Arc<Self>) -> Result<u64, PublishError> {
+        let turn = self.publishing.lock().await;
+        let state = self.clone();
+        let published = blocking(move || {
+            let publication = state.pipeline.retry()?;
+            state.follow_up(publication)
+        })
+        .await;
+        drop(turn);
+        published.map(|publication| publication.version)
+    }
+
+    /// Lifts the version to at least `least`, since a node enforces `claimed`: this controller's memory
+    /// was lost, and versions never go back.
+    pub async fn raise_version(
+        self: &Arc<Self>,
+        claimed: u64,
+        least: u64,
+    ) -> Result<u64, PublishError> {
+        let own = self.version();
+        if claimed > own.saturating_add(VERSION_LEAP_MAX) {
+            error!(own, claimed, "a node claims an impossible version");
+            return Err(PublishError::Leap { claimed, own });
+        }
+        if claimed > own && own > 0 {
+            warn!(
+                own,
+                claimed, "a node enforces a later version; going on after it"
+            );
+        }
+        let state = self.clone();
+        Ok(blocking(move || state.pipeline.raise(least)).await?)
+    }
+
+    /// What guardrails say of these documents in place of those that are published. Objects of an API
+    /// server have met them one by one already.
+    pub fn judge(&self, documents: &[Located<Document>]) -> Result<Vec<Problem>, Vec<Problem>> {
+        let Source::Files(_) = self.source else {
+            return Ok(Vec::new());
+        };
+        let policy = self.policy();
+        // What an earlier version of this software remembered does not say what it came from.
+        let known = policy.version == 0 || !policy.documents.is_empty();
+        self.guardrails
+            .judge_set(&policy.documents, documents, known)
+    }
+
+    /// Makes the whole policy anew where it is not the newest, unless that has just been done.
+    pub fn make_whole(&self) {
+        let last = self.policy();
+        if last.version == self.version() || !last.may_follow() {
+            return;
+        }
+        if let Err(problem) = self.view() {
+            self.set_problems(vec![problem]);
+        }
+    }
+
+    fn take_whole(&self, source: weir_sources::State) -> Result<Publication, PublishError> {
+        let weir_sources::State {
+            documents,
+            problems,
+        } = source;
+        let documents = match documents {
+            Some(documents) if problems.is_empty() => documents,
+            _ => return Err(PublishError::Documents(problems)),
+        };
+        // A directory whose content has gone (a volume that is not mounted) must not open everything.
+        let known = self.pipeline.keys();
+        if documents.is_empty() && !known.is_empty() {
+            let directory = self.source.place();
+            return Err(PublishError::Documents(vec![Problem::of_file(
+                &directory,
+                "no documents are left here",
+                "bring them back; if nobody is to be governed any more, leave a Settings document",
+            )]));
+        }
+        let advised = self.judge(&documents).map_err(PublishError::Documents)?;
+        let compiled = weir_compile::compile(&documents, Some(&self.assignments()));
+        if !compiled.problems.is_empty() {
+            return Err(PublishError::Documents(compiled.problems));
+        }
+        self.set_advice(advised);
+        let present: BTreeSet<Key> = (documents.iter())
+            .map(|document| Key::of(&document.value))
+            .collect();
+        let gone = known.into_iter().filter(|key| !present.contains(key));
+        let mut changes: Vec<Change> = gone.map(Change::Remove).collect();
+        for document in documents.iter() {
+            let key = Key::of(&document.value);
+            self.pipeline.standings.seen(&key, 0, None);
+            if !self.pipeline.has(document) {
+                changes.push(Change::Put(Arc::new(document.clone())));
+            }
+        }
+        let publication = self.pipeline.apply(changes)?;
+        self.follow_up(publication)
+    }
+
+    fn take_changes(
+        &self,
+        told: Vec<weir_sources::Change>,
+        everything: bool,
+    ) -> Result<Publication, PublishError> {
+        use weir_sources::Change as Told;
+        let standings = &self.pipeline.standings;
+        let mut changes = Vec::with_capacity(told.len());
+        if everything {
+            let present: BTreeSet<Key> = told.iter().map(|one| compile_key(&one.key())).collect();
+            let known = self.pipeline.keys().into_iter();
+            changes.extend(
+                known
+                    .filter(|key| !present.contains(key))
+                    .map(Change::Remove),
+            );
+        }
+        for one in told {
+            let key = compile_key(&one.key());
+            match one {
+                Told::Upsert { document, revision } => {
+                    standings.seen(&key, revision, None);
+                    if !everything || !self.pipeline.has(&document) {
+                        changes.push(Change::Put(document));
+                    }
+                }
+                Told::Invalid {
+                    revision, problems, ..
+                } => {
+                    standings.seen(&key, revision, Some(problems));
+                }
+                Told::Remove(_) => changes.push(Change::Remove(key)),
+            }
+        }
+        for change in &changes {
+            if let Change::Remove(key) = change {
+                standings.gone(key);
+            }
+        }
+        let publication = self.pipeline.apply(changes)?;
+        self.follow_up(publication)
+    }
+
+    /// The whole policy follows what nodes were given.
+    fn follow_up(&self, publication: Publication) -> Result<Publication, PublishError> {
+        let last = self.policy();
+        // Before nodes can answer: who sees that a version is enforced sees what it is.
+        let viewed = match last.version == 0 || last.may_follow() {
+            true => self.view(),
+            false => Ok(()),
+        };
+        self.pipeline.give_out();
+        viewed.map_err(|problem| PublishError::Documents(vec![problem]))?;
+        if !publication.new {
+            info!(
+                version = publication.version,
+                "the documents come to the same policy"
+            );
+        }
+        Ok(publication)
+    }
+
+    /// Makes the whole policy.
+    fn view(&self) -> Result<(), Problem> {
+        let (spec, warnings) = self.pipeline.whole();
+        let documents = self.pipeline.documents();
+        self.replace(Published::new(spec, documents.into(), warnings)?);
+        Ok(())
+    }
+
+    fn told(&self, published: &Result<Publication, PublishError>) {
+        let problems = match published {
             Err(PublishError::Documents(problems)) => problems.clone(),
             Err(error) => vec![Problem::of_file("", error.to_string(), "")],
             Ok(_) => Vec::new(),
@@ -139,136 +327,6 @@ impl State {
             warn!("the last good policy, version {}, holds", self.version());
         }
         self.set_problems(problems);
-        published
-    }
-
-    /// Lifts the version above one that a node enforces already: this controller's memory was lost,
-    /// and versions never go back.
-    pub async fn raise_version(self: &Arc<Self>, least: u64) -> Result<(), PublishError> {
-        let turn = self.publishing.lock().await;
-        let own = self.version();
-        if least > own.saturating_add(VERSION_LEAP_MAX) {
-            error!(own, claimed = least, "a node claims an impossible version");
-            return Err(PublishError::Leap {
-                claimed: least,
-                own,
-            });
-        }
-        self.version_floor.fetch_max(least, Ordering::SeqCst);
-        if least > own && own > 0 {
-            warn!(
-                own,
-                claimed = least,
-                "a node enforces a later version; going on after it"
-            );
-            let state = self.clone();
-            blocking(move || {
-                let last = state.policy();
-                let compiled = Compiled {
-                    spec: last.snapshot.spec().clone(),
-                    problems: Vec::new(),
-                    drafts: Vec::new(),
-                    warnings: last.warnings.clone(),
-                    assignments: state.assignments(),
-                };
-                state.publish(compiled, last.documents.clone(), state.next_version())
-            })
-            .await?;
-        }
-        drop(turn);
-        Ok(())
-    }
-
-    /// What guardrails say of these documents in place of those that are published. Objects of an API
-    /// server have met them one by one already.
-    pub fn judge(&self, documents: &[Located<Document>]) -> Result<Vec<Problem>, Vec<Problem>> {
-        let Source::Files(_) = self.source else {
-            return Ok(Vec::new());
-        };
-        let policy = self.policy();
-        // After a restart the store's policy holds, and what it came from is not known.
-        let known = policy.message.version == 0 || !policy.documents.is_empty();
-        self.guardrails
-            .judge_set(&policy.documents, documents, known)
-    }
-
-    /// Above every version that this controller gave out or that a node has told of.
-    fn next_version(&self) -> u64 {
-        let floor = self.version_floor.load(Ordering::SeqCst);
-        self.version().max(floor).saturating_add(1)
-    }
-
-    fn compile_and_publish(&self, source: weir_sources::State) -> Result<u64, PublishError> {
-        let weir_sources::State {
-            documents,
-            problems,
-        } = source;
-        let documents = match documents {
-            Some(documents) if problems.is_empty() => documents,
-            _ => return Err(PublishError::Documents(problems)),
-        };
-        // A directory whose content has gone (a volume that is not mounted) must not open everything.
-        if documents.is_empty() && !self.policy().message.identities.is_empty() {
-            let directory = self.source.place();
-            return Err(PublishError::Documents(vec![Problem::of_file(
-                &directory,
-                "no documents are left here",
-                "bring them back; if nobody is to be governed any more, leave a Settings document",
-            )]));
-        }
-        let advised = self.judge(&documents).map_err(PublishError::Documents)?;
-        let mut compiled = weir_compile::compile(&documents, Some(&self.assignments()));
-        if !compiled.problems.is_empty() {
-            return Err(PublishError::Documents(compiled.problems));
-        }
-        compiled.warnings.extend(advised);
-        self.publish(compiled, documents, self.next_version())
-    }
-
-    fn publish(
-        &self,
-        compiled: Compiled,
-        documents: Documents,
-        version: u64,
-    ) -> Result<u64, PublishError> {
-        let Compiled {
-            mut spec,
-            warnings,
-            assignments,
-            ..
-        } = compiled;
-        let last = self.policy();
-        spec.version = version;
-        let mut message = weir_api::to_message(&spec);
-        let same = last.message.version > 0 && message.checksum == last.message.checksum;
-        if same && version == last.message.version.saturating_add(1) {
-            // Other text, equal policy: nodes have it already.
-            spec.version = last.message.version;
-            message.version = last.message.version;
-        }
-        let snapshot = Snapshot::build(spec).map_err(|error| {
-            let next = "this is a mistake in the compiler; please report it with the documents";
-            PublishError::Documents(vec![Problem::of_file("", error.to_string(), next)])
-        })?;
-        self.store.publish(&message, &assignments)?;
-        let delta =
-            (last.message.version > 0).then(|| weir_api::first::delta(&last.message, &message));
-        let (version, identities, rules) = (
-            message.version,
-            message.identities.len(),
-            message.rules.len(),
-        );
-        let delta = delta.filter(|_| version != last.message.version);
-        self.replace(
-            Published::new(message, snapshot, documents, warnings, delta),
-            assignments,
-        );
-        if same {
-            info!(version, "the documents come to the same policy");
-        } else {
-            info!(version, identities, rules, "policy published");
-        }
-        Ok(version)
     }
 }
 

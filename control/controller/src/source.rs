@@ -60,15 +60,12 @@ pub enum Feed {
     Kubernetes(mpsc::Receiver<News>),
 }
 
-/// The documents that a source has told of, put together.
+/// What a source has told of, to be judged by guardrails before it is taken.
 #[derive(Debug, Default)]
 struct Gathered {
+    /// As they were taken last.
     documents: BTreeMap<DocumentKey, Arc<Located<Document>>>,
-    /// Of objects that cannot be read.
-    invalid: BTreeMap<DocumentKey, Vec<Problem>>,
-    /// Of the source as a whole.
-    conditions: Vec<Problem>,
-    /// What is told of documents that are taken: by guardrails.
+    /// What is told of documents that are taken.
     advised: BTreeMap<DocumentKey, Vec<Problem>>,
     /// Everything has been told.
     begun: bool,
@@ -199,46 +196,49 @@ async fn follow_news(state: Arc<State>, mut news: mpsc::Receiver<News>) {
             () = tokio::time::sleep(RETRY_INTERVAL), if retry => None,
             _ = stopping.wait_for(|stopping| *stopping) => return,
         };
-        let mut changed = told.is_none();
-        let mut all = Vec::from_iter(told);
+        let Some(mut told) = told else {
+            retry = matches!(state.publish_again().await, Err(PublishError::Store(_)));
+            continue;
+        };
+        let mut apart = None;
         // What has come meanwhile becomes one version with it.
-        while let Ok(told) = news.try_recv() {
-            all.push(told);
-        }
-        let judging = state.clone();
-        (gathered, changed) = blocking(move || {
-            for told in all {
-                changed |= gathered.take(told, &judging);
+        while let News::Everything(changes) | News::Changes(changes) = &mut told
+            && let Ok(next) = news.try_recv()
+        {
+            match next {
+                News::Changes(more) => changes.extend(more),
+                next => {
+                    apart = Some(next);
+                    break;
+                }
             }
-            (gathered, changed)
-        })
-        .await;
-        state.set_conditions(gathered.problems());
-        state.set_advice(gathered.advised.values().flatten().cloned().collect());
-        if changed && gathered.begun {
-            let all = weir_sources::State {
-                documents: Some(gathered.documents()),
-                problems: Vec::new(),
-            };
-            retry = matches!(state.take(all).await, Err(PublishError::Store(_)));
+        }
+        for told in std::iter::once(told).chain(apart) {
+            let judging = state.clone();
+            let (judged, advice);
+            (gathered, judged, advice) = blocking(move || {
+                let judged = gathered.take(told, &judging);
+                let advice: Vec<Problem> = gathered.advised.values().flatten().cloned().collect();
+                (gathered, judged, advice)
+            })
+            .await;
+            state.set_advice(advice);
+            retry = matches!(state.take_news(judged).await, Err(PublishError::Store(_)));
         }
     }
 }
 
 impl Gathered {
-    /// Whether the documents are other ones now.
-    fn take(&mut self, news: News, state: &State) -> bool {
+    /// The same with what guardrails refuse marked as invalid.
+    fn take(&mut self, news: News, state: &State) -> News {
         // What holds already after a restart is not known to have been new.
         let trusted = !self.begun && state.version() > 0;
+        let everything = matches!(news, News::Everything(_));
         let mut changes = match news {
-            News::Condition(problems) => {
-                self.conditions = problems;
-                return false;
-            }
+            News::Condition(problems) => return News::Condition(problems),
             News::Everything(changes) => {
                 let told: BTreeSet<DocumentKey> = changes.iter().map(Change::key).collect();
                 self.documents.retain(|key, _| told.contains(key));
-                self.invalid.clear();
                 self.advised.retain(|key, _| told.contains(key));
                 self.begun = true;
                 changes
@@ -251,57 +251,58 @@ impl Gathered {
         let mut judged = changes
             .first()
             .is_none_or(|it| it.key().kind != Kind::Guardrail);
+        let mut taken = Vec::with_capacity(changes.len());
         for change in changes {
-            let key = change.key();
-            if !judged && key.kind != Kind::Guardrail {
+            if !judged && change.key().kind != Kind::Guardrail {
                 guardrails = state.guardrails.guardrails(self.located()).0;
                 self.audit(&guardrails);
                 judged = true;
             }
-            match change {
-                Change::Upsert { document, .. } => {
-                    let known = if trusted {
-                        Some(&document)
-                    } else {
-                        self.documents.get(&key)
-                    };
-                    let judgement = Gate::judge(
-                        &guardrails,
-                        &ByKey(&self.documents),
-                        known.map(|it| &**it),
-                        Some(&document),
-                    );
-                    let mut refused = judgement.invalid;
-                    refused.extend(judgement.forbidden);
-                    // The last good state stays.
-                    if !refused.is_empty() {
-                        self.invalid.insert(key, refused);
-                        continue;
-                    }
-                    self.invalid.remove(&key);
-                    if judgement.warnings.is_empty() {
-                        self.advised.remove(&key);
-                    } else {
-                        self.advised.insert(key.clone(), judgement.warnings);
-                    }
-                    self.documents.insert(key, document);
-                }
-                // The last good state stays.
-                Change::Invalid { problems, .. } => {
-                    self.invalid.insert(key, problems);
-                }
-                Change::Remove(_) => {
-                    self.invalid.remove(&key);
-                    self.advised.remove(&key);
-                    self.documents.remove(&key);
-                }
-            }
+            taken.push(self.judge(change, &guardrails, trusted));
         }
         if !judged || trusted {
             let guardrails = state.guardrails.guardrails(self.located()).0;
             self.audit(&guardrails);
         }
-        true
+        match everything {
+            true => News::Everything(taken),
+            false => News::Changes(taken),
+        }
+    }
+
+    fn judge(&mut self, change: Change, guardrails: &Guardrails, trusted: bool) -> Change {
+        let key = change.key();
+        let Change::Upsert { document, revision } = change else {
+            if matches!(change, Change::Remove(_)) {
+                self.advised.remove(&key);
+                self.documents.remove(&key);
+            }
+            return change;
+        };
+        let known = match trusted {
+            true => Some(&document),
+            false => self.documents.get(&key),
+        };
+        let by_key = ByKey(&self.documents);
+        let judgement = Gate::judge(guardrails, &by_key, known.map(|it| &**it), Some(&document));
+        let mut problems = judgement.invalid;
+        problems.extend(judgement.forbidden);
+        // The last good state stays.
+        if !problems.is_empty() {
+            return Change::Invalid {
+                key,
+                revision,
+                problems,
+            };
+        }
+        if judgement.warnings.is_empty() {
+            self.advised.remove(&key);
+        } else {
+            self.advised.insert(key, judgement.warnings);
+        }
+        let key = DocumentKey::of(&document.value);
+        self.documents.insert(key, document.clone());
+        Change::Upsert { document, revision }
     }
 
     /// Tells of what is in force although guardrails would refuse it today.
@@ -319,16 +320,6 @@ impl Gathered {
 
     fn located(&self) -> impl Iterator<Item = &Located<Document>> {
         self.documents.values().map(|document| &**document)
-    }
-
-    fn documents(&self) -> Arc<[Located<Document>]> {
-        let documents = self.documents.values();
-        documents.map(|document| Located::clone(document)).collect()
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        let invalid = self.invalid.values().flatten();
-        self.conditions.iter().chain(invalid).cloned().collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the parts of the controller share.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use weir_api::v1;
 use weir_compile::Assignments;
@@ -11,15 +11,18 @@ use weir_model::Problem;
 use crate::guardrails::Gate;
 use crate::nodes::Nodes;
 use crate::observe::Observed;
+use crate::pipeline::Pipeline;
 use crate::policy::{Published, problem_message};
 use crate::source::Source;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The controller's state. Each part has its own lock; none is held across another or an await.
 #[derive(Debug)]
 pub struct State {
     /// What survives a restart.
     pub store: Arc<Store>,
+    /// What nodes are to have.
+    pub pipeline: Pipeline,
     /// Who enforces.
     pub nodes: Nodes,
     /// What they saw.
@@ -32,10 +35,7 @@ pub struct State {
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
     pub(crate) changing: tokio::sync::Mutex<()>,
-    /// A version that some node enforces: the next one is above it.
-    pub(crate) version_floor: AtomicU64,
-    published: watch::Sender<Arc<Published>>,
-    assignments: Mutex<Assignments>,
+    published: ArcSwap<Published>,
     problems: Mutex<Vec<Problem>>,
     conditions: Mutex<Vec<Problem>>,
     advice: Mutex<Vec<Problem>>,
@@ -49,20 +49,19 @@ impl State {
         store: Arc<Store>,
         observed: Observed,
         source: Source,
+        pipeline: Pipeline,
         published: Published,
-        assignments: Assignments,
     ) -> Self {
         Self {
             store,
+            pipeline,
             nodes: Nodes::default(),
             observed,
             source,
             guardrails: Gate::default(),
             publishing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
-            version_floor: AtomicU64::new(0),
-            published: watch::Sender::new(Arc::new(published)),
-            assignments: Mutex::new(assignments),
+            published: ArcSwap::from_pointee(published),
             problems: Mutex::default(),
             conditions: Mutex::default(),
             advice: Mutex::default(),
@@ -71,30 +70,26 @@ impl State {
         }
     }
 
-    /// The policy that is published now.
+    /// The whole policy, as it answers questions.
     pub fn policy(&self) -> Arc<Published> {
-        self.published.borrow().clone()
-    }
-
-    /// The published policy and every one that follows; those that were missed are not made up for.
-    pub fn published(&self) -> watch::Receiver<Arc<Published>> {
-        self.published.subscribe()
+        self.published.load_full()
     }
 
     /// The published version; 0 before the first.
     pub fn version(&self) -> u64 {
-        self.published.borrow().message.version
+        self.pipeline.version()
     }
 
     /// The numbers that identities have.
     pub fn assignments(&self) -> Assignments {
-        crate::lock(&self.assignments).clone()
+        self.pipeline.assignments()
     }
 
     /// What is wrong with the documents, their source, or the store.
     pub fn problems(&self) -> Vec<v1::SourceProblem> {
         let (mut errors, policy) = (self.own_problems(), self.policy());
         errors.extend(crate::lock(&self.conditions).iter().cloned());
+        errors.extend(self.pipeline.standings.problems());
         let errors = errors.iter().map(|problem| problem_message(problem, false));
         let advice = crate::lock(&self.advice).clone();
         let warnings = policy.warnings.iter().chain(&advice);
@@ -120,23 +115,30 @@ impl State {
         self.stopping.send_replace(true);
     }
 
-    /// Writes what was learned since the last time, in one transaction. Blocks on the disk.
+    /// Writes what was learned, and which documents came, since the last time. Blocks on the disk.
     pub fn flush(&self) {
+        self.make_whole();
+        let documents = self.pipeline.flush();
         let unwritten = self.observed.take_unwritten();
         if unwritten.is_empty() {
+            self.written(documents);
             return;
         }
         let written = self
             .store
             .write_conversations(&unwritten.rows, &unwritten.forgotten);
-        let problem = written.as_ref().err().map(ToString::to_string);
         if written.is_err() {
             self.observed.put_back(unwritten);
         }
+        self.written(documents.and(written));
+    }
+
+    fn written(&self, written: Result<(), StoreError>) {
+        let problem = written.err().map(|error| error.to_string());
         let before = std::mem::replace(&mut *crate::lock(&self.store_problem), problem.clone());
         match (problem, before) {
             (Some(problem), None) => {
-                tracing::error!("{problem}; learned conversations wait in memory")
+                tracing::error!("{problem}; what is new waits in memory")
             }
             (None, Some(_)) => tracing::info!("the store can be written again"),
             _ => {}
@@ -151,7 +153,7 @@ impl State {
         *crate::lock(&self.problems) = problems;
     }
 
-    /// What is wrong with the source, or with documents of which the last good state holds.
+    /// What is wrong with the source as a whole.
     pub(crate) fn set_conditions(&self, conditions: Vec<Problem>) {
         *crate::lock(&self.conditions) = conditions;
     }
@@ -161,8 +163,7 @@ impl State {
         *crate::lock(&self.advice) = advice;
     }
 
-    pub(crate) fn replace(&self, published: Published, assignments: Assignments) {
-        *crate::lock(&self.assignments) = assignments;
-        self.published.send_replace(Arc::new(published));
+    pub(crate) fn replace(&self, published: Published) {
+        self.published.store(Arc::new(published));
     }
 }

@@ -1,17 +1,20 @@
-//! What survives a restart: the published snapshot with its version, the numbers that identities
-//! were given, learned conversations and what was said of proposals. One redb file, written in
-//! transactions: a crash or a full disk leaves the last complete state.
+//! What survives a restart: a version that none was given out above, the documents in force, the
+//! numbers that identities were given, learned conversations and what was said of proposals. One redb
+//! file, written in transactions: a crash or a full disk leaves the last complete state.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::Mutex;
 
 use prost::Message;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use weir_api::v1;
+use weir_compile::Key;
 use weir_learn::{ConversationKey, Decision, Verdict};
+use weir_model::{Document, Located, parse_documents, to_yaml};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const CONVERSATIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("conversations");
@@ -20,6 +23,11 @@ const DECISIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("decisions"
 /// Proposal id to what it is about: what earlier versions took for accepted.
 const ACCEPTED: TableDefinition<&str, &[u8]> = TableDefinition::new("accepted");
 
+/// Documents in force, by kind, namespace and name.
+const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("documents");
+
+const VERSION: &str = "version";
+/// What earlier versions of this software kept instead of the two above.
 const SNAPSHOT: &str = "snapshot";
 const ASSIGNMENTS: &str = "assignments";
 
@@ -29,6 +37,14 @@ pub struct Store {
     /// None after it failed: the library refuses everything from then on, until it is opened again.
     database: Mutex<Option<Database>>,
     path: PathBuf,
+}
+
+/// A document, and where it was read.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    file: String,
+    line: u32,
+    text: String,
 }
 
 /// The store cannot be opened, read or written.
@@ -75,6 +91,7 @@ impl Store {
         store.access(|database| {
             let transaction = database.begin_write()?;
             transaction.open_table(META)?;
+            transaction.open_table(DOCUMENTS)?;
             transaction.open_table(CONVERSATIONS)?;
             transaction.open_table(DECISIONS)?;
             transaction.open_table(ACCEPTED)?;
@@ -83,15 +100,33 @@ impl Store {
         Ok(store)
     }
 
-    /// The snapshot that was published last.
-    pub fn published(&self) -> Result<Option<v1::Snapshot>, StoreError> {
+    /// A version that none was given out above; 0 before the first.
+    pub fn version(&self) -> Result<u64, StoreError> {
+        if let Some(bytes) = self.meta(VERSION)? {
+            let bytes = <[u8; 8]>::try_from(bytes.as_slice());
+            return bytes
+                .map(u64::from_le_bytes)
+                .map_err(|_| self.failed("the version is damaged".to_owned()));
+        }
         let Some(bytes) = self.meta(SNAPSHOT)? else {
-            return Ok(None);
+            return Ok(0);
         };
         let snapshot = v1::Snapshot::decode(bytes.as_slice());
-        snapshot
-            .map(Some)
-            .map_err(|error| self.failed(error.to_string()))
+        let snapshot = snapshot.map_err(|error| self.failed(error.to_string()))?;
+        Ok(snapshot.version)
+    }
+
+    /// The documents that were in force last. One that cannot be read any more is left out.
+    pub fn documents(&self) -> Result<Vec<Located<Document>>, StoreError> {
+        let rows: Vec<Row> = self.values(DOCUMENTS)?;
+        let documents = rows.into_iter().flat_map(|row| {
+            let (documents, _) = parse_documents(&row.file, &row.text);
+            documents.into_iter().map(move |mut document| {
+                document.line = row.line;
+                document
+            })
+        });
+        Ok(documents.collect())
     }
 
     /// The numbers that identities were given.
@@ -104,21 +139,44 @@ impl Store {
             .map_err(|error| self.failed(error.to_string()))
     }
 
-    /// Remembers a snapshot before it is published: its version is never given again.
+    /// Remembers what is about to be published: that no version up to this one is given out again,
+    /// the documents that changed, and the numbers of identities where they did.
     pub fn publish<T: Serialize>(
         &self,
-        snapshot: &v1::Snapshot,
-        assignments: &T,
+        version: u64,
+        documents: &BTreeMap<Key, Option<Arc<Located<Document>>>>,
+        assignments: Option<&T>,
     ) -> Result<(), StoreError> {
-        let assignments =
-            serde_json::to_vec(assignments).map_err(|error| self.failed(error.to_string()))?;
-        let snapshot = snapshot.encode_to_vec();
+        let unfit = |error: serde_json::Error| self.failed(error.to_string());
+        let assignments = assignments.map(serde_json::to_vec).transpose();
+        let assignments = assignments.map_err(unfit)?;
+        let mut rows = Vec::with_capacity(documents.len());
+        for (key, document) in documents {
+            let name = format!("{} {}/{}", key.kind.name(), key.namespace, key.name);
+            let row = document.as_ref().map(|document| {
+                serde_json::to_vec(&Row {
+                    file: document.file.clone(),
+                    line: document.line,
+                    text: to_yaml(&document.value),
+                })
+            });
+            rows.push((name, row.transpose().map_err(unfit)?));
+        }
         self.access(|database| {
             let transaction = database.begin_write()?;
             {
                 let mut meta = transaction.open_table(META)?;
-                meta.insert(SNAPSHOT, snapshot.as_slice())?;
-                meta.insert(ASSIGNMENTS, assignments.as_slice())?;
+                meta.insert(VERSION, version.to_le_bytes().as_slice())?;
+                if let Some(assignments) = &assignments {
+                    meta.insert(ASSIGNMENTS, assignments.as_slice())?;
+                }
+                let mut table = transaction.open_table(DOCUMENTS)?;
+                for (name, row) in &rows {
+                    match row {
+                        Some(row) => table.insert(name.as_str(), row.as_slice())?,
+                        None => table.remove(name.as_str())?,
+                    };
+                }
             }
             Ok(transaction.commit()?)
         })

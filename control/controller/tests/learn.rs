@@ -209,7 +209,7 @@ async fn what_was_learned_survives_without_a_goodbye() {
     let store = weir_controller::store::Store::open(&copy).unwrap();
     let stored: Vec<weir_controller::conversation::Stored> = store.conversations().unwrap();
     assert_eq!(stored.len(), 1);
-    assert_eq!(store.published().unwrap().unwrap().version, 1);
+    assert!(store.version().unwrap() >= 1);
 }
 
 #[tokio::test]

@@ -147,14 +147,14 @@ async fn a_node_of_another_protocol_is_told_why_it_is_refused() {
     let site = Site::start().await;
     let mut node = site
         .subscribe(v1::Hello {
-            protocol_min: 2,
-            protocol_max: 3,
+            protocol_min: 3,
+            protocol_max: 4,
             ..hello(0)
         })
         .await;
     match node.next().await {
         FromController::Failure(failure) => {
-            assert!(failure.reason.contains("versions 2 to 3"), "{failure:?}");
+            assert!(failure.reason.contains("versions 3 to 4"), "{failure:?}");
             assert!(failure.next_step.contains("update"), "{failure:?}");
         }
         other => panic!("not refused: {other:?}"),

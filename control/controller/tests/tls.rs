@@ -3,6 +3,7 @@
 mod common;
 
 use std::path::Path;
+use std::time::Duration;
 
 use common::{Node, Site, hello};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -24,8 +25,15 @@ impl Authority {
     }
 
     fn issue(&self, directory: &Path, name: &str) -> TlsFiles {
+        self.issue_until(directory, name, rcgen::date_time_ymd(2070, 1, 1))
+    }
+
+    /// Replaces files of that name.
+    fn issue_until(&self, directory: &Path, name: &str, end: time::OffsetDateTime) -> TlsFiles {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned(), name.to_owned()]).unwrap();
+        let names = vec!["localhost".to_owned(), name.to_owned()];
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = end;
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let file = |part: &str, text: &str| {
             let path = directory.join(format!("{name}-{part}.pem"));
@@ -198,5 +206,143 @@ async fn a_node_is_no_operator() {
         };
         assert_eq!(answer, served);
     }
+    controller.stop().await;
+}
+
+/// A controller that serves nodes over TLS with these files, and where.
+async fn start(site: &Site, files: TlsFiles) -> (Controller, Endpoint) {
+    let config = Config {
+        node_listen: "127.0.0.1:0".parse().unwrap(),
+        tls: Some(files),
+        ..site.config()
+    };
+    let controller = Controller::start(config).await.unwrap();
+    let endpoint = format!("https://{}", controller.node_listen);
+    (controller, endpoint.parse().unwrap())
+}
+
+/// Nothing in these tests takes longer than this unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn failure_of(node: &mut Node) -> String {
+    let ended = async {
+        loop {
+            match node.incoming.message().await {
+                Ok(Some(message)) => {
+                    if let Some(wire::controller_message::Message::Failure(failure)) =
+                        message.message
+                    {
+                        return failure.reason;
+                    }
+                }
+                Ok(None) => panic!("it ends without a word"),
+                Err(status) => panic!("{status:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("the stream ends")
+}
+
+#[tokio::test]
+async fn an_authority_is_replaced_while_nodes_are_connected() {
+    let mut site = Site::start().await;
+    site.stop().await;
+    let root = site.root.path();
+    let (old, new) = (Authority::new(), Authority::new());
+    let old_files = old.issue(root, "node-1");
+    let (controller, endpoint) = start(&site, old.issue(root, "controller")).await;
+    let channel = endpoint
+        .connect(Some(&old_files), Some("localhost"))
+        .await
+        .unwrap();
+    let mut standing = Node::subscribe(channel, hello(0)).await.unwrap();
+    assert!(standing.take().await);
+
+    // Both ends get files of the new authority; nothing is restarted.
+    new.issue(root, "controller");
+    std::fs::create_dir(root.join("new")).unwrap();
+    let new_files = new.issue(&root.join("new"), "node-1");
+    let why = failure_of(&mut standing).await;
+    assert!(why.contains("does not let it in any more"), "{why}");
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut node = loop {
+        let connected = endpoint.connect(Some(&new_files), Some("localhost")).await;
+        if let Ok(channel) = connected
+            && let Ok(node) = Node::subscribe(channel, hello(0)).await
+        {
+            break node;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the new files are not used"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(node.take().await);
+    let refused = match endpoint.connect(Some(&old_files), Some("localhost")).await {
+        Err(_) => true,
+        Ok(channel) => !is_served(channel).await,
+    };
+    assert!(refused, "the old authority is trusted no more");
+    drop(node);
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_certificate_it_was_opened_with_expires() {
+    let mut site = Site::start().await;
+    site.stop().await;
+    let root = site.root.path();
+    let authority = Authority::new();
+    let (controller, endpoint) = start(&site, authority.issue(root, "controller")).await;
+    let soon = time::OffsetDateTime::now_utc() + Duration::from_secs(8);
+    let files = authority.issue_until(root, "node-1", soon);
+    let channel = endpoint
+        .connect(Some(&files), Some("localhost"))
+        .await
+        .unwrap();
+    let mut node = Node::subscribe(channel, hello(0)).await.unwrap();
+    assert!(node.take().await);
+    let why = failure_of(&mut node).await;
+    assert!(
+        why.contains("does not let it in any more") && why.contains("expired"),
+        "{why}"
+    );
+    assert!(why.contains("clocks"), "what to do: {why}");
+    controller.stop().await;
+}
+
+#[tokio::test]
+async fn an_expired_certificate_and_a_wrong_clock_are_told_on_both_sides() {
+    let mut site = Site::start().await;
+    site.stop().await;
+    let root = site.root.path();
+    let authority = Authority::new();
+    let past = rcgen::date_time_ymd(2020, 1, 1);
+    let node_files = authority.issue(root, "node-1");
+    let expired = authority.issue_until(root, "controller", past);
+    let (controller, endpoint) = start(&site, expired).await;
+    let error = endpoint
+        .connect(Some(&node_files), Some("localhost"))
+        .await
+        .unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("expired") && error.contains("compare the clocks"),
+        "{error}"
+    );
+    controller.stop().await;
+    let (controller, endpoint) = start(&site, authority.issue(root, "controller")).await;
+    let expired = authority.issue_until(root, "node-1", past);
+    let error = match endpoint.connect(Some(&expired), Some("localhost")).await {
+        Err(error) => error.to_string(),
+        Ok(channel) => match Node::subscribe(channel, hello(0)).await {
+            Err(status) => weir_api::explained(&status),
+            Ok(mut node) => weir_api::explained(&node.incoming.message().await.unwrap_err()),
+        },
+    };
+    assert!(error.to_lowercase().contains("expired"), "{error}");
     controller.stop().await;
 }

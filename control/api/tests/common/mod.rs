@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use weir_policy::spec::{
     Action, AddressSpec, Combination, ConditionSpec, DenyStyle, End, IdentitySpec, LinkSpec, Mode,
     NameSpec, Pattern, RuleSpec, SensorAction, SensorDirection, SensorMask, SensorPatternSpec,
-    SensorSpec, SensorWhat, SnapshotSpec, SourceThreshold, UnknownSpec,
+    SensorSpec, SensorWhat, SnapshotSpec, SourceThreshold, ThreatAction, ThreatPolicySpec,
+    UnknownSpec,
 };
 
 fn mode() -> impl Strategy<Value = Mode> {
@@ -211,6 +212,32 @@ fn sensor(ids: Vec<u32>) -> impl Strategy<Value = SensorSpec> {
         )
 }
 
+/// With its number still to be given.
+fn threat_policy(ids: Vec<u32>) -> impl Strategy<Value = ThreatPolicySpec> {
+    let action = prop_oneof![
+        Just(ThreatAction::Ignore),
+        Just(ThreatAction::Alert),
+        Just(ThreatAction::Drop)
+    ];
+    (
+        "[a-z]{1,9}",
+        prop::sample::subsequence(ids.clone(), 0..=ids.len()),
+        prop::collection::btree_map("[a-z]{1,5}", action.clone(), 1..4),
+        prop::option::of(action),
+        prop::collection::btree_map("[a-z]{1,5}", any::<u32>(), 0..3),
+    )
+        .prop_map(
+            |(name, targets, actions, others, thresholds)| ThreatPolicySpec {
+                id: 0,
+                name,
+                targets,
+                actions: actions.into_iter().collect(),
+                others,
+                thresholds: thresholds.into_iter().collect(),
+            },
+        )
+}
+
 /// Any snapshot.
 pub fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
     identities().prop_flat_map(|identities| {
@@ -231,10 +258,22 @@ pub fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
             settings,
             prop::collection::btree_set(any::<u16>(), 0..3),
             any::<u32>(),
-            prop::collection::btree_map(0u32..10, sensor(ids), 0..4),
+            (
+                prop::collection::btree_map(0u32..10, sensor(ids.clone()), 0..4),
+                prop::collection::btree_map(0u32..9, threat_policy(ids), 0..3),
+            ),
         )
             .prop_map(
-                |(identities, addresses, names, rules, settings, ether_types, version, sensors)| {
+                |(
+                    identities,
+                    addresses,
+                    names,
+                    rules,
+                    settings,
+                    ether_types,
+                    version,
+                    (sensors, threats),
+                )| {
                     let (hold_ms, unknown_mode, action, link_mode, drop) = settings;
                     SnapshotSpec {
                         version: version.into(),
@@ -270,7 +309,10 @@ pub fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
                         } else {
                             DenyStyle::Reset
                         },
-                        threat_policies: Vec::new(),
+                        threat_policies: threats
+                            .into_iter()
+                            .map(|(id, policy)| ThreatPolicySpec { id, ..policy })
+                            .collect(),
                         sensors: sensors
                             .into_iter()
                             .map(|(id, sensor)| SensorSpec { id, ..sensor })

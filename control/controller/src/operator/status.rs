@@ -26,8 +26,8 @@ pub fn status(state: &State) -> v1::StatusReply {
     let workload_status = workloads(state, &policy, "");
     v1::StatusReply {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        policy_version: policy.message.version,
-        nodes: state.nodes.status(),
+        policy_version: state.version(),
+        nodes: state.nodes.status(state.version()),
         problems: state.problems(),
         workloads: u32::try_from(workload_status.len()).unwrap_or(u32::MAX),
         allowlists: count(|document| matches!(document, Document::Allowlist(_))),
@@ -40,7 +40,7 @@ pub fn status(state: &State) -> v1::StatusReply {
 
 /// The nodes with their counters.
 pub fn path(state: &State, request: &v1::PathRequest) -> Result<v1::PathReply, Status> {
-    let mut nodes = state.nodes.status();
+    let mut nodes = state.nodes.status(state.version());
     if !request.node.is_empty() {
         nodes.retain(|node| node.node == request.node);
         if nodes.is_empty() {

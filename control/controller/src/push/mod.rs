@@ -1,44 +1,187 @@
 //! Policy to nodes: `weir.v1.PolicyDistribution`.
 //!
-//! Trusts a node to say what it enforces; distrusts its pace and, with TLS, its name. One message at most
-//! waits for a node: while it has not answered, newer versions replace each other, and its next
-//! message leads straight to the newest one. Memory per node: the snapshot it was sent last, shared
-//! with every other node that was.
+//! [`target`] is what a node is to have, [`session`] brings it there. Trusts a node to say what it
+//! enforces; distrusts its pace and, with TLS, its name. Memory per node: what waits for it in its
+//! session, and its target.
+
+pub mod rate;
+pub mod session;
+pub mod target;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
-use weir_api::first::{self, PROTOCOL};
-use weir_api::v1::{self, wire};
+use weir_api::v1::wire::{self, controller_message};
+use weir_api::{PROTOCOL_VERSION, first, v1};
 
 use crate::certificate::{Gate, Peer};
 use crate::nodes::Subscription;
-use crate::policy::Published;
+use crate::policy::blocking;
 use crate::state::State;
+use session::{Outgoing, Session, Told, bounded, message};
+use target::Mark;
 
 /// A node says hello at once.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// A node that has not answered for this long is sent the newest snapshot in full.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
-type Outgoing = mpsc::Sender<Result<wire::ControllerMessage, Status>>;
+/// So many snapshots in parts are on their way at a time: each holds the items that it is made of.
+const LARGE_AT_ONCE: usize = 64;
+/// What a node says is short.
+pub const NODE_MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// The service.
 #[derive(Clone, Debug)]
 pub struct Push {
     state: Arc<State>,
     gate: Gate,
+    large: Arc<Semaphore>,
+}
+
+/// A node that was let in.
+struct Guest {
+    hello: v1::Hello,
+    protocol: u32,
+    subscription: Arc<Subscription>,
+}
+
+/// Writes down what a node answers.
+struct Book {
+    state: Arc<State>,
+    subscription: Arc<Subscription>,
 }
 
 impl Push {
     /// Serves the policy of this controller.
     pub fn new(state: Arc<State>, gate: Gate) -> Self {
-        Self { state, gate }
+        Self {
+            state,
+            gate,
+            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        }
+    }
+
+    async fn serve(self, peer: Peer, mut incoming: Streaming<v1::NodeMessage>, outgoing: Outgoing) {
+        let guest = match self.greet(&peer, &mut incoming).await {
+            Ok(guest) => guest,
+            Err(failure) => {
+                warn!(reason = failure.reason, "a node is refused");
+                let failure = message(controller_message::Message::Failure(failure));
+                let _ = outgoing.send(Ok(failure)).await;
+                return;
+            }
+        };
+        let Guest {
+            hello,
+            protocol,
+            subscription,
+        } = guest;
+        let whole = protocol == first::PROTOCOL;
+        info!(
+            node = hello.node,
+            protocol,
+            software = bounded(&hello.software),
+            "node subscribed"
+        );
+        let (state, name) = (self.state.clone(), hello.node.clone());
+        let target = blocking(move || state.pipeline.subscribe(&name, whole)).await;
+        let why = match self.make_way(&hello, protocol, &target).await {
+            Ok(()) => {
+                self.state.nodes.serves(&subscription, target.clone());
+                let book = Book {
+                    state: self.state.clone(),
+                    subscription: subscription.clone(),
+                };
+                let shared = (target, self.state.pipeline.newest(), self.large.clone());
+                let session = Session::new(&hello, protocol, shared, book, outgoing);
+                session.run(incoming, self.end(&peer, &subscription)).await
+            }
+            Err(failure) => {
+                let why = failure.reason.clone();
+                let failure = message(controller_message::Message::Failure(failure));
+                let _ = outgoing.send(Ok(failure)).await;
+                why
+            }
+        };
+        self.state.pipeline.unsubscribe(&hello.node, whole);
+        self.state.nodes.unsubscribe(&subscription);
+        info!(node = hello.node, why, "node's subscription ended");
+    }
+
+    /// Completes with why a stream is to end that could go on.
+    async fn end(&self, peer: &Peer, subscription: &Subscription) -> String {
+        let mut stopping = self.state.stopping();
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => "the controller stops".to_owned(),
+            () = subscription.replaced() => "the node has subscribed once more".to_owned(),
+            why = peer.expired() => why,
+        }
+    }
+
+    async fn greet(
+        &self,
+        peer: &Peer,
+        incoming: &mut Streaming<v1::NodeMessage>,
+    ) -> Result<Guest, v1::Failure> {
+        let first = timeout(HELLO_TIMEOUT, incoming.message()).await;
+        let first = first.ok().and_then(Result::ok).flatten();
+        let Some(v1::node_message::Message::Hello(hello)) = first.and_then(|first| first.message)
+        else {
+            return Err(failure(
+                "the first message is not Hello",
+                "send Hello first",
+            ));
+        };
+        let protocol = negotiate(&hello)?;
+        peer.check(&hello.node).map_err(|reason| {
+            let next = "set the node's name to one in its certificate, or issue a certificate for its name";
+            failure(&reason, next)
+        })?;
+        let subscription = self.state.nodes.subscribe(&hello);
+        let subscription = subscription.map_err(|reason| {
+            failure(reason, "give every node its host's name, and start it once")
+        })?;
+        Ok(Guest {
+            hello,
+            protocol,
+            subscription: Arc::new(subscription),
+        })
+    }
+
+    /// Whatever the node is sent has a version above the one that it enforces, unless that is it.
+    async fn make_way(
+        &self,
+        hello: &v1::Hello,
+        protocol: u32,
+        target: &Arc<target::Target>,
+    ) -> Result<(), v1::Failure> {
+        let enforced = Mark {
+            version: hello.enforced_version,
+            checksum: hello.enforced_checksum,
+        };
+        let mark = target.mark();
+        let has_it = protocol > first::PROTOCOL && enforced.checksum == mark.checksum;
+        let newer = match protocol {
+            first::PROTOCOL => enforced.version > mark.version,
+            _ => !has_it && enforced.version >= mark.version,
+        };
+        let above = u64::from(newer && enforced.version > 0);
+        let least = enforced.version.saturating_add(above);
+        if least <= mark.version {
+            return Ok(());
+        }
+        let raised = self.state.raise_version(enforced.version, least).await;
+        let version = raised.map_err(|error| {
+            let next = "see the controller's log; the node keeps what it enforces";
+            failure(&error.to_string(), next)
+        })?;
+        if !has_it {
+            target.raise(version);
+        }
+        Ok(())
     }
 }
 
@@ -53,216 +196,45 @@ impl v1::policy_distribution_server::PolicyDistribution for Push {
         let peer = self.gate.peer(&request)?;
         let (outgoing, stream) = mpsc::channel(1);
         let incoming = request.into_inner();
-        tokio::spawn(serve(self.state.clone(), peer, incoming, outgoing));
+        tokio::spawn(self.clone().serve(peer, incoming, outgoing));
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 }
 
-async fn serve(
-    state: Arc<State>,
-    peer: Peer,
-    mut incoming: Streaming<v1::NodeMessage>,
-    outgoing: Outgoing,
-) {
-    let subscription = match greet(&state, &peer, &mut incoming).await {
-        Ok(subscription) => subscription,
-        Err(failure) => {
-            warn!(reason = failure.reason, "a node is refused");
-            let message = v1::controller_message::Message::Failure(failure);
-            let _ = outgoing.send(Ok(travelling(message))).await;
-            return;
-        }
-    };
-    info!(node = subscription.node, "node subscribed");
-    let mut session = Session {
-        policy: state.published(),
-        state: state.clone(),
-        subscription,
-        outgoing,
-        sent: None,
-        awaiting: None,
-        refused_version: 0,
-    };
-    let why = session.run(&mut incoming).await;
-    state.nodes.unsubscribe(&session.subscription);
-    info!(
-        node = session.subscription.node,
-        why, "node's subscription ended"
-    );
+impl Told for Book {
+    fn applied(&self, version: u64) {
+        let node = &self.subscription.node;
+        self.state.nodes.applied(&self.subscription, version);
+        self.state.pipeline.standings.applied(node, version);
+    }
+
+    fn refused(&self, refused: &v1::Refused) {
+        let node = &self.subscription.node;
+        self.state.nodes.refused(&self.subscription, refused);
+        let reason = bounded(&refused.reason);
+        let standings = &self.state.pipeline.standings;
+        standings.refused(node, refused.version, &reason);
+    }
 }
 
-async fn greet(
-    state: &Arc<State>,
-    peer: &Peer,
-    incoming: &mut Streaming<v1::NodeMessage>,
-) -> Result<Subscription, v1::Failure> {
-    let failure = |reason: String, next_step: &str| v1::Failure {
-        reason,
+/// The newest version of the contract that both speak.
+fn negotiate(hello: &v1::Hello) -> Result<u32, v1::Failure> {
+    let newest = PROTOCOL_VERSION.min(hello.protocol_max);
+    if newest >= hello.protocol_min.max(first::PROTOCOL) {
+        return Ok(newest);
+    }
+    let spoken = format!("{} to {}", hello.protocol_min, hello.protocol_max);
+    let own = format!("{} to {PROTOCOL_VERSION}", first::PROTOCOL);
+    let node = &hello.node;
+    Err(failure(
+        &format!("node {node:?} speaks versions {spoken} of the contract, this controller {own}"),
+        "update the node or the controller, so that both speak one version",
+    ))
+}
+
+fn failure(reason: &str, next_step: &str) -> v1::Failure {
+    v1::Failure {
+        reason: reason.to_owned(),
         next_step: next_step.to_owned(),
-    };
-    let first = timeout(HELLO_TIMEOUT, incoming.message()).await;
-    let hello = match first
-        .ok()
-        .and_then(Result::ok)
-        .flatten()
-        .and_then(|first| first.message)
-    {
-        Some(v1::node_message::Message::Hello(hello)) => hello,
-        _ => {
-            return Err(failure(
-                "the first message is not Hello".into(),
-                "send Hello first",
-            ));
-        }
-    };
-    if !(hello.protocol_min..=hello.protocol_max).contains(&PROTOCOL) {
-        let spoken = format!("{} to {}", hello.protocol_min, hello.protocol_max);
-        return Err(failure(
-            format!(
-                "node {:?} speaks versions {spoken} of the contract, this controller {PROTOCOL}",
-                hello.node
-            ),
-            "update the node or the controller, so that both speak one version",
-        ));
-    }
-    peer.check(&hello.node).map_err(|reason| {
-        failure(
-            reason,
-            "set the node's name to one in its certificate, or issue a certificate for its name",
-        )
-    })?;
-    let subscription = state.nodes.subscribe(&hello);
-    let subscription =
-        subscription.map_err(|reason| failure(reason.into(), "give the node its host's name"))?;
-    if hello.enforced_version > state.version() {
-        state
-            .raise_version(hello.enforced_version)
-            .await
-            .map_err(|error| {
-                failure(
-                    error.to_string(),
-                    "see the controller's log; the node keeps what it enforces",
-                )
-            })?;
-    }
-    Ok(subscription)
-}
-
-fn travelling(message: v1::controller_message::Message) -> wire::ControllerMessage {
-    let message = v1::ControllerMessage {
-        message: Some(message),
-    };
-    // The same bytes: it can be read.
-    weir_api::retyped(&message).unwrap_or_default()
-}
-
-struct Session {
-    state: Arc<State>,
-    policy: watch::Receiver<Arc<Published>>,
-    subscription: Subscription,
-    outgoing: Outgoing,
-    /// What the node has if it took what it was sent; `None`: it needs everything.
-    sent: Option<Arc<Published>>,
-    awaiting: Option<Awaiting>,
-    /// A version that was refused in full: not sent again.
-    refused_version: u64,
-}
-
-#[derive(Clone, Copy)]
-struct Awaiting {
-    version: u64,
-    full: bool,
-    until: Instant,
-}
-
-impl Session {
-    /// Returns why it ended.
-    async fn run(&mut self, incoming: &mut Streaming<v1::NodeMessage>) -> &'static str {
-        let mut stopping = self.state.stopping();
-        loop {
-            if self.awaiting.is_none() && !self.send_newest().await {
-                return "the node is gone";
-            }
-            let patience = self.awaiting.map(|awaiting| awaiting.until);
-            let patience = patience.unwrap_or_else(|| Instant::now() + ANSWER_TIMEOUT);
-            tokio::select! {
-                message = incoming.message() => match message {
-                    Ok(Some(v1::NodeMessage { message: Some(message) })) => self.answered(message),
-                    Ok(Some(_)) => {}
-                    Ok(None) => return "the node closed it",
-                    Err(_) => return "the connection was lost",
-                },
-                changed = self.policy.changed(), if self.awaiting.is_none() => {
-                    if changed.is_err() {
-                        return "the controller stops";
-                    }
-                }
-                () = sleep_until(patience), if self.awaiting.is_some() => {
-                    warn!(node = self.subscription.node, "no answer to the last snapshot; sending it in full");
-                    self.awaiting = None;
-                    self.sent = None;
-                }
-                _ = stopping.wait_for(|stopping| *stopping) => return "the controller stops",
-            }
-        }
-    }
-
-    fn answered(&mut self, message: v1::node_message::Message) {
-        let awaited = |version| self.awaiting.filter(|awaiting| awaiting.version == version);
-        match message {
-            v1::node_message::Message::Hello(_) => {}
-            v1::node_message::Message::Applied(applied) => {
-                if awaited(applied.version).is_some() {
-                    self.awaiting = None;
-                }
-                self.state
-                    .nodes
-                    .applied(&self.subscription, applied.version);
-            }
-            v1::node_message::Message::Refused(refused) => {
-                warn!(
-                    node = self.subscription.node,
-                    version = refused.version,
-                    reason = refused.reason,
-                    "node refused"
-                );
-                self.state.nodes.refused(&self.subscription, &refused);
-                if let Some(awaiting) = awaited(refused.version) {
-                    self.awaiting = None;
-                    self.sent = None;
-                    // A delta may have met another base; a snapshot refused in full stays refused.
-                    if awaiting.full {
-                        self.refused_version = refused.version;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sends what leads to the newest version; false when the node is gone.
-    async fn send_newest(&mut self) -> bool {
-        let newest = self.policy.borrow_and_update().clone();
-        let version = newest.message.version;
-        let sent_version = self.sent.as_ref().map(|sent| sent.message.version);
-        if version == 0 || version == self.refused_version || sent_version == Some(version) {
-            return true;
-        }
-        let (message, full) = match &self.sent {
-            Some(sent) => (
-                v1::controller_message::Message::Delta(newest.delta_from(sent)),
-                false,
-            ),
-            None => (
-                v1::controller_message::Message::Snapshot(first::snapshot(newest.message.clone())),
-                true,
-            ),
-        };
-        self.awaiting = Some(Awaiting {
-            version,
-            full,
-            until: Instant::now() + ANSWER_TIMEOUT,
-        });
-        self.sent = Some(newest);
-        self.outgoing.send(Ok(travelling(message))).await.is_ok()
     }
 }

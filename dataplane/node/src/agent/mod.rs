@@ -21,7 +21,7 @@ pub use last_good::{LastGood, LastGoodError};
 pub use records::{Clock, Described, describe};
 pub use signed::{CLOCK_TOLERANCE_S, Trust, TrustError};
 use tonic::transport::Channel;
-use weir_api::{Contents, Endpoint, EndpointError, TlsFiles};
+use weir_api::{Contents, Endpoint, EndpointError, Server, TlsFiles};
 
 use crate::eve::EveFile;
 use crate::event::EventRing;
@@ -67,7 +67,7 @@ pub struct ControllerAddress {
 
 impl ControllerAddress {
     /// A connection; made when it is first used, and again whenever it breaks.
-    fn channel(&self) -> Result<Channel, EndpointError> {
+    fn channel(&self) -> Result<(Channel, Server), EndpointError> {
         self.endpoint
             .connect_lazily(self.tls.as_ref(), self.server_name.as_deref())
     }

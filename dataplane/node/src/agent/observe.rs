@@ -283,13 +283,13 @@ async fn report_session(
     batches: &Batches,
     shared: &Arc<Shared>,
 ) -> Result<(), String> {
-    let channel = controller.channel().map_err(|error| error.to_string())?;
+    let (channel, _) = controller.channel().map_err(|error| error.to_string())?;
     let mut client = ObservationsClient::new(channel);
     let (outgoing, receiver) = mpsc::channel(4);
     let response = client
         .report(ReceiverStream::new(receiver))
         .await
-        .map_err(|status| status.message().to_owned())?;
+        .map_err(|status| super::policy::told(&status))?;
     let mut acknowledgements = response.into_inner();
     let mut sent = 0;
     while !stopped(shared) {

@@ -22,6 +22,8 @@ use crate::worker::Shared;
 /// How long a lost connection waits for the next try: doubled from the first to the last.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LAST: Duration = Duration::from_secs(5);
+/// How often a stream that stands is asked for whether the controller would still be trusted.
+const SERVER_CHECK: Duration = Duration::from_secs(5);
 /// How long the workers may take to put a policy in force.
 const IN_FORCE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -146,7 +148,7 @@ enum Saving {
 impl Enforcer<'_> {
     /// One stream, from Hello until it ends.
     async fn session(&mut self, controller: &ControllerAddress) -> Result<(), String> {
-        let channel = controller.channel().map_err(|error| error.to_string())?;
+        let (channel, server) = controller.channel().map_err(|error| error.to_string())?;
         let mut client = PolicyDistributionClient::new(channel)
             .max_decoding_message_size(weir_api::MESSAGE_BYTES_MAX);
         let (answers, outgoing) = mpsc::channel(16);
@@ -154,16 +156,21 @@ impl Enforcer<'_> {
         let response = client
             .subscribe(ReceiverStream::new(outgoing))
             .await
-            .map_err(|status| status.message().to_owned())?;
+            .map_err(|status| told(&status))?;
         let mut incoming = response.into_inner();
         info!(controller = %controller.endpoint, "policy stream open");
+        let mut checked = std::time::Instant::now();
         while !stopped(self.shared) {
             self.save();
+            if checked.elapsed() >= SERVER_CHECK {
+                server.verify()?;
+                checked = std::time::Instant::now();
+            }
             let message =
                 match tokio::time::timeout(Duration::from_millis(500), incoming.next()).await {
                     Err(_) => continue,
                     Ok(None) => return Err("the controller ended the stream".into()),
-                    Ok(Some(message)) => message.map_err(|status| status.message().to_owned())?,
+                    Ok(Some(message)) => message.map_err(|status| told(&status))?,
                 };
             if let Some(answer) = self.take(message).await? {
                 send(&answers, answer).await?;
@@ -274,6 +281,14 @@ impl Enforcer<'_> {
                 self.saving = Saving::Failed;
             }
         }
+    }
+}
+
+/// What a status says: the cause below it, where there is one.
+pub fn told(status: &tonic::Status) -> String {
+    match std::error::Error::source(status) {
+        Some(_) => weir_api::explained(status),
+        None => status.message().to_owned(),
     }
 }
 
