@@ -20,7 +20,7 @@ pub struct ResponseRuleSpec {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub about: String,
     /// What has to happen.
-    pub on: Trigger,
+    pub when: Trigger,
     /// The workload that it has to concern. Without one: any workload of the document's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Selector>,
@@ -570,7 +570,7 @@ pub(crate) fn check<T>(located: &Located<T>, rule: &ResponseRule, problems: &mut
         );
         tell("spec.actions", message, "make several rules of it");
     }
-    check_trigger(&spec.on, &mut tell);
+    check_trigger(&spec.when, &mut tell);
     for (index, action) in spec.actions.iter().enumerate() {
         let field = format!("spec.actions[{index}]");
         match action {
@@ -588,7 +588,7 @@ fn check_trigger(trigger: &Trigger, tell: &mut impl FnMut(&str, String, &str)) {
         Trigger::Event(on) => ("event.names", &on.names),
         Trigger::Violation(on) => ("violation.applications", &on.applications),
     };
-    let field = format!("spec.on.{word}");
+    let field = format!("spec.when.{word}");
     if names.len() > ResponseRuleSpec::NAMES_MAX {
         let message = format!(
             "lists {} names, more than {}",

@@ -27,7 +27,7 @@ fn the_files_are_what_the_types_say() {
     if update {
         std::fs::create_dir_all(&directory).unwrap();
     }
-    let mut expected = BTreeSet::from(["kustomization.yaml".to_owned()]);
+    let mut expected = BTreeSet::from(["Kustomization".to_owned()]);
     for definition in definitions() {
         let path = directory.join(&definition.file_name);
         let text = definition.to_yaml();
@@ -47,11 +47,11 @@ fn the_files_are_what_the_types_say() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     assert_eq!(there, expected);
-    let list = std::fs::read_to_string(directory.join("kustomization.yaml")).unwrap();
+    let list = std::fs::read_to_string(directory.join("Kustomization")).unwrap();
     for name in expected.iter().filter(|name| name.starts_with("weir.dev")) {
         assert!(
             list.contains(name),
-            "kustomization.yaml does not list {name}"
+            "the Kustomization does not list {name}"
         );
     }
 }
@@ -337,41 +337,41 @@ fn what_cannot_be_meant_is_refused_by_schema_and_reader() {
         ),
         (
             "ResponseRule",
-            "{on: {}, actions: [{quarantine: {}}]}".to_owned(),
+            "{when: {}, actions: [{quarantine: {}}]}".to_owned(),
         ),
         (
             "ResponseRule",
-            "{on: {threat: {}, sensor: {}}, actions: [{quarantine: {}}]}".to_owned(),
+            "{when: {threat: {}, sensor: {}}, actions: [{quarantine: {}}]}".to_owned(),
         ),
-        ("ResponseRule", "{on: {threat: {}}}".to_owned()),
+        ("ResponseRule", "{when: {threat: {}}}".to_owned()),
         (
             "ResponseRule",
-            "{on: {threat: {}}, suppress: {}}".to_owned(),
-        ),
-        (
-            "ResponseRule",
-            "{on: {threat: {}}, actions: [{}]}".to_owned(),
+            "{when: {threat: {}}, suppress: {}}".to_owned(),
         ),
         (
             "ResponseRule",
-            "{on: {threat: {}}, actions: [{quarantine: {duration: 1 week}}]}".to_owned(),
+            "{when: {threat: {}}, actions: [{}]}".to_owned(),
         ),
         (
             "ResponseRule",
-            "{on: {threat: {}}, actions: [{webhook: {url: 'ftp://x'}}]}".to_owned(),
+            "{when: {threat: {}}, actions: [{quarantine: {duration: 1 week}}]}".to_owned(),
         ),
         (
             "ResponseRule",
-            "{on: {threat: {}}, actions: [{webhook: {url: 'http://x', headers: [{name: A}]}}]}"
+            "{when: {threat: {}}, actions: [{webhook: {url: 'ftp://x'}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{webhook: {url: 'http://x', headers: [{name: A}]}}]}"
                 .to_owned(),
         ),
         (
             "ResponseRule",
-            "{on: {threat: {}}, actions: [{syslog: {address: x}}]}".to_owned(),
+            "{when: {threat: {}}, actions: [{syslog: {address: x}}]}".to_owned(),
         ),
         (
             "ResponseRule",
-            "{on: {threat: {}}, actions: [{capture: {packets: 0}}]}".to_owned(),
+            "{when: {threat: {}}, actions: [{capture: {packets: 0}}]}".to_owned(),
         ),
         ("Guardrail", "{rego: x, match: {kinds: [Pod]}}".to_owned()),
         (

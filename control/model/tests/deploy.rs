@@ -65,7 +65,7 @@ fn kustomizations_name_files_that_are_there() {
     let mut files = Vec::new();
     yaml_files(&root(), &mut files);
     files.retain(|path| path.ends_with("kustomization.yaml"));
-    assert!(files.len() >= 6, "{files:?}");
+    assert!(files.len() >= 5, "{files:?}");
     for path in files {
         for object in objects(&path) {
             for resource in object["resources"].as_array().unwrap() {

@@ -98,7 +98,7 @@ impl Engine {
                 .spec
                 .expires
                 .is_some_and(|end| end.unix_s() <= now_unix_s);
-            if over || !triggered(&rule.spec.on, event) {
+            if over || !triggered(&rule.spec.when, event) {
                 continue;
             }
             if let Some(ends) = ends(rule, event, facts) {

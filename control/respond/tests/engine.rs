@@ -148,7 +148,7 @@ fn triggers_look_at_kind_name_and_severity() {
             false,
         ),
     ] {
-        let mut engine = rules(&format!("{{on: {on}, actions: [{{quarantine: {{}}}}]}}"));
+        let mut engine = rules(&format!("{{when: {on}, actions: [{{quarantine: {{}}}}]}}"));
         let orders = engine.take(&event, &Cluster::new(), 0);
         assert_eq!(!orders.is_empty(), fires, "{on} {event:?}");
     }
@@ -168,7 +168,7 @@ fn the_end_that_the_target_selects_is_cut_off() {
         ),
     ] {
         let mut engine = rules(&format!(
-            "{{on: {{threat: {{}}}}, actions: [{{quarantine: {{}}}}]{rest}}}"
+            "{{when: {{threat: {{}}}}, actions: [{{quarantine: {{}}}}]{rest}}}"
         ));
         let orders = engine.take(&threat(), &Cluster::new(), 0);
         assert_eq!(cut_off(&orders), Vec::from_iter(wanted), "{rest}");
@@ -178,7 +178,7 @@ fn the_end_that_the_target_selects_is_cut_off() {
 #[test]
 fn what_is_the_same_again_is_quiet_and_summed_up() {
     let mut engine = rules(
-        "{on: {threat: {}}, actions: [{webhook: {url: 'http://127.0.0.1:1/'}}], suppress: {for: 10s}}",
+        "{when: {threat: {}}, actions: [{webhook: {url: 'http://127.0.0.1:1/'}}], suppress: {for: 10s}}",
     );
     let cluster = Cluster::new();
     assert_eq!(engine.take(&threat(), &cluster, 100).len(), 1);
@@ -196,7 +196,7 @@ fn what_is_the_same_again_is_quiet_and_summed_up() {
 #[test]
 fn a_rule_without_actions_keeps_others_quiet_until_it_expires() {
     let mut engine = rules(
-        "{on: {threat: {}}, actions: [{quarantine: {}}]}|{on: {threat: {names: [log4shell]}}, suppress: {}, expires: '1970-01-01T00:01:40Z'}",
+        "{when: {threat: {}}, actions: [{quarantine: {}}]}|{when: {threat: {names: [log4shell]}}, suppress: {}, expires: '1970-01-01T00:01:40Z'}",
     );
     assert_eq!(engine.take(&threat(), &Cluster::new(), 99), []);
     assert_eq!(engine.take(&threat(), &Cluster::new(), 100).len(), 1);
@@ -205,7 +205,7 @@ fn a_rule_without_actions_keeps_others_quiet_until_it_expires() {
 #[test]
 fn messages_say_it_in_every_form() {
     let mut engine =
-        rules("{on: {threat: {}}, actions: [{webhook: {url: 'http://127.0.0.1:1/'}}]}");
+        rules("{when: {threat: {}}, actions: [{webhook: {url: 'http://127.0.0.1:1/'}}]}");
     let order = &engine.take(&threat(), &Cluster::new(), 0)[0];
     let body = message::body(order, WebhookFormat::Generic);
     assert_eq!(body["version"], 1);
@@ -230,7 +230,7 @@ proptest! {
     /// However events come, no rule cuts off more workloads in a window than it may.
     #[test]
     fn no_rule_stops_the_cluster(events in prop::collection::vec((0..20usize, 0u64..400), 0..200)) {
-        let mut engine = rules("{on: {threat: {}}, actions: [{quarantine: {}}]}");
+        let mut engine = rules("{when: {threat: {}}, actions: [{quarantine: {}}]}");
         let cluster = Cluster::new();
         let (mut now, mut done) = (0, Vec::new());
         for (server, pause) in events {

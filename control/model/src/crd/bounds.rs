@@ -50,11 +50,11 @@ const LIMITS: &[(&str, usize)] = &[
     ),
     ("spec.actions[].webhook.headers[].name", 128),
     ("spec.actions[].webhook.headers[].value", 1024),
-    ("spec.on.threat.names", ResponseRuleSpec::NAMES_MAX),
-    ("spec.on.sensor.names", ResponseRuleSpec::NAMES_MAX),
-    ("spec.on.event.names", ResponseRuleSpec::NAMES_MAX),
+    ("spec.when.threat.names", ResponseRuleSpec::NAMES_MAX),
+    ("spec.when.sensor.names", ResponseRuleSpec::NAMES_MAX),
+    ("spec.when.event.names", ResponseRuleSpec::NAMES_MAX),
     (
-        "spec.on.violation.applications",
+        "spec.when.violation.applications",
         ResponseRuleSpec::NAMES_MAX,
     ),
     ("spec.rego", GuardrailSpec::REGO_BYTES_MAX),
@@ -275,7 +275,7 @@ const RULES: &[(Option<Kind>, &str, &[Rule])] = &[
     ),
     (
         Some(Kind::ResponseRule),
-        "spec.on",
+        "spec.when",
         &[(
             "(has(self.threat) ? 1 : 0) + (has(self.violation) ? 1 : 0) + (has(self.sensor) ? 1 : 0) + (has(self.event) ? 1 : 0) == 1",
             "what has to happen is exactly one of threat, violation, sensor, event",

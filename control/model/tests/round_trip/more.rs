@@ -194,7 +194,7 @@ pub(crate) fn response_rule() -> impl Strategy<Value = ResponseRuleSpec> {
         .prop_map(
             |(about, on, target, side, actions, suppress, expires)| ResponseRuleSpec {
                 about,
-                on,
+                when: on,
                 target,
                 side,
                 actions,
