@@ -127,12 +127,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&arguments.log).map_err(|error| {
-        format!(
-            "--log {:?} is no filter: {error}; write info, or weir_controller=debug",
-            arguments.log
-        )
-    })?;
+    // What the client would say of each attempt the source says once.
+    let filter =
+        EnvFilter::try_new(format!("kube_client=off,{}", arguments.log)).map_err(|error| {
+            format!(
+                "--log {:?} is no filter: {error}; write info, or weir_controller=debug",
+                arguments.log
+            )
+        })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -58,7 +58,7 @@ async fn config(settings: &Settings) -> Result<Config, ConnectError> {
     let found = match &settings.kubeconfig {
         Some(path) => {
             let kubeconfig = Kubeconfig::read_from(path).map_err(|error| ConnectError {
-                what: format!("--kubeconfig {}: {}", path.display(), deepest(&error)),
+                what: format!("--kubeconfig {}: {}", path.display(), error),
                 next_step: "name a kubeconfig that can be read",
             })?;
             Config::from_custom_kubeconfig(kubeconfig, &options).await
@@ -72,14 +72,7 @@ async fn config(settings: &Settings) -> Result<Config, ConnectError> {
         }
     };
     found.map_err(|error| ConnectError {
-        what: format!("the kubeconfig cannot be used: {}", deepest(&error)),
+        what: format!("the kubeconfig cannot be used: {error}"),
         next_step: "`kubectl config get-contexts` lists the contexts; name one with --context",
     })
-}
-
-fn deepest(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", deepest(source)),
-        None => error.to_string(),
-    }
 }

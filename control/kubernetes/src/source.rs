@@ -382,8 +382,16 @@ impl Reader {
     }
 
     fn failing(&mut self, resource: Resource, failure: Failure) {
-        let problem = failure.problem(&resource.title(), &self.server);
-        warn!("{problem}");
+        let problem = |of: Resource, failure: &Failure| failure.problem(&of.title(), &self.server);
+        let new = problem(resource, &failure);
+        // A server that is gone fails for every kind: said once.
+        let mut said = self
+            .states
+            .iter()
+            .filter_map(|(of, state)| Some((*of, state.failure.as_ref()?)));
+        if !said.any(|(of, failure)| problem(of, failure) == new) {
+            warn!("{new}");
+        }
         self.states.entry(resource).or_default().failure = Some(failure);
     }
 
