@@ -168,6 +168,7 @@ impl Knowledge for Known {
             judgement.invalid.extend(problems);
             judgement.warnings.extend(warnings);
         }
+        judgement.warnings.extend(weakened(&documents, old, new));
         judgement
     }
 
@@ -215,6 +216,33 @@ impl Knowledge for Known {
     fn own_namespace(&self) -> &str {
         &self.namespace
     }
+}
+
+/// What a change of a document opens that stood closed; a new document is not held to what was not there.
+fn weakened(
+    documents: &[Located<Document>],
+    old: Option<&Located<Document>>,
+    new: Option<&Located<Document>>,
+) -> Vec<Problem> {
+    let (Some(old), Some(about)) = (old, new.or(old)) else {
+        return Vec::new();
+    };
+    // What Settings say of unknown addresses decides what an allowlist opens.
+    let settings = documents.iter().map(|it| &it.value);
+    let beside = settings.filter(|it| it.kind() == Kind::Settings && it.kind() != old.value.kind());
+    let with = |one: Option<&Located<Document>>| -> Vec<Document> {
+        let one = one.map(|it| it.value.clone());
+        beside.clone().cloned().chain(one).collect()
+    };
+    let found = weir_bundle::weakening(&with(Some(old)), &with(new));
+    let problem = |it: weir_bundle::Weakening| {
+        let field = match it.field.as_str() {
+            "" => String::new(),
+            field => format!("spec.{field}"),
+        };
+        about.problem(&field, format!("this weakens policy: {it}"), "")
+    };
+    found.into_iter().map(problem).collect()
 }
 
 fn settings(state: &State) -> AdmissionSettings {

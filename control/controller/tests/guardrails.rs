@@ -204,6 +204,20 @@ async fn the_webhook_gives_the_verdict_of_the_controller() {
         refused["status"]["details"]["causes"][0]["field"],
         "spec.ingress[0].applications[0]"
     );
+    // A change that opens more is told of.
+    let wider = allowlist(json!({"cidr": "0.0.0.0/0"}), "mysql");
+    let told = ask("Allowlist", "UPDATE", wider.clone(), named.clone()).await;
+    assert_eq!(told["allowed"], true, "{told:#}");
+    let warning = told["warnings"].to_string();
+    assert!(
+        warning.contains("this weakens policy: allowlist shop/open ingress[0]"),
+        "{warning}"
+    );
+    let told = ask("Allowlist", "UPDATE", named.clone(), named.clone()).await;
+    assert!(
+        !told["warnings"].to_string().contains("weakens"),
+        "{told:#}"
+    );
     let going = ask("Allowlist", "DELETE", Value::Null, named).await;
     assert_eq!(
         going["status"]["message"],
