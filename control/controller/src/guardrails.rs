@@ -105,6 +105,10 @@ impl Gate {
         new: Option<&Located<Document>>,
     ) -> Judgement {
         let mut judgement = Judgement::default();
+        let kind = new.or(old).map(|it| it.value.kind());
+        if !kind.is_some_and(governs) {
+            return judgement;
+        }
         let unchanged = match (old, new) {
             (Some(old), Some(new)) => old.value == new.value,
             (old, new) => old.is_none() && new.is_none(),

@@ -247,21 +247,21 @@ impl Gathered {
         };
         // Guardrails come first: they judge what comes with them.
         changes.sort_by_key(|change| change.key().kind != Kind::Guardrail);
-        let mut guardrails = state.guardrails.guardrails(self.located()).0;
+        let mut guardrails = state.guardrails.guardrails(self.rails()).0;
         let mut judged = changes
             .first()
             .is_none_or(|it| it.key().kind != Kind::Guardrail);
         let mut taken = Vec::with_capacity(changes.len());
         for change in changes {
             if !judged && change.key().kind != Kind::Guardrail {
-                guardrails = state.guardrails.guardrails(self.located()).0;
+                guardrails = state.guardrails.guardrails(self.rails()).0;
                 self.audit(&guardrails);
                 judged = true;
             }
             taken.push(self.judge(change, &guardrails, trusted));
         }
         if !judged || trusted {
-            let guardrails = state.guardrails.guardrails(self.located()).0;
+            let guardrails = state.guardrails.guardrails(self.rails()).0;
             self.audit(&guardrails);
         }
         match everything {
@@ -318,8 +318,16 @@ impl Gathered {
         self.advised = advised;
     }
 
-    fn located(&self) -> impl Iterator<Item = &Located<Document>> {
-        self.documents.values().map(|document| &**document)
+    /// The guardrails, found without going through everything: this is asked at every event of a pod.
+    fn rails(&self) -> impl Iterator<Item = &Located<Document>> {
+        let first = DocumentKey {
+            kind: Kind::Guardrail,
+            namespace: String::new(),
+            name: String::new(),
+        };
+        let rails = self.documents.range(first..);
+        let rails = rails.take_while(|(key, _)| key.kind == Kind::Guardrail);
+        rails.map(|(_, document)| &**document)
     }
 }
 
