@@ -121,6 +121,11 @@ pub enum Command {
         #[command(subcommand)]
         command: ModeCommand,
     },
+    /// Who is cut off from everything, on every node, whatever policy says: list, add, lift.
+    Quarantine {
+        #[command(subcommand)]
+        command: QuarantineCommand,
+    },
     /// The packet's way through each node, stage by stage, with its counters.
     Path {
         /// Only this node.
@@ -418,6 +423,33 @@ pub struct ImpactArguments {
     pub drafts: bool,
     /// Files and directories of YAML; - reads standard input.
     pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// Who is cut off, since when, until when, by whom and why.
+    List,
+    /// Cuts workloads off: nothing from or to them passes, on any node.
+    Add {
+        /// namespace/name, as weir status shows them.
+        #[arg(required = true)]
+        workloads: Vec<String>,
+        /// For so long, like 30m or 2h; without it until somebody lifts it.
+        #[arg(long = "for", value_name = "LENGTH", value_parser = humantime::parse_duration)]
+        length: Option<std::time::Duration>,
+        /// Why, for those who find it later.
+        #[arg(long, default_value = "")]
+        because: String,
+    },
+    /// Lets workloads in again.
+    Lift {
+        /// namespace/name.
+        #[arg(required_unless_present = "all")]
+        workloads: Vec<String>,
+        /// Everybody.
+        #[arg(long, conflicts_with = "workloads")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

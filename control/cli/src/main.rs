@@ -203,6 +203,9 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
                     command::mode::set(&mut client, &words, all, output).await
                 }
             },
+            Command::Quarantine { command } => {
+                command::quarantine::run(&mut client, command, output).await
+            }
             Command::Path { node } => command::path::run(&mut client, node, output).await,
             Command::Apps
             | Command::Completions { .. }

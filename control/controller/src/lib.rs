@@ -24,6 +24,7 @@ pub mod operator;
 pub mod pipeline;
 pub mod policy;
 pub mod push;
+pub mod response;
 pub mod source;
 pub mod state;
 pub mod store;
@@ -73,6 +74,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// The directory of the store.
     pub state: PathBuf,
+    /// What response rules are carried out with.
+    pub response: ResponseConfig,
     /// Where operators ask.
     pub listen: Endpoint,
     /// Where nodes subscribe and report.
@@ -85,6 +88,17 @@ pub struct Config {
     pub ageing: Ageing,
     /// The admission webhook, where it is to run.
     pub admission: Option<AdmissionConfig>,
+}
+
+/// What response rules are carried out with.
+#[derive(Clone, Debug, Default)]
+pub struct ResponseConfig {
+    /// The directory of the secrets that webhooks name.
+    pub secrets: PathBuf,
+    /// Where other programs report events, as `address:port`.
+    pub events_listen: Option<String>,
+    /// The file of the token that they have to know.
+    pub events_token: Option<PathBuf>,
 }
 
 /// Why the controller cannot start.
@@ -111,6 +125,9 @@ pub enum StartError {
     /// The webhook's place to listen.
     #[error("cannot listen for admission reviews on {0}: {1}; give another --admission-listen")]
     Admission(std::net::SocketAddr, std::io::Error),
+    /// What response rules need.
+    #[error("responses cannot be set up: {0}")]
+    Response(String),
 }
 
 /// A running controller.
@@ -134,6 +151,7 @@ impl Controller {
         let Config {
             source,
             state,
+            response,
             listen,
             node_listen,
             tls,
@@ -184,7 +202,11 @@ impl Controller {
         // What one endpoint serves the other does not: a node is no operator.
         let operator_router = server().add_service(operator);
         let node_router = server().add_service(push).add_service(observe);
+        let delivery = response::Delivery::of(&response).map_err(StartError::Response)?;
+        let desk = response::desk(&response, state.clone()).await;
+        let desk = desk.map_err(StartError::Response)?;
         let mut tasks = vec![
+            tokio::spawn(response::serve(state.clone(), delivery)),
             tokio::spawn(serve(
                 listener,
                 operator_router,
@@ -206,6 +228,7 @@ impl Controller {
             admission_listen = Some(listen);
             tasks.extend(webhook);
         }
+        tasks.extend(desk);
         Ok(Self {
             listen,
             node_listen,

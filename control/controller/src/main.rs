@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, TlsFiles};
 use weir_controller::admission::AdmissionConfig;
 use weir_controller::source::SourceConfig;
-use weir_controller::{Config, Controller};
+use weir_controller::{Config, Controller, ResponseConfig};
 use weir_kubernetes::{ClaimAction, ExternalAddresses, Settings};
 use weir_learn::Ageing;
 
@@ -77,6 +77,15 @@ struct Arguments {
     /// of nodes.
     #[arg(long, env = "WEIR_OPERATOR_TLS_CA")]
     operator_tls_ca: Option<PathBuf>,
+    /// The directory of the secrets that webhooks of response rules name.
+    #[arg(long, env = "WEIR_SECRETS", default_value = "/etc/weir/secrets")]
+    secrets: PathBuf,
+    /// Where Falco, Tetragon and the like report (POST /events), as address:port; without it, nowhere.
+    #[arg(long, env = "WEIR_EVENTS_LISTEN")]
+    events_listen: Option<String>,
+    /// The file of the token that they have to send; needed beyond loopback.
+    #[arg(long, env = "WEIR_EVENTS_TOKEN_FILE", requires = "events_listen")]
+    events_token_file: Option<PathBuf>,
     /// After so many days of absence (beyond its rhythm) what was learned counts half.
     #[arg(long, env = "WEIR_HALF_LIFE_DAYS", default_value_t = Ageing::default().half_life_days, value_parser = clap::value_parser!(u32).range(1..))]
     half_life_days: u32,
@@ -148,6 +157,11 @@ fn run(arguments: Arguments) -> Result<(), String> {
     );
     let config = Config {
         source,
+        response: ResponseConfig {
+            secrets: arguments.secrets,
+            events_listen: arguments.events_listen,
+            events_token: arguments.events_token_file,
+        },
         state: arguments.state,
         listen: endpoint("--listen", &arguments.listen)?,
         node_listen: endpoint("--node-listen", &arguments.node_listen)?,

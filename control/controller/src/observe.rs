@@ -38,6 +38,9 @@ const FOLLOW_MAX: usize = 4_096;
 /// Acknowledgements that wait for a node.
 const ACKNOWLEDGEMENTS_MAX: usize = 16;
 
+/// Records as they come.
+type Records = broadcast::Receiver<Arc<v1::FlowView>>;
+
 /// Everything that nodes have reported.
 #[derive(Debug)]
 pub struct Observed {
@@ -187,6 +190,12 @@ impl Observed {
             // Nobody following is no error.
             let _ = self.live.send(view);
         }
+    }
+
+    /// Every record of a connection from now on, and every alert.
+    pub fn live(&self) -> (Records, Records) {
+        let alerts = crate::lock(&self.inner).alerts.live();
+        (self.live.subscribe(), alerts)
     }
 
     /// The newest matching records, and every record from then on.

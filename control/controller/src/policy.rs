@@ -12,9 +12,10 @@ use tracing::{error, info, warn};
 use weir_api::v1;
 use weir_compile::{Change, Key};
 use weir_learn::ConversationKey;
-use weir_model::{Document, Located, Problem};
+use weir_model::{Document, Kind, Located, Problem};
 use weir_policy::Snapshot;
 use weir_policy::spec::{Action, SnapshotSpec};
+use weir_respond::is_quarantine;
 use weir_sources::News;
 
 use crate::judge::Ends;
@@ -144,6 +145,15 @@ impl State {
         published.map(|publication| publication.version)
     }
 
+    /// Takes changes that the controller makes by itself, beside its source: quarantines.
+    pub async fn apply_own(self: &Arc<Self>, changes: Vec<Change>) -> Result<u64, PublishError> {
+        let turn = self.publishing.lock().await;
+        let state = self.clone();
+        let published = blocking(move || state.apply(changes)).await;
+        drop(turn);
+        published.map(|publication| publication.version)
+    }
+
     /// Publishes what could not be written down when it came.
     pub async fn publish_again(self: &Arc<Self>) -> Result<u64, PublishError> {
         let turn = self.publishing.lock().await;
@@ -213,7 +223,7 @@ impl State {
             _ => return Err(PublishError::Documents(problems)),
         };
         // A directory whose content has gone (a volume that is not mounted) must not open everything.
-        let known = self.pipeline.keys();
+        let known = self.keys_of_source();
         if documents.is_empty() && !known.is_empty() {
             let directory = self.source.place();
             return Err(PublishError::Documents(vec![Problem::of_file(
@@ -240,8 +250,7 @@ impl State {
                 changes.push(Change::Put(Arc::new(document.clone())));
             }
         }
-        let publication = self.pipeline.apply(changes)?;
-        self.follow_up(publication)
+        self.apply(changes)
     }
 
     fn take_changes(
@@ -254,7 +263,7 @@ impl State {
         let mut changes = Vec::with_capacity(told.len());
         if everything {
             let present: BTreeSet<Key> = told.iter().map(|one| compile_key(&one.key())).collect();
-            let known = self.pipeline.keys().into_iter();
+            let known = self.keys_of_source().into_iter();
             changes.extend(
                 known
                     .filter(|key| !present.contains(key))
@@ -283,8 +292,24 @@ impl State {
                 standings.gone(key);
             }
         }
+        self.apply(changes)
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<Publication, PublishError> {
+        let is_response = |change: &Change| change.key().kind == Kind::ResponseRule;
+        let responses = changes.iter().any(is_response);
         let publication = self.pipeline.apply(changes)?;
+        if responses {
+            self.response.take_rules(&self.pipeline.documents());
+        }
         self.follow_up(publication)
+    }
+
+    /// The documents that the source has told of.
+    fn keys_of_source(&self) -> BTreeSet<Key> {
+        let keys = self.pipeline.keys().into_iter();
+        keys.filter(|key| !is_quarantine(key.kind, &key.name))
+            .collect()
     }
 
     /// The whole policy follows what nodes were given.

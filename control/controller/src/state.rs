@@ -13,6 +13,7 @@ use crate::nodes::Nodes;
 use crate::observe::Observed;
 use crate::pipeline::Pipeline;
 use crate::policy::{Published, problem_message};
+use crate::response::Response;
 use crate::source::Source;
 use crate::store::{Store, StoreError};
 
@@ -31,6 +32,8 @@ pub struct State {
     pub source: Source,
     /// What they must satisfy.
     pub guardrails: Gate,
+    /// What is done when something happens.
+    pub response: Response,
     /// Held while a version is made.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
@@ -52,8 +55,11 @@ impl State {
         pipeline: Pipeline,
         published: Published,
     ) -> Self {
+        let documents = pipeline.documents();
+        let response = Response::new(&documents);
         Self {
             store,
+            response,
             pipeline,
             nodes: Nodes::default(),
             observed,

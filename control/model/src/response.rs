@@ -266,7 +266,7 @@ pub struct HostPort(String);
 
 /// How lines travel to a log server.
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyslogProtocol {
     /// RFC 5426.

@@ -17,8 +17,8 @@ mod quarantine;
 mod suppress;
 
 pub use engine::{
-    Engine, Order, OrderAction, QUARANTINE_WINDOW_S, QUARANTINES_PER_RULE_MAX, RULES_MAX,
+    Counts, Engine, Order, OrderAction, QUARANTINE_WINDOW_S, QUARANTINES_PER_RULE_MAX, RULES_MAX,
 };
 pub use event::{Event, EventKind, Facts, Party};
-pub use quarantine::{QUARANTINES_MAX, Quarantine, QuarantineError, Quarantines};
+pub use quarantine::{QUARANTINES_MAX, Quarantine, QuarantineError, Quarantines, is_quarantine};
 pub use suppress::SUPPRESSED_MAX;

@@ -2,24 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use weir_model::{Document, Metadata, ModeDocument, ModeSpec, Reference, Selector};
+use serde::Serialize;
+use weir_model::{
+    Document, Kind, Metadata, ModeDocument, ModeSpec, Reference, Selector, Timestamp,
+};
 
 /// Workloads that can be cut off at the same time.
 pub const QUARANTINES_MAX: usize = 1_000;
 
 /// The beginning of the names of the Mode documents that cut workloads off.
 const PREFIX: &str = "quarantine.";
+/// What such a document notes.
+const SINCE: &str = "weir.dev/since";
+const UNTIL: &str = "weir.dev/until";
+const BY: &str = "weir.dev/by";
+const BECAUSE: &str = "weir.dev/because";
 
 /// One workload that is cut off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Quarantine {
     /// "shop/photo-db"
     pub workload: String,
     /// Since when, seconds since 1970.
     pub since_unix_s: u64,
     /// Until when; none: until somebody lifts it.
-    #[serde(default)]
     pub until_unix_s: Option<u64>,
     /// "operator", or the rule that did it.
     pub by: String,
@@ -60,9 +66,10 @@ impl std::fmt::Display for QuarantineError {
 impl std::error::Error for QuarantineError {}
 
 impl Quarantines {
-    /// Those that were kept.
-    pub fn of(kept: impl IntoIterator<Item = Quarantine>) -> Self {
-        let by_workload = kept.into_iter().map(|it| (it.workload.clone(), it));
+    /// Those that documents cut off.
+    pub fn of<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Self {
+        let kept = documents.into_iter().filter_map(Quarantine::of);
+        let by_workload = kept.map(|it| (it.workload.clone(), it));
         Self {
             by_workload: by_workload.collect(),
         }
@@ -115,17 +122,25 @@ impl Quarantines {
 }
 
 impl Quarantine {
-    /// The document that cuts the workload off, for the compiler; nobody writes or reads it.
+    /// The document that cuts the workload off. The controller makes it, beside those of its source.
     pub fn document(&self) -> Option<Document> {
         let workload = reference(&self.workload)?;
+        let seconds = |unix_s: u64| Timestamp::from_unix_s(unix_s).map(|time| time.to_string());
+        let notes = [
+            (SINCE, seconds(self.since_unix_s)),
+            (UNTIL, self.until_unix_s.and_then(seconds)),
+            (BY, Some(self.by.clone())),
+            (BECAUSE, Some(self.because.clone())),
+        ];
+        let notes = notes.into_iter();
+        let annotations = notes.filter_map(|(key, note)| Some((key.to_owned(), note?)));
         let name = format!("{PREFIX}{}", workload.name());
-        let namespace = workload.namespace().unwrap_or_default().to_owned();
         Some(Document::Mode(ModeDocument {
             metadata: Metadata {
                 name,
-                namespace,
+                namespace: workload.namespace().unwrap_or_default().to_owned(),
                 labels: BTreeMap::new(),
-                annotations: BTreeMap::new(),
+                annotations: annotations.collect(),
             },
             spec: ModeSpec {
                 target: Selector::Name(workload),
@@ -134,6 +149,35 @@ impl Quarantine {
             },
         }))
     }
+
+    /// What such a document says; none of any other.
+    pub fn of(document: &Document) -> Option<Self> {
+        let Document::Mode(mode) = document else {
+            return None;
+        };
+        let Selector::Name(workload) = &mode.spec.target else {
+            return None;
+        };
+        let metadata = &mode.metadata;
+        if !is_quarantine(Kind::Mode, &metadata.name) || !mode.spec.quarantine {
+            return None;
+        }
+        let note = |key: &str| metadata.annotations.get(key).cloned();
+        let time = |key: &str| Some(note(key)?.parse::<Timestamp>().ok()?.unix_s());
+        Some(Self {
+            workload: workload.resolve(&metadata.namespace),
+            since_unix_s: time(SINCE).unwrap_or_default(),
+            until_unix_s: time(UNTIL),
+            by: note(BY).unwrap_or_default(),
+            because: note(BECAUSE).unwrap_or_default(),
+        })
+    }
+}
+
+/// Whether a document of this kind and name is one that cuts off: a source that does not tell of it
+/// has not removed it.
+pub fn is_quarantine(kind: Kind, name: &str) -> bool {
+    kind == Kind::Mode && name.starts_with(PREFIX)
 }
 
 fn reference(workload: &str) -> Option<Reference> {
@@ -187,10 +231,14 @@ mod tests {
 
     #[test]
     fn the_document_is_one_that_can_be_read() {
-        let document = quarantine("shop/photo-db", None).document().unwrap();
-        let text = weir_model::to_yaml(&document);
-        let (read, problems) = weir_model::parse_documents("test", &text);
-        assert_eq!(problems, []);
-        assert_eq!(read[0].value, document);
+        for until_unix_s in [None, Some(77)] {
+            let quarantine = quarantine("shop/photo-db", until_unix_s);
+            let document = quarantine.document().unwrap();
+            let text = weir_model::to_yaml(&document);
+            let (read, problems) = weir_model::parse_documents("test", &text);
+            assert_eq!(problems, []);
+            assert_eq!(read[0].value, document);
+            assert_eq!(Quarantine::of(&document), Some(quarantine));
+        }
     }
 }

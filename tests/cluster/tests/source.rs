@@ -40,6 +40,7 @@ impl Site {
             listen: socket.clone(),
             node_listen: Endpoint::Unix(folder.join("nodes.sock")),
             tls: None,
+            response: Default::default(),
             operator_ca: None,
             ageing: Default::default(),
             admission: None,

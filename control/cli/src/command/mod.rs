@@ -15,6 +15,7 @@ pub mod map;
 pub mod mode;
 pub mod path;
 pub mod policy;
+pub mod quarantine;
 pub mod sensor;
 pub mod sigs;
 pub mod status;

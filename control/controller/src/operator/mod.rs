@@ -8,6 +8,7 @@ mod impact;
 mod learn;
 mod mode;
 mod policy;
+mod quarantine;
 mod status;
 
 use std::sync::Arc;
@@ -112,6 +113,31 @@ impl v1::operator_server::Operator for Operator {
         request: Request<v1::PolicyImpactRequest>,
     ) -> Answer<v1::PolicyImpactReply> {
         impact::policy_impact(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn quarantine_list(
+        &self,
+        _: Request<v1::QuarantineListRequest>,
+    ) -> Answer<v1::QuarantineReply> {
+        Ok(Response::new(quarantine::list(&self.state)))
+    }
+
+    async fn quarantine_add(
+        &self,
+        request: Request<v1::QuarantineAddRequest>,
+    ) -> Answer<v1::QuarantineReply> {
+        quarantine::add(&self.state, request.into_inner())
+            .await
+            .map(Response::new)
+    }
+
+    async fn quarantine_lift(
+        &self,
+        request: Request<v1::QuarantineLiftRequest>,
+    ) -> Answer<v1::QuarantineReply> {
+        quarantine::lift(&self.state, request.into_inner())
             .await
             .map(Response::new)
     }

@@ -250,6 +250,11 @@ impl Pipeline {
             .collect()
     }
 
+    /// The state of a document that is in force.
+    pub fn document(&self, key: &Key) -> Option<Arc<Located<Document>>> {
+        crate::lock(&self.inner).document(key)
+    }
+
     /// The keys of all documents, those that were refused too.
     pub fn keys(&self) -> BTreeSet<Key> {
         let inner = crate::lock(&self.inner);

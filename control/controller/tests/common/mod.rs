@@ -79,6 +79,7 @@ impl Site {
     pub fn config(&self) -> Config {
         Config {
             source: SourceConfig::Files(self.path("policy")),
+            response: Default::default(),
             state: self.path("state"),
             listen: Endpoint::Unix(self.path("controller.sock")),
             node_listen: Endpoint::Unix(self.path("nodes.sock")),
