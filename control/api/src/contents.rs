@@ -220,6 +220,11 @@ impl Item {
         &self.0.bytes
     }
 
+    /// Signed documents.
+    pub fn of_bundle(bundle: &v1::SignedBundle) -> (ItemKey, Self) {
+        Self::of(ItemKey::Bundle, bundle)
+    }
+
     fn of(key: ItemKey, message: &impl Message) -> (ItemKey, Self) {
         let item = Self::of_bytes(&key, &message.encode_to_vec());
         (key, item)

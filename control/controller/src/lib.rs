@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod alerts;
+pub mod bundle;
 pub mod certificate;
 pub mod connections;
 pub mod conversation;
@@ -99,6 +100,8 @@ pub struct ResponseConfig {
     pub events_listen: Option<String>,
     /// The file of the token that they have to know.
     pub events_token: Option<PathBuf>,
+    /// The file with signed policy, to be carried to the nodes.
+    pub bundle: Option<PathBuf>,
 }
 
 /// Why the controller cannot start.
@@ -158,6 +161,7 @@ impl Controller {
             operator_ca,
             ageing,
             admission,
+            bundle,
         } = config;
         let directory = state.clone();
         let operator_tls = operator_tls(&listen, tls.as_ref(), operator_ca)?;
@@ -169,6 +173,11 @@ impl Controller {
         let store = policy::blocking(move || Store::open(&state)).await?;
         let (source, feed) = Source::open(source).await?;
         let state = policy::blocking(move || open(store, source, ageing)).await?;
+        // Before the first node comes: one that wants signatures would refuse what comes without.
+        let carrier = match bundle {
+            Some(path) => Some(bundle::Carrier::start(path, &state).await),
+            None => None,
+        };
         let listener = listen.listen().await?;
         let node_listener = node_listen.listen().await?;
         if let Source::Files(files) = &state.source {
@@ -229,6 +238,7 @@ impl Controller {
             tasks.extend(webhook);
         }
         tasks.extend(desk);
+        tasks.extend(carrier.map(|carrier| tokio::spawn(carrier.follow(state.clone()))));
         Ok(Self {
             listen,
             node_listen,

@@ -154,6 +154,15 @@ impl State {
         published.map(|publication| publication.version)
     }
 
+    /// Gives every node this signed policy, from now on.
+    pub async fn carry(self: &Arc<Self>, bundle: v1::SignedBundle) -> Result<u64, PublishError> {
+        let turn = self.publishing.lock().await;
+        let state = self.clone();
+        let carried = blocking(move || state.pipeline.carry(&bundle)).await;
+        drop(turn);
+        Ok(carried?.version)
+    }
+
     /// Publishes what could not be written down when it came.
     pub async fn publish_again(self: &Arc<Self>) -> Result<u64, PublishError> {
         let turn = self.publishing.lock().await;

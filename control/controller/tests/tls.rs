@@ -180,6 +180,7 @@ async fn a_node_is_no_operator() {
         tls: Some(nodes.issue(root, "controller")),
         operator_ca,
         admission: None,
+        bundle: None,
         ..site.config()
     };
     let operator_files = operators.issue(root, "operator");

@@ -41,6 +41,7 @@ impl Site {
             node_listen: Endpoint::Unix(folder.join("nodes.sock")),
             tls: None,
             response: Default::default(),
+            bundle: None,
             operator_ca: None,
             ageing: Default::default(),
             admission: None,

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
+use weir_api::v1;
 use weir_api::{Contents, Item, ItemKey};
 use weir_compile::{Assignments, Change, Compilation, Effect, Global, Key, Scopes, SpecChange};
 use weir_model::{Document, Kind, Located};
@@ -60,6 +61,8 @@ struct Inner {
     unwritten: BTreeMap<Key, Option<Arc<Located<Document>>>>,
     /// Numbers of identities that are on disk.
     written: Assignments,
+    /// Signed policy, which every node gets.
+    bundle: Option<Item>,
 }
 
 #[derive(Debug)]
@@ -115,6 +118,7 @@ impl Pipeline {
                 pending: Vec::new(),
                 unwritten: BTreeMap::new(),
                 written: assignments,
+                bundle: None,
             }),
             store,
             version: AtomicU64::new(version),
@@ -191,6 +195,29 @@ impl Pipeline {
         Ok(self.version())
     }
 
+    /// Gives every node this signed policy, from now on. Not while something waits to be given out.
+    pub fn carry(&self, bundle: &v1::SignedBundle) -> Result<Publication, StoreError> {
+        let mut inner = crate::lock(&self.inner);
+        let (key, item) = Item::of_bundle(bundle);
+        let known = inner.bundle.replace(item.clone()).as_ref() == Some(&item);
+        let own = self.version();
+        if known || inner.nodes.is_empty() || own == 0 {
+            return Ok(Publication {
+                version: own,
+                new: false,
+            });
+        }
+        let version = own + 1;
+        self.reserve(&mut inner, version)?;
+        self.version.store(version, Ordering::SeqCst);
+        for node in inner.nodes.values() {
+            node.target
+                .change(version, [(key.clone(), Some(item.clone()))]);
+        }
+        self.given.store(version, Ordering::SeqCst);
+        Ok(Publication { version, new: true })
+    }
+
     /// What a node is to have, from now on. `whole`: everything, whatever runs there.
     pub fn subscribe(&self, name: &str, whole: bool) -> Arc<Target> {
         let mut inner = crate::lock(&self.inner);
@@ -210,7 +237,12 @@ impl Pipeline {
             let inner = &mut *inner;
             inner.scopes.add_node(&name);
             let everything = inner.scopes.everything(&name).unwrap_or_default();
-            let node = Node::of(version, inner.items.of(&everything));
+            let bundle = inner
+                .bundle
+                .clone()
+                .map(|item| (ItemKey::Bundle, Some(item)));
+            let items = inner.items.of(&everything).into_iter().chain(bundle);
+            let node = Node::of(version, items.collect());
             if version > 0 {
                 let (_, contents) = node.target.contents();
                 let items = contents.items().map(|(key, _)| (key, true));

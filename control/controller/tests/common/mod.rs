@@ -87,6 +87,7 @@ impl Site {
             operator_ca: None,
             ageing: Default::default(),
             admission: None,
+            bundle: None,
         }
     }
 
