@@ -75,6 +75,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// The directory of the store.
     pub state: PathBuf,
+    /// The file with signed policy, to be carried to the nodes.
+    pub bundle: Option<PathBuf>,
     /// What response rules are carried out with.
     pub response: ResponseConfig,
     /// Where operators ask.
@@ -100,8 +102,6 @@ pub struct ResponseConfig {
     pub events_listen: Option<String>,
     /// The file of the token that they have to know.
     pub events_token: Option<PathBuf>,
-    /// The file with signed policy, to be carried to the nodes.
-    pub bundle: Option<PathBuf>,
 }
 
 /// Why the controller cannot start.

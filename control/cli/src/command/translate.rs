@@ -77,7 +77,7 @@ pub fn to_others(
         }
         documents.extend(read.into_iter().map(|located| located.value));
     }
-    documents.sort_by(|one, other| key(one).cmp(&key(other)));
+    documents.sort_by_key(key);
     let exported = export(format, &documents);
     print(format, exported.text, exported.losses, strict, output)
 }
