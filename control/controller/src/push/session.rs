@@ -139,14 +139,9 @@ impl<T: Told> Session<T> {
     ) -> String {
         let (mut incoming, mut end) = (pin!(incoming), pin!(end));
         let mut changes = self.target.changes();
-        if self.protocol > first::PROTOCOL {
-            let welcome = Message::Welcome(v1::Welcome {
-                protocol: self.protocol,
-                software: env!("CARGO_PKG_VERSION").to_owned(),
-            });
-            if self.outgoing.send(Ok(message(welcome))).await.is_err() {
-                return "the node is gone".to_owned();
-            }
+        let greets = self.protocol > first::PROTOCOL;
+        if greets && self.outgoing.send(Ok(self.welcome())).await.is_err() {
+            return "the node is gone".to_owned();
         }
         loop {
             changes.borrow_and_update();
@@ -192,6 +187,14 @@ impl<T: Told> Session<T> {
                 why = &mut end => return self.fail(&why),
             }
         }
+    }
+
+    /// Comes once more with whatever begins anew: nothing then hangs on what came before.
+    fn welcome(&self) -> wire::ControllerMessage {
+        message(Message::Welcome(v1::Welcome {
+            protocol: self.protocol,
+            software: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
     }
 
     /// Tells the node why it is not served any more, if it listens.
@@ -271,13 +274,15 @@ impl<T: Told> Session<T> {
                 // One part is an encoded message; a message that fits travels as itself.
                 let whole = parts.next().map(|part| part.piece);
                 let whole = whole.and_then(|piece| prost::Message::decode(piece).ok());
-                self.send(mark, true, whole.into_iter().collect());
+                let welcome = std::iter::once(self.welcome());
+                self.send(mark, true, welcome.chain(whole).collect());
             }
             Way::Whole(parts) => match self.large.clone().try_acquire_owned() {
                 Ok(turn) => {
+                    let pieces = Pieces::Parts(Box::new(parts), Some(Box::new(self.welcome())));
                     self.send(mark, true, Vec::new());
                     if let Some(awaiting) = &mut self.awaiting {
-                        awaiting.pieces = Pieces::of(parts);
+                        awaiting.pieces = pieces;
                         awaiting._turn = Some(turn);
                     }
                 }
@@ -402,11 +407,6 @@ impl<T: Told> Session<T> {
 }
 
 impl Pieces {
-    fn of(mut parts: Parts) -> Self {
-        let next = parts.next().map(part_message).map(Box::new);
-        Self::Parts(Box::new(parts), next)
-    }
-
     fn is_empty(&self) -> bool {
         match self {
             Self::Messages(messages) => messages.is_empty(),
