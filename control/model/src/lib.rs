@@ -45,10 +45,9 @@ pub use name::{DomainPattern, NameError, Reference, check_name, check_namespace}
 pub use parse::{from_object, parse_documents};
 pub use problem::{Located, Problem};
 pub use response::{
-    Capture, EventSource, HostPort, OnEvent, OnSensor, OnThreat, OnViolation, Quarantine,
-    ResponseAction, ResponseRule, ResponseRuleSpec, SensorClass, Severity, Side, Suppress,
-    SuppressKey, Syslog, SyslogProtocol, Trigger, ViolationResult, Webhook, WebhookFormat,
-    WebhookHeader, WebhookUrl,
+    EventSource, HostPort, OnEvent, OnSensor, OnThreat, OnViolation, Quarantine, ResponseAction,
+    ResponseRule, ResponseRuleSpec, SensorClass, Severity, Side, Suppress, SuppressKey, Syslog,
+    SyslogProtocol, Trigger, ViolationResult, Webhook, WebhookFormat, WebhookHeader, WebhookUrl,
 };
 pub use scalar::{EtherType, Network, PortRange, Protocol, ScalarError};
 pub use selector::{

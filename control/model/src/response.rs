@@ -172,7 +172,7 @@ pub enum Side {
     Server,
 }
 
-/// What is done: one of `quarantine:`, `webhook:`, `syslog:`, `capture:`.
+/// What is done: one of `quarantine:`, `webhook:`, `syslog:`.
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawAction", into = "RawAction")]
@@ -183,8 +183,6 @@ pub enum ResponseAction {
     Webhook(Webhook),
     /// A line is sent to a log server.
     Syslog(Syslog),
-    /// The connection's next packets are kept.
-    Capture(Capture),
 }
 
 /// Whom, and for how long.
@@ -278,19 +276,6 @@ pub enum SyslogProtocol {
     Tls,
 }
 
-/// How much of the connection is kept: what comes first ends it.
-#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Capture {
-    /// At most so many packets; default 1,000.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub packets: Option<u32>,
-    /// At most so many seconds; default 60.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seconds: Option<u32>,
-}
-
 /// What counts as the same again, and for how long it is kept quiet.
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -328,17 +313,6 @@ impl ResponseRuleSpec {
     pub const NAMES_MAX: usize = 256;
     /// The most headers of a webhook.
     pub const HEADERS_MAX: usize = 16;
-}
-
-impl Capture {
-    /// The most packets that are kept.
-    pub const PACKETS_MAX: u32 = 100_000;
-    /// The longest that packets are kept for, in seconds.
-    pub const SECONDS_MAX: u32 = 3600;
-    /// Packets, where none are written.
-    pub const PACKETS: u32 = 1000;
-    /// Seconds, where none are written.
-    pub const SECONDS: u32 = 60;
 }
 
 impl Severity {
@@ -432,8 +406,6 @@ one_of! { ResponseAction as RawAction, "an action":
         "A message is posted to a web server.";
     Syslog syslog "syslog" Syslog,
         "A line is sent to a log server.";
-    Capture capture "capture" Capture,
-        "The connection's next packets are kept.";
 }
 
 /// What is written as text and checked.
@@ -576,7 +548,6 @@ pub(crate) fn check<T>(located: &Located<T>, rule: &ResponseRule, problems: &mut
         match action {
             ResponseAction::Quarantine(_) | ResponseAction::Syslog(_) => {}
             ResponseAction::Webhook(webhook) => check_webhook(webhook, &field, &mut tell),
-            ResponseAction::Capture(capture) => check_capture(capture, &field, &mut tell),
         }
     }
 }
@@ -656,23 +627,6 @@ fn check_webhook(webhook: &Webhook, field: &str, tell: &mut impl FnMut(&str, Str
                     tell(&format!("{field}.secretFile"), message, next_step);
                 }
             }
-        }
-    }
-}
-
-fn check_capture(capture: &Capture, field: &str, tell: &mut impl FnMut(&str, String, &str)) {
-    let bounds = [
-        ("packets", capture.packets, Capture::PACKETS_MAX),
-        ("seconds", capture.seconds, Capture::SECONDS_MAX),
-    ];
-    for (word, value, most) in bounds {
-        if value.is_some_and(|value| !(1..=most).contains(&value)) {
-            let message = format!("is a number from 1 to {most}");
-            tell(
-                &format!("{field}.capture.{word}"),
-                message,
-                "write one of these",
-            );
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use weir_model::{
-    Capture, Namespaces, OnEvent, OnSensor, OnThreat, OnViolation, ResponseAction, ResponseRule,
-    Selector, Side, Syslog, Trigger, Webhook,
+    Namespaces, OnEvent, OnSensor, OnThreat, OnViolation, ResponseAction, ResponseRule, Selector,
+    Side, Syslog, Trigger, Webhook,
 };
 
 use crate::event::{Event, EventKind, Facts, Party};
@@ -73,8 +73,6 @@ pub enum OrderAction {
     Post(Webhook),
     /// Send a line.
     Log(Syslog),
-    /// Keep the connection's next packets.
-    Capture(Capture),
 }
 
 impl Engine {
@@ -143,7 +141,7 @@ impl Engine {
                 let action = match action {
                     ResponseAction::Webhook(webhook) => OrderAction::Post(webhook.clone()),
                     ResponseAction::Syslog(syslog) => OrderAction::Log(syslog.clone()),
-                    ResponseAction::Quarantine(_) | ResponseAction::Capture(_) => continue,
+                    ResponseAction::Quarantine(_) => continue,
                 };
                 orders.push(Order {
                     rule: name.clone(),
@@ -177,7 +175,6 @@ impl Engine {
         let action = match action {
             ResponseAction::Webhook(webhook) => OrderAction::Post(webhook.clone()),
             ResponseAction::Syslog(syslog) => OrderAction::Log(syslog.clone()),
-            ResponseAction::Capture(capture) => OrderAction::Capture(*capture),
             ResponseAction::Quarantine(quarantine) => {
                 let side = quarantine.side.unwrap_or(ends.side());
                 let workload = ends.party(side, event).workload.clone()?;

@@ -189,12 +189,6 @@ impl State {
                     "not cut off: the rule has cut off as many as it may; look at what it matches"
                 );
             }
-            OrderAction::Capture(_) => {
-                warn!(
-                    rule = order.rule,
-                    "packets are not captured on order; see events.packets of the node"
-                );
-            }
             OrderAction::Post(_) | OrderAction::Log(_) => {
                 if messages.try_send(order).is_err() {
                     self.response.lost.fetch_add(1, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::document::Kind;
 use crate::{
-    Capture, GuardrailSpec, LearnedConversation, LearnedStatus, ResponseRuleSpec, SensorSpec,
+    GuardrailSpec, LearnedConversation, LearnedStatus, ResponseRuleSpec, SensorSpec,
     ThreatPolicySpec, UnknownSettings,
 };
 
@@ -114,8 +114,6 @@ const RANGES: &[(&str, u32, u32)] = &[
         SensorSpec::THRESHOLD_MAX,
     ),
     ("spec.threshold.source.withinS", 1, SensorSpec::WINDOW_S_MAX),
-    ("spec.actions[].capture.packets", 1, Capture::PACKETS_MAX),
-    ("spec.actions[].capture.seconds", 1, Capture::SECONDS_MAX),
 ];
 
 const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
@@ -285,8 +283,8 @@ const RULES: &[(Option<Kind>, &str, &[Rule])] = &[
         Some(Kind::ResponseRule),
         "spec.actions[]",
         &[(
-            "(has(self.quarantine) ? 1 : 0) + (has(self.webhook) ? 1 : 0) + (has(self.syslog) ? 1 : 0) + (has(self.capture) ? 1 : 0) == 1",
-            "an action is exactly one of quarantine, webhook, syslog, capture",
+            "(has(self.quarantine) ? 1 : 0) + (has(self.webhook) ? 1 : 0) + (has(self.syslog) ? 1 : 0) == 1",
+            "an action is exactly one of quarantine, webhook, syslog",
         )],
     ),
     (

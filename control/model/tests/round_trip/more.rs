@@ -7,7 +7,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::Value;
 use weir_model::{
-    Capture, Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind, LearnedConfidence,
+    Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind, LearnedConfidence,
     LearnedConversation, LearnedDays, LearnedPoint, LearnedStatus, OnEvent, OnSensor, OnThreat,
     OnViolation, Parameters, Quarantine, ResponseAction, ResponseRuleSpec, SensorClass, Severity,
     Side, Span, Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction, ThreatPolicySpec,
@@ -161,9 +161,7 @@ fn action() -> impl Strategy<Value = ResponseAction> {
         });
     let quarantine = (of(span()), of(side()))
         .prop_map(|(duration, side)| ResponseAction::Quarantine(Quarantine { duration, side }));
-    let capture = (of(1..=Capture::PACKETS_MAX), of(1..=Capture::SECONDS_MAX))
-        .prop_map(|(packets, seconds)| ResponseAction::Capture(Capture { packets, seconds }));
-    prop_oneof![webhook, syslog, quarantine, capture]
+    prop_oneof![webhook, syslog, quarantine]
 }
 
 pub(crate) fn response_rule() -> impl Strategy<Value = ResponseRuleSpec> {
