@@ -14,6 +14,7 @@ mod allowlist;
 mod check;
 #[cfg(feature = "crd")]
 pub mod crd;
+mod destination;
 mod document;
 mod guardrail;
 mod learned;
@@ -35,6 +36,7 @@ mod yaml;
 
 pub use admission::{AdmissionSettings, ImageSettings, VulnerabilitySettings};
 pub use allowlist::{Action, Allowlist, AllowlistSpec, Condition, Peer, Rule, Stage};
+pub use destination::{HostPort, WebhookUrl};
 pub use document::{API_VERSION, Document, GROUP, Kind, Metadata, Resource, VERSION};
 pub use guardrail::{Enforcement, Guardrail, GuardrailMatch, GuardrailSpec, Parameters};
 pub use learned::{
@@ -45,9 +47,9 @@ pub use name::{DomainPattern, NameError, Reference, check_name, check_namespace}
 pub use parse::{from_object, parse_documents};
 pub use problem::{Located, Problem};
 pub use response::{
-    EventSource, HostPort, OnEvent, OnSensor, OnThreat, OnViolation, Quarantine, ResponseAction,
+    EventSource, OnEvent, OnSensor, OnThreat, OnViolation, Quarantine, ResponseAction,
     ResponseRule, ResponseRuleSpec, SensorClass, Severity, Side, Suppress, SuppressKey, Syslog,
-    SyslogProtocol, Trigger, ViolationResult, Webhook, WebhookFormat, WebhookHeader, WebhookUrl,
+    SyslogProtocol, Trigger, ViolationResult, Webhook, WebhookFormat, WebhookHeader,
 };
 pub use scalar::{EtherType, Network, PortRange, Protocol, ScalarError};
 pub use selector::{
