@@ -14,11 +14,13 @@ Everything is removed when the block ends, however it ends; see README.md for th
 Only Python's standard library and Debian's iproute2 and ethtool are used.
 """
 
+from .cluster import Cluster
 from .laboratory import Interrupted, Lab, needs, remove_stale
 from .network import Host
 from .processes import CommandFailed, LabError, Process, log_line, tcp, udp, wait_until
 
 __all__ = [
+    "Cluster",
     "CommandFailed",
     "Host",
     "Interrupted",

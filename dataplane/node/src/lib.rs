@@ -28,6 +28,7 @@ mod session;
 pub mod signatures;
 mod stage;
 pub mod status;
+mod threat_policies;
 pub mod watchdog;
 pub mod worker;
 mod zone;

@@ -32,6 +32,7 @@ use crate::inspection::Inspection;
 use crate::io::{BURST, FrameCounts, FrameSource, Outbox, PortIndex, Role};
 use crate::limits::{Limits, Rules};
 use crate::policy::Policy;
+use crate::threat_policies::ThreatPolicies;
 
 /// Most flows looked at by one [`Path::tick`].
 pub(crate) const EXPIRE_BUDGET: usize = 1024;
@@ -110,6 +111,7 @@ pub struct Path<S: FrameSource> {
     pub(crate) reassembler: Reassembler,
     pub(crate) inspection: Inspection,
     pub(crate) policy: Policy,
+    pub(crate) threat_policies: ThreatPolicies,
     pub(crate) hold: Hold<S::Frame>,
     pub(crate) alarms: AlarmBudget,
     /// The flow that the packet on its way raised an alert in.
@@ -142,6 +144,10 @@ impl<S: FrameSource> Path<S> {
             reassembler: Reassembler::new(limits.reassembly),
             hold: Hold::new(limits.held_packets),
             policy: Policy::new(limits.learned_names),
+            threat_policies: ThreatPolicies::new(match &inspection.threats {
+                Some(threats) => Arc::clone(threats.config()),
+                None => Arc::clone(&rules.threats),
+            }),
             alarmed: None,
             alarms: AlarmBudget::new(limits.alarms_per_second),
             slots: Vec::with_capacity(BURST),
@@ -204,6 +210,7 @@ impl<S: FrameSource> Path<S> {
     /// packet; packets held for unknown addresses are asked again at the next tick.
     pub fn install(&mut self, snapshot: Arc<Snapshot>) {
         self.policy.install(snapshot);
+        self.look_for_threats(self.threat_policies.node());
         self.hold.retry();
     }
 
@@ -215,10 +222,16 @@ impl<S: FrameSource> Path<S> {
 
     /// Looks at packets by these rules from now on. Call it between bursts.
     pub fn look_by(&mut self, rules: Rules) {
-        if let Some(threats) = &mut self.inspection.threats {
-            threats.configure(Arc::clone(&rules.threats));
-        }
+        self.look_for_threats(Arc::clone(&rules.threats));
         self.rules = rules;
+    }
+
+    /// The node's configuration of threats, or what policy says of them, is another one.
+    fn look_for_threats(&mut self, node: Arc<weir_threat::Config>) {
+        if let Some(threats) = &mut self.inspection.threats {
+            threats.configure(Arc::clone(&node));
+        }
+        self.threat_policies.renew(node, self.policy.snapshot());
     }
 
     /// Looks for other signatures from now on; returns what was used for those before. Call it between

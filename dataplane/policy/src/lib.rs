@@ -57,6 +57,7 @@ mod rules;
 mod snapshot;
 pub mod spec;
 mod text;
+mod threats;
 mod validate;
 mod weigh;
 

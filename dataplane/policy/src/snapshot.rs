@@ -9,7 +9,8 @@ use crate::Decider;
 use crate::addresses::AddressTable;
 use crate::names::NameTable;
 use crate::rules::{Rule, RuleIndex};
-use crate::spec::{IdentitySpec, SnapshotSpec, UNKNOWN_IDENTITY};
+use crate::spec::{IdentitySpec, SnapshotSpec, ThreatPolicySpec, UNKNOWN_IDENTITY};
+use crate::threats::ThreatSets;
 use crate::validate::{BuildError, validate};
 
 /// What [`UNKNOWN_IDENTITY`] is called.
@@ -23,6 +24,7 @@ pub struct Snapshot {
     identities: HashMap<u32, u32, FixedState>,
     addresses: AddressTable,
     names: NameTable,
+    threats: ThreatSets,
     /// In the order of `spec.rules`.
     pub(crate) rules: Vec<Rule>,
     pub(crate) index: RuleIndex,
@@ -49,6 +51,7 @@ impl Snapshot {
                 .collect(),
             addresses: AddressTable::new(&spec.addresses),
             names: NameTable::new(&spec.names),
+            threats: ThreatSets::new(&spec.threat_policies),
             rules: spec.rules.iter().map(Rule::new).collect(),
             index: RuleIndex::new(&spec.rules),
             spec,
@@ -101,6 +104,20 @@ impl Snapshot {
     /// The identity whose addresses DNS answers for `domain` teach.
     pub fn name_identity(&self, domain: &[u8]) -> Option<u32> {
         self.names.find(domain)
+    }
+
+    /// The number of the set of threat policies that hold for an identity; 0 where only those do that
+    /// hold for everybody. Two identities with the same number are treated alike.
+    pub fn threat_set(&self, identity: u32) -> u32 {
+        self.threats.of(identity)
+    }
+
+    /// The threat policies of a set, by their ids.
+    pub fn threat_policies(&self, set: u32) -> impl Iterator<Item = &ThreatPolicySpec> {
+        let places = self.threats.places(set);
+        places
+            .iter()
+            .filter_map(|&place| self.spec.threat_policies.get(place as usize))
     }
 
     /// What a decider is called in events: the rule's name, or what stood in for a rule.

@@ -79,6 +79,11 @@ impl Config {
         self
     }
 
+    /// Has a threat do something else.
+    pub fn act(&mut self, threat: Threat, action: Action) {
+        self.actions[threat as usize] = action;
+    }
+
     /// What this threat does.
     pub fn action(&self, threat: Threat) -> Action {
         self.actions[threat as usize]

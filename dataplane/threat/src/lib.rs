@@ -52,6 +52,11 @@ impl Threats {
         [of_messages.union(injection::WANTED), of_messages]
     }
 
+    /// What it looks by.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
     /// Looks by this configuration from now on.
     pub fn configure(&mut self, config: Arc<Config>) {
         self.config = config;

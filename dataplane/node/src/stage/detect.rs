@@ -18,6 +18,29 @@ use crate::io::{FrameSource, PortIndex};
 use crate::path::{Fate, Path};
 
 impl<S: FrameSource> Path<S> {
+    /// Has the detectors look as policy wants it between the ends of a flow.
+    pub(crate) fn look_at(&mut self, id: FlowId) {
+        if self.threat_policies.is_any() {
+            let cold = self.flows.table.cold(id);
+            self.look_between([cold.client, cold.server]);
+        }
+    }
+
+    /// The same for a packet that has no flow.
+    fn look_at_packet(&mut self, packet: &Packet, zone: u32, now_us: u64) {
+        if self.threat_policies.is_any() {
+            let ends = [packet.source, packet.destination];
+            self.look_between(ends.map(|end| self.policy.identity_of(zone, end, now_us)));
+        }
+    }
+
+    fn look_between(&mut self, ends: [u32; 2]) {
+        if let Some(threats) = &mut self.inspection.threats {
+            self.threat_policies
+                .look(threats, self.policy.snapshot(), ends);
+        }
+    }
+
     /// A packet that would begin a flow. Some: it ends here, and no flow is made.
     pub(crate) fn detect_arrival(
         &mut self,
@@ -27,6 +50,7 @@ impl<S: FrameSource> Path<S> {
         enforceable: bool,
         now_us: u64,
     ) -> Option<Fate> {
+        self.look_at_packet(packet, zone, now_us);
         let threats = self.inspection.threats.as_mut()?;
         let mut found = Found::new();
         threats.arriving(zone, packet, frame, now_us, &mut found);
@@ -44,6 +68,7 @@ impl<S: FrameSource> Path<S> {
         zone: u32,
         now_us: u64,
     ) {
+        self.look_at_packet(packet, zone, now_us);
         let Some(threats) = &mut self.inspection.threats else {
             return;
         };
@@ -73,6 +98,7 @@ impl<S: FrameSource> Path<S> {
 
     /// An ICMP error says that the server of a flow cannot be reached.
     pub(crate) fn detect_unreachable(&mut self, id: FlowId, now_us: u64) {
+        self.look_at(id);
         let Some(threats) = &mut self.inspection.threats else {
             return;
         };
@@ -91,6 +117,7 @@ impl<S: FrameSource> Path<S> {
         packet: &Packet,
         now_us: u64,
     ) {
+        self.look_at(id);
         let Some(threats) = &mut self.inspection.threats else {
             return;
         };
@@ -110,6 +137,7 @@ impl<S: FrameSource> Path<S> {
         frame: &[u8],
         now_us: u64,
     ) -> Option<Fate> {
+        self.look_at(id);
         let threats = self.inspection.threats.as_mut()?;
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let connection = cold.watched(hot);
@@ -128,6 +156,7 @@ impl<S: FrameSource> Path<S> {
 
     /// A flow is over.
     pub(crate) fn detect_ending(&mut self, id: FlowId, now_us: u64) {
+        self.look_at(id);
         let Some(threats) = &mut self.inspection.threats else {
             return;
         };
@@ -224,12 +253,20 @@ impl<S: FrameSource> Path<S> {
             return;
         };
         let mut found = Found::new();
+        self.threat_policies.look_everywhere(threats);
         threats.tick(now_us, &mut found);
-        for finding in found.drain() {
-            if self.alarms.take(&mut 0, now_us) == Telling::Tell {
-                let source = finding.evidence.source.unwrap_or(0);
-                let target = finding.evidence.target.unwrap_or(0);
-                let flow = self.facts_between([source, target], [0; 2], protocol::TCP, 0, now_us);
+        for mut finding in found.drain() {
+            let hosts = [finding.evidence.source, finding.evidence.target];
+            let hosts = hosts.map(Option::unwrap_or_default);
+            let flow = self.facts_between(hosts, [0; 2], protocol::TCP, 0, now_us);
+            finding.action = self.threat_policies.action(
+                self.policy.snapshot(),
+                [flow.client, flow.server],
+                finding.threat,
+            );
+            if finding.action != Action::Off
+                && self.alarms.take(&mut 0, now_us) == Telling::Tell
+            {
                 self.events.emit(threat_event(finding, flow, false, now_us));
             }
         }

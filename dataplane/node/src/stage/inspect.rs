@@ -196,6 +196,7 @@ impl<S: FrameSource> Path<S> {
         content: &[u8],
         now_us: u64,
     ) -> Fate {
+        self.look_at(id);
         let snapshot = self.policy.snapshot_shared();
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let question = cold.question(

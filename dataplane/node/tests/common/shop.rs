@@ -139,6 +139,11 @@ impl Shop {
         self
     }
 
+    pub fn threats(mut self, policy: ThreatPolicySpec) -> Self {
+        self.0.threat_policies.push(policy);
+        self
+    }
+
     pub fn hold(mut self, hold_ms: u32) -> Self {
         self.0.unknown.hold_ms = hold_ms;
         self

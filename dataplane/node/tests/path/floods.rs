@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use weir_node::event::EventKind;
 use weir_node::limits::Limits;
-use weir_policy::spec::Mode;
+use weir_policy::spec::{Mode, ThreatAction, ThreatPolicySpec};
 use weir_threat::Threat;
 use weir_wire::Reason;
 
 use crate::common::bench::{CLIENTS, SERVERS, small_limits};
+use crate::common::content::{http_get, http_ok};
 use crate::common::frames;
 use crate::common::hosts::*;
 use crate::common::{Bench, Shop, Talk};
@@ -106,4 +107,64 @@ fn a_first_fragment_that_hides_its_ports_is_told() {
     );
     let sender = weir_wire::to_ip_address(findings[0].flow.client_address);
     assert_eq!(sender, AI_MODEL.address(Family::V4));
+}
+
+fn policy(targets: &[u32], threat: &str, action: ThreatAction) -> ThreatPolicySpec {
+    ThreatPolicySpec {
+        id: 1,
+        name: "threatpolicy shop/floods".to_owned(),
+        targets: targets.to_vec(),
+        actions: vec![(threat.to_owned(), action)],
+        others: None,
+        thresholds: Vec::new(),
+    }
+}
+
+/// What policy says of a flood holds for its targets alone: the same flood at somebody else is dropped.
+#[test]
+fn policy_decides_for_its_targets_what_a_flood_does() {
+    for (action, findings) in [(ThreatAction::Alert, 1), (ThreatAction::Ignore, 0)] {
+        let shop = Shop::story(Mode::Protect).allow_any(0, PHOTO_DB.identity());
+        let own = shop.clone().threats(policy(
+            &[PHOTO_DB.identity()],
+            "syn-flood",
+            action,
+        ));
+        let others = shop.threats(policy(&[FRONTEND.identity()], "syn-flood", action));
+        let mut bench = Bench::watching(&own.build(), limits());
+        assert_eq!(flood(&mut bench, Family::V4).1, findings);
+        assert_eq!(bench.dropped(Reason::Threat), 0);
+        let mut bench = Bench::watching(&others.build(), limits());
+        assert_eq!(flood(&mut bench, Family::V4).1, 1);
+        assert!(bench.dropped(Reason::Threat) > 1800);
+    }
+}
+
+/// A policy that comes while a connection lasts holds from its next packet on, and one that goes too.
+#[test]
+fn policy_that_changes_holds_for_connections_that_last() {
+    let shop = Shop::story(Mode::Protect).allow_any(AI_MODEL.identity(), FRONTEND.identity());
+    let with = |action| {
+        let targets = [FRONTEND.identity()];
+        shop.clone().threats(policy(&targets, "path-traversal", action))
+    };
+    let mut bench = Bench::watching(&with(ThreatAction::Ignore).build(), limits());
+    let mut talk = Talk::new(
+        AI_MODEL.port(Family::V4, 40_000),
+        FRONTEND.port(Family::V4, 80),
+    );
+    assert!(talk.open(&mut bench));
+    let climbing = http_get("/files/../../../../etc/passwd");
+    let mut climb = |bench: &mut Bench| {
+        let passes = talk.client_passes(bench, &climbing);
+        if passes {
+            assert!(talk.server_passes(bench, &http_ok("no")));
+        }
+        (passes, told(bench, Threat::PathTraversal))
+    };
+    assert_eq!(climb(&mut bench), (true, 0));
+    bench.install(&with(ThreatAction::Alert).build());
+    assert_eq!(climb(&mut bench), (true, 1));
+    bench.install(&shop.build());
+    assert_eq!(climb(&mut bench), (false, 1));
 }

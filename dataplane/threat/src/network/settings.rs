@@ -86,6 +86,38 @@ pub struct Settings {
     pub turned_away: usize,
 }
 
+impl Settings {
+    /// Sets a threshold by its name, as a policy may; false where policies have no such threshold.
+    pub fn set(&mut self, name: &str, value: u32) -> bool {
+        match name {
+            "repeat_s" => self.repeat_s = value,
+            "syn_on_per_s" => self.syn_on_per_s = value,
+            "syn_off_per_s" => self.syn_off_per_s = value,
+            "syn_burst" => self.syn_burst = value,
+            "icmp_pair_per_s" => self.icmp_pair_per_s = value,
+            "icmp_target_per_s" => self.icmp_target_per_s = value,
+            "udp_unanswered_per_s" => self.udp_unanswered_per_s = value,
+            "udp_one_way_per_s" => self.udp_one_way_per_s = value,
+            "dns_pair_per_s" => self.dns_pair_per_s = value,
+            "dns_target_per_s" => self.dns_target_per_s = value,
+            "sessions_per_source" => self.sessions_per_source = value,
+            "session_rate_per_s" => self.session_rate_per_s = value,
+            "scan_points" => self.scan_points = value,
+            "scan_window_s" => self.scan_window_s = value,
+            "small_window_bytes" => self.small_window_bytes = value,
+            "shut_window_ms" => self.shut_window_ms = value,
+            "icmp_max_bytes" => self.icmp_max_bytes = value,
+            "incomplete_per_s" => self.incomplete_per_s = value,
+            "beacon_connections" => self.beacon_connections = value,
+            "beacon_jitter_percent" => self.beacon_jitter_percent = value,
+            "beacon_min_s" => self.beacon_min_s = value,
+            "mss_min" => self.mss_min = u16::try_from(value).unwrap_or(u16::MAX),
+            _ => return false,
+        }
+        true
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
