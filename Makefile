@@ -16,10 +16,10 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo demo-stop test unit test-cluster netns corpus lint fuzz bench bench-quick instructions signatures clean
+.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster netns corpus lint fuzz bench bench-quick instructions signatures clean
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## installs what building and testing need (Debian, root); quick when nothing is missing
 	@deploy/baremetal/install-dependencies
@@ -27,13 +27,19 @@ deps: ## installs what building and testing need (Debian, root); quick when noth
 build: deps ## builds weir-node, weir-controller and weir into target/release
 	$(CARGO) build --locked --release -p weir-node -p weir-controller -p weir-cli
 
+build-cluster: deps ## builds the API server of the tests into target/release
+	$(CARGO) build --locked --release -p weir-cluster --bin weir-apiserver
+
 demo: build ## plays the reference story live (root); KEEP=1 leaves it running
 	@KEEP=$(KEEP) $(PYTHON) tests/demo/run
+
+demo-cluster: build build-cluster ## plays the story of a cluster: kubectl apply, sign, and a packet is dropped (root)
+	@$(PYTHON) tests/demo/run-cluster
 
 demo-stop: ## ends what make demo KEEP=1 left running
 	@$(PYTHON) tests/demo/run --stop
 
-test: build ## runs every test; what cannot run here is named and counted as skipped
+test: build build-cluster ## runs every test; what cannot run here is named and counted as skipped
 	@.ci/test
 
 unit: build ## only the Rust tests: units, laws, properties, scenarios, short fuzzing, a real EAL
@@ -42,7 +48,7 @@ unit: build ## only the Rust tests: units, laws, properties, scenarios, short fu
 test-cluster: deps ## only Weir against a Kubernetes API server; KUBEBUILDER_ASSETS (etcd, kube-apiserver) makes it a real one
 	@.ci/test cluster
 
-netns: build ## only real clients and servers in network namespaces (root)
+netns: build build-cluster ## only real clients and servers in network namespaces (root)
 	@.ci/test netns
 
 corpus: build ## only recorded captures: scored against the floor, UPDATE_FLOOR=1 raises it (WEIR_CORPUS, or shared/corpus beside the repository)

@@ -183,7 +183,7 @@ class ClusterStory:
             answer = (result.stdout + result.stderr).strip() or f"nothing (exit status {result.returncode})"
             self.narrator.show(" ".join(map(str, command)), answer, prompt=f"{client.label}$")
             works.append(answer == "OK")
-        what = "passes" if expected else "is dropped"
+        what = "passes" if expected else "gets nothing through"
         self.narrator.check(f"on the wire: {client.label} → cart redis {what}, over both families", works == [expected] * 2)
 
     def kubectl(self, *words, said=None):
@@ -205,7 +205,7 @@ class ClusterStory:
         self.weir("bundle", "sign", str(self.policy), "--key", f"{self.keys}.key", "--out", str(self.bundle))
 
     def workloads(self):
-        return {workload["name"] for workload in self.lab.weir("status")["workloads"]}
+        return {workload["workload"] for workload in self.lab.weir("status")["workloads"]}
 
     def proposals(self):
         fields = ("client", "server", "application", "port", "protocol")
@@ -215,7 +215,7 @@ class ClusterStory:
         wanted = {f"{NAMESPACE}/{name}" for name in HOSTS}
 
         def reached():
-            return wanted <= {workload["name"] for workload in self.lab.weir("status")["workloads"] if workload["mode"] == value}
+            return wanted <= {workload["workload"] for workload in self.lab.weir("status")["workloads"] if workload["mode"] == value}
 
         wait_until(reached, f"the controller says {value}", SETTLE_TIMEOUT_S, 0.2)
         if not self.bundle.exists():
@@ -225,10 +225,10 @@ class ClusterStory:
         self.lab.programs.wait_for_policy()
 
     def node(self):
-        return next(node for node in self.lab.weir("status")["nodes"] if node["name"] == NODE)
+        return next(node for node in self.lab.weir("status")["nodes"] if node["node"] == NODE)
 
     def refusal(self):
-        return self.node().get("problem") or self.node().get("error")
+        return self.node()["refusal"]
 
     def flows(self, verdict):
         """Flows of the intruder with this verdict, over both families."""

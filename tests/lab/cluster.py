@@ -50,7 +50,10 @@ class Cluster:
 
     def kubeconfig_of(self, namespace, account):
         """A kubeconfig with a service account's own token, as its pod would have one."""
-        token = self.kubectl("create", "token", account, "-n", namespace).stdout.strip()
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": [], "expirationSeconds": 3600}}
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        issued = self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(request)).stdout
+        token = json.loads(issued)["status"]["token"]
         config = json.loads(self.kubectl("config", "view", "--raw", "-o", "json").stdout)
         for user in config["users"]:
             user["user"] = {"token": token}

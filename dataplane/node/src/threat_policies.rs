@@ -64,12 +64,7 @@ impl ThreatPolicies {
     }
 
     /// Has the detectors look as policy wants it between these two.
-    pub fn look(
-        &mut self,
-        threats: &mut Threats,
-        snapshot: &Snapshot,
-        [client, server]: [u32; 2],
-    ) {
+    pub fn look(&mut self, threats: &mut Threats, snapshot: &Snapshot, [client, server]: [u32; 2]) {
         if self.is_any() {
             let config = self.between(snapshot, [client, server]);
             if !Arc::ptr_eq(threats.config(), config) {
@@ -177,7 +172,9 @@ mod tests {
     use weir_policy::spec::{IdentitySpec, SnapshotSpec};
 
     fn policy(id: u32, targets: &[u32], actions: &[(&str, ThreatAction)]) -> ThreatPolicySpec {
-        let actions = actions.iter().map(|(name, action)| ((*name).to_owned(), *action));
+        let actions = actions
+            .iter()
+            .map(|(name, action)| ((*name).to_owned(), *action));
         ThreatPolicySpec {
             id,
             name: format!("threatpolicy {id}"),

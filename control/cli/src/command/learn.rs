@@ -224,7 +224,9 @@ impl View for Accepted {
                 false => {
                     page.line("next: apply this with kubectl, or commit it where your documents are kept");
                     page.line("---");
-                    page.line(self.documents.join("---\n").trim_end());
+                    for line in self.documents.join("---\n").trim_end().lines() {
+                        page.line(line);
+                    }
                 }
             }
         }

@@ -264,9 +264,7 @@ impl<S: FrameSource> Path<S> {
                 [flow.client, flow.server],
                 finding.threat,
             );
-            if finding.action != Action::Off
-                && self.alarms.take(&mut 0, now_us) == Telling::Tell
-            {
+            if finding.action != Action::Off && self.alarms.take(&mut 0, now_us) == Telling::Tell {
                 self.events.emit(threat_event(finding, flow, false, now_us));
             }
         }

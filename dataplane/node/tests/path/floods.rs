@@ -125,11 +125,9 @@ fn policy(targets: &[u32], threat: &str, action: ThreatAction) -> ThreatPolicySp
 fn policy_decides_for_its_targets_what_a_flood_does() {
     for (action, findings) in [(ThreatAction::Alert, 1), (ThreatAction::Ignore, 0)] {
         let shop = Shop::story(Mode::Protect).allow_any(0, PHOTO_DB.identity());
-        let own = shop.clone().threats(policy(
-            &[PHOTO_DB.identity()],
-            "syn-flood",
-            action,
-        ));
+        let own = shop
+            .clone()
+            .threats(policy(&[PHOTO_DB.identity()], "syn-flood", action));
         let others = shop.threats(policy(&[FRONTEND.identity()], "syn-flood", action));
         let mut bench = Bench::watching(&own.build(), limits());
         assert_eq!(flood(&mut bench, Family::V4).1, findings);
@@ -146,7 +144,8 @@ fn policy_that_changes_holds_for_connections_that_last() {
     let shop = Shop::story(Mode::Protect).allow_any(AI_MODEL.identity(), FRONTEND.identity());
     let with = |action| {
         let targets = [FRONTEND.identity()];
-        shop.clone().threats(policy(&targets, "path-traversal", action))
+        shop.clone()
+            .threats(policy(&targets, "path-traversal", action))
     };
     let mut bench = Bench::watching(&with(ThreatAction::Ignore).build(), limits());
     let mut talk = Talk::new(
