@@ -10,6 +10,7 @@ use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, MESSAGE_BYTES_MAX, TlsFiles}
 
 use crate::command::bundle::BundleCommand;
 use crate::error::Failure;
+use crate::plugin::{Cluster, Forward};
 use crate::text;
 
 /// The connection to the controller.
@@ -29,6 +30,8 @@ pub struct Arguments {
     pub output: Format,
     #[command(flatten)]
     pub controller: Controller,
+    #[command(flatten)]
+    pub cluster: Cluster,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -47,9 +50,10 @@ pub enum Format {
 /// Where the controller is.
 #[derive(Debug, Args)]
 pub struct Controller {
-    /// The controller: unix:/path, http://host:port or https://host:port.
-    #[arg(long, env = "WEIR_CONTROLLER", global = true, default_value = DEFAULT_OPERATOR_ENDPOINT, value_name = "ENDPOINT")]
-    controller: String,
+    /// The controller: unix:/path, http://host:port or https://host:port; by default
+    /// unix:/run/weir/controller.sock, or through the cluster where one is named.
+    #[arg(long, env = "WEIR_CONTROLLER", global = true, value_name = "ENDPOINT")]
+    controller: Option<String>,
     /// The authorities that the controller's certificate must come from (PEM).
     #[arg(long, env = "WEIR_TLS_CA", global = true, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -533,12 +537,29 @@ pub enum ModeCommand {
 }
 
 impl Controller {
+    /// Through a cluster, unless an endpoint was named. What forwards the port must outlive the
+    /// connection.
+    pub fn through(&mut self, cluster: &Cluster) -> Result<Option<Forward>, Failure> {
+        if self.controller.is_some() {
+            return Ok(None);
+        }
+        let forward = cluster.forward()?;
+        let scheme = match self.tls_ca {
+            Some(_) => "https",
+            None => "http",
+        };
+        self.controller = Some(format!("{scheme}://{}", forward.authority));
+        Ok(Some(forward))
+    }
+
     /// Connects, or says why not.
     pub async fn connect(self) -> Result<Client, Failure> {
         let tls = TlsFiles::from_options(self.tls_ca, self.tls_certificate, self.tls_key);
         let tls = tls.map_err(|error| Failure::Usage(error.to_string()))?;
         let endpoint: Endpoint = self
             .controller
+            .as_deref()
+            .unwrap_or(DEFAULT_OPERATOR_ENDPOINT)
             .parse()
             .map_err(|error: weir_api::EndpointError| Failure::Usage(error.to_string()))?;
         let channel = endpoint

@@ -5,11 +5,12 @@ mod command;
 mod documents;
 mod error;
 mod output;
+mod plugin;
 mod text;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{
     Arguments, Command, GuardrailCommand, LearnCommand, ModeCommand, PolicyCommand, SensorCommand,
@@ -17,6 +18,7 @@ use crate::args::{
 };
 use crate::error::Failure;
 use crate::output::Output;
+use crate::plugin::Called;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,9 +35,15 @@ enum Answer {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let called = Called::by(std::env::args_os().next().as_deref());
+    if called == Called::Completing {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        print!("{}", plugin::complete(&words));
+        return ExitCode::SUCCESS;
+    }
+    let arguments = arguments(called);
     let mut output = Output::new(arguments.output);
-    let answered = run(arguments, &mut output);
+    let answered = run(arguments, called, &mut output);
     match answered.and_then(|answer| output.finish().map(|()| answer)) {
         Ok(Answer::Yes) => ExitCode::SUCCESS,
         Ok(Answer::No) => ExitCode::from(1),
@@ -49,10 +57,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
+/// The command line; help and mistakes name the program as it was called.
+fn arguments(called: Called) -> Arguments {
+    let matches = Arguments::command().bin_name(called.name()).get_matches();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answer, Failure> {
     let Arguments {
         command,
-        controller,
+        mut controller,
+        cluster,
         ..
     } = arguments;
     match command {
@@ -111,6 +126,10 @@ fn run(arguments: Arguments, output: &mut Output) -> Result<Answer, Failure> {
         } => return command::sensor::run(&files, value, file.as_deref(), output),
         _ => {}
     }
+    let _forward = match called == Called::Plugin || cluster.is_named() {
+        true => controller.through(&cluster)?,
+        false => None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
