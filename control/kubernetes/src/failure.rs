@@ -146,7 +146,7 @@ impl Failure {
             FailureKind::Forbidden => (
                 format!("may not {verb} {resource} in the whole cluster: {}", self.message),
                 format!(
-                    "grant it in Weir's ClusterRole (deploy/baremetal/rbac.yaml); `kubectl auth can-i {verb} {resource} \
+                    "grant it in Weir's ClusterRole (deploy/baremetal/kustomize/rbac.yaml); `kubectl auth can-i {verb} {resource} \
                      --all-namespaces{}` then says yes. Until then Weir goes on with what it may see",
                     self.user()
                 ),

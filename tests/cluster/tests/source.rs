@@ -211,7 +211,7 @@ async fn the_role_that_is_shipped_suffices() {
     let cluster = Cluster::start().await;
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../deploy/baremetal/rbac.yaml"
+        "/../../deploy/baremetal/kustomize/rbac.yaml"
     );
     let (objects, bad) = documents_of(&std::fs::read_to_string(path).unwrap());
     assert!(bad.is_empty(), "{bad:?}");
