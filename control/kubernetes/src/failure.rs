@@ -134,6 +134,11 @@ impl Failure {
         self.is_refusal() || self.kind == FailureKind::Unreadable
     }
 
+    /// What the server said.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The pause that the server asks for.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after

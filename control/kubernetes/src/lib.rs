@@ -14,10 +14,16 @@ mod documents;
 mod facts;
 mod failure;
 mod identity;
+mod leader;
+mod lease;
 mod names;
+mod node_leases;
 mod object;
 mod resources;
 mod source;
+mod status;
+mod statuses;
+mod trouble;
 mod watch;
 mod world;
 
@@ -32,6 +38,12 @@ pub use facts::{
 pub use identity::{
     NODES_NAMESPACE, document_name, lasting_labels, second_name, spiffe_id, workload_of,
 };
+pub use leader::{Leadership, own_identity};
+pub use lease::Timing;
+pub use node_leases::{NodeLeases, NodeReport, Report, Told as LeaseTold, Wrote};
 pub use object::service_of;
 pub use source::KubernetesSource;
+pub use status::{Counts, is_object_kind, object_status};
+pub use statuses::{Statuses, Write};
+pub use trouble::Trouble;
 pub use world::{Note, World, WorldCounts};
