@@ -9,6 +9,7 @@ pub mod admission;
 pub mod alerts;
 pub mod bundle;
 pub mod certificate;
+pub mod cluster;
 pub mod connections;
 pub mod conversation;
 mod counted;
@@ -227,6 +228,7 @@ impl Controller {
             tokio::spawn(source::raise_claims(state.clone())),
             tokio::spawn(flush_often(state.clone())),
             tokio::spawn(learning::age(state.clone())),
+            tokio::spawn(cluster::run(state.clone())),
         ];
         let mut admission_listen = None;
         if let Some(admission) = admission {

@@ -154,6 +154,18 @@ impl Nodes {
         })
     }
 
+    /// The nodes that are subscribed now: name, number of the subscription, and the version that it
+    /// enforces, which is `newest` where nothing changed for it.
+    pub fn subscribed(&self, newest: u64) -> Vec<(String, u64, u64)> {
+        let nodes = crate::lock(&self.nodes);
+        let subscribed = nodes.iter().filter(|(_, node)| node.connected);
+        let told = subscribed.map(|(name, node)| {
+            let number = *node.subscriptions.borrow();
+            (name.clone(), number, node.enforced(newest))
+        });
+        told.collect()
+    }
+
     /// All nodes, sorted by name. What changed nothing for a node was not sent to it: such a node
     /// enforces `newest`.
     pub fn status(&self, newest: u64) -> Vec<v1::NodeStatus> {

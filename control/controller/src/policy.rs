@@ -139,8 +139,10 @@ impl State {
             News::Changes(changes) => (changes, false),
         };
         let turn = self.publishing.lock().await;
+        self.cluster.coming(&changes.0, changes.1);
         let state = self.clone();
         let published = blocking(move || state.take_changes(changes.0, changes.1)).await;
+        self.cluster.given(published.is_ok());
         drop(turn);
         published.map(|publication| publication.version)
     }
@@ -172,6 +174,7 @@ impl State {
             state.follow_up(publication)
         })
         .await;
+        self.cluster.given(published.is_ok());
         drop(turn);
         published.map(|publication| publication.version)
     }

@@ -8,6 +8,7 @@ use weir_api::v1;
 use weir_compile::Assignments;
 use weir_model::Problem;
 
+use crate::cluster::Cluster;
 use crate::guardrails::Gate;
 use crate::nodes::Nodes;
 use crate::observe::Observed;
@@ -34,6 +35,8 @@ pub struct State {
     pub guardrails: Gate,
     /// What is done when something happens.
     pub response: Response,
+    /// What controllers of one cluster share.
+    pub cluster: Cluster,
     /// Held while a version is made.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
@@ -65,6 +68,7 @@ impl State {
             observed,
             source,
             guardrails: Gate::default(),
+            cluster: Cluster::default(),
             publishing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
             published: ArcSwap::from_pointee(published),
@@ -96,6 +100,7 @@ impl State {
         let (mut errors, policy) = (self.own_problems(), self.policy());
         errors.extend(crate::lock(&self.conditions).iter().cloned());
         errors.extend(self.pipeline.standings.problems());
+        errors.extend(self.cluster.problems());
         let errors = errors.iter().map(|problem| problem_message(problem, false));
         let advice = crate::lock(&self.advice).clone();
         let warnings = policy.warnings.iter().chain(&advice);

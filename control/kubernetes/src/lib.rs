@@ -13,6 +13,7 @@ mod connect;
 mod documents;
 mod facts;
 mod failure;
+mod fingerprint;
 mod identity;
 mod leader;
 mod lease;
@@ -35,6 +36,7 @@ pub use facts::{
     Event, Images, Labels, Meta, Namespace, Node, Object, ObjectName, Owner, OwnerKind, Pod,
     Service, Slice, Step, Template, Watched,
 };
+pub use fingerprint::{Fingerprint, is_cluster_kind};
 pub use identity::{
     NODES_NAMESPACE, document_name, lasting_labels, second_name, spiffe_id, workload_of,
 };

@@ -45,6 +45,7 @@ const DISCOVER: Duration = Duration::from_secs(60);
 pub struct KubernetesSource {
     server: String,
     namespace: String,
+    timeout: Duration,
     client: ClientHandle,
     world: Arc<RwLock<World>>,
     claims: watch::Receiver<Vec<Claim>>,
@@ -100,6 +101,7 @@ impl KubernetesSource {
         let source = Self {
             server,
             namespace,
+            timeout: settings.timeout,
             client: ClientHandle(client),
             world,
             claims,
@@ -137,6 +139,17 @@ impl KubernetesSource {
     /// The claims of all services that are not allowed; changes with the cluster.
     pub fn claims(&self) -> watch::Receiver<Vec<Claim>> {
         self.claims.clone()
+    }
+
+    /// Whether the cluster itself has a workload, service or namespace of this name, so that the
+    /// document is no object of Weir's.
+    pub fn is_of_cluster(&self, key: &DocumentKey) -> bool {
+        self.world().has(key)
+    }
+
+    /// How long an answer of the server may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// How large the cluster is.

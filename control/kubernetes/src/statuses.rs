@@ -76,7 +76,7 @@ impl Statuses {
     pub fn send(
         &self,
         write: &Write,
-    ) -> impl Future<Output = Result<bool, Trouble>> + Send + 'static {
+    ) -> impl Future<Output = Result<bool, Trouble>> + Send + use<> {
         let Write { key, status } = write.clone();
         let api = self.api(key.kind, &key.namespace);
         let patience = self.timeout;

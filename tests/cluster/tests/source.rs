@@ -215,11 +215,13 @@ async fn the_role_that_is_shipped_suffices() {
     );
     let (objects, bad) = documents_of(&std::fs::read_to_string(path).unwrap());
     assert!(bad.is_empty(), "{bad:?}");
-    let role = objects
-        .iter()
-        .find(|object| object["kind"] == "ClusterRole")
-        .unwrap();
-    let rules = role["rules"].as_array().unwrap().clone();
+    let roles = objects.iter().filter(|object| {
+        let kind = &object["kind"];
+        (kind == "ClusterRole" || kind == "Role")
+            && object["metadata"]["name"] == "weir-controller"
+    });
+    let rules = roles.flat_map(|role| role["rules"].as_array().unwrap().clone());
+    let rules = rules.collect();
     let account = cluster
         .service_account("weir-system", "weir-controller", rules)
         .await;

@@ -246,8 +246,8 @@ impl Pipeline {
             if version > 0 {
                 let (_, contents) = node.target.contents();
                 let items = contents.items().map(|(key, _)| (key, true));
-                self.standings
-                    .wanted(&name, version, items, &BTreeSet::new());
+                let led = self.standings.of_everybody();
+                self.standings.wanted(&name, version, items, &led);
             }
             inner.nodes.insert(name.clone(), node);
         }
@@ -270,6 +270,16 @@ impl Pipeline {
         if let Some(node) = node {
             node.subscriptions = node.subscriptions.saturating_sub(1);
             node.left = Instant::now();
+        }
+    }
+
+    /// A node is gone for good, unless it is subscribed.
+    pub fn forget(&self, name: &str) {
+        let mut inner = crate::lock(&self.inner);
+        if (inner.nodes.get(name)).is_some_and(|node| node.subscriptions == 0) {
+            inner.nodes.remove(name);
+            inner.scopes.remove_node(name);
+            self.standings.forget(name);
         }
     }
 

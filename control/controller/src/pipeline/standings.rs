@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::Notify;
 use weir_api::ItemKey;
 use weir_compile::{Key, Outcome};
-use weir_model::Problem;
+use weir_model::{Kind, Problem};
 use weir_sources::{DocumentKey, Programmed, Standing};
 
 /// More problems than this are not listed at once; each document has its own.
@@ -39,6 +39,8 @@ struct Inner {
     documents: BTreeMap<Key, State>,
     /// Whose item this is.
     owners: HashMap<ItemKey, Key>,
+    /// How many items a document has.
+    items: HashMap<Key, u32>,
     /// By node: what it has not acknowledged yet, by the version that has it.
     pending: HashMap<Arc<str>, BTreeMap<u64, BTreeSet<Key>>>,
     followers: Vec<Weak<Waiting>>,
@@ -132,10 +134,20 @@ impl Standings {
     pub fn owned(&self, items: impl IntoIterator<Item = (ItemKey, Option<Key>)>) {
         let mut inner = crate::lock(&self.inner);
         for (item, owner) in items {
-            match owner {
-                Some(owner) => inner.owners.insert(item, owner),
+            let before = match owner {
+                Some(owner) => {
+                    *inner.items.entry(owner.clone()).or_default() += 1;
+                    inner.owners.insert(item, owner)
+                }
                 None => inner.owners.remove(&item),
             };
+            let Some(before) = before else { continue };
+            if let Some(items) = inner.items.get_mut(&before) {
+                *items -= 1;
+                if *items == 0 {
+                    inner.items.remove(&before);
+                }
+            }
         }
     }
 
@@ -204,6 +216,77 @@ impl Standings {
         }
         inner.tell(&keys);
         inner.pending.insert(node, pending);
+    }
+
+    /// How many items of the policy come of a document.
+    pub fn items(&self, key: &DocumentKey) -> u32 {
+        let inner = crate::lock(&self.inner);
+        let items = inner.items.get(&compile_key(key));
+        items.copied().unwrap_or_default()
+    }
+
+    /// The documents whose newest state a node has not acknowledged, and why it refuses them, if it
+    /// does.
+    pub fn waiting(&self, node: &str) -> (BTreeSet<DocumentKey>, String) {
+        let inner = crate::lock(&self.inner);
+        let pending = inner.pending.get(node).into_iter().flatten();
+        let mut refusal = String::new();
+        let mut keys = BTreeSet::new();
+        for key in pending.flat_map(|(_, keys)| keys) {
+            let Some(state) = inner.documents.get(key) else {
+                continue;
+            };
+            if let Some(why) = state.refusals.get(node) {
+                refusal.clone_from(why);
+            }
+            keys.insert(source_key(key));
+        }
+        (keys, refusal)
+    }
+
+    /// Another controller says of a node that it enforces everything up to what is this version here,
+    /// but for these documents.
+    pub fn told(&self, node: &str, version: u64, waiting: &BTreeSet<DocumentKey>, refusal: &str) {
+        let mut inner = crate::lock(&self.inner);
+        let Some((node, mut pending)) = inner.pending.remove_entry(node) else {
+            return;
+        };
+        let mut left = pending.split_off(&version.saturating_add(1));
+        let newer: BTreeSet<Key> = left.values().flatten().cloned().collect();
+        let waiting: BTreeSet<Key> = waiting.iter().map(compile_key).collect();
+        let reached: BTreeSet<Key> = pending.into_values().flatten().collect();
+        let mut changed = BTreeSet::new();
+        for key in reached.union(&waiting).filter(|key| !newer.contains(*key)) {
+            let Some(state) = inner.documents.get_mut(key) else {
+                continue;
+            };
+            let Some(enforces) = state.nodes.get_mut(&node) else {
+                continue;
+            };
+            let waits = waiting.contains(key);
+            let why = Some(refusal).filter(|why| waits && !why.is_empty());
+            if *enforces == waits || state.refusals.get(&node).map(String::as_str) != why {
+                changed.insert(key.clone());
+            }
+            *enforces = !waits;
+            match why {
+                Some(why) => state.refusals.insert(node.clone(), why.to_owned()),
+                None => state.refusals.remove(&node),
+            };
+            if waits {
+                left.entry(version).or_default().insert(key.clone());
+            }
+        }
+        inner.tell(&changed);
+        inner.pending.insert(node, left);
+    }
+
+    /// Documents that concern every node, although no item of the policy is theirs alone.
+    pub fn of_everybody(&self) -> BTreeSet<Key> {
+        let inner = crate::lock(&self.inner);
+        let keys = inner.documents.keys();
+        let keys = keys.filter(|key| matches!(key.kind, Kind::Mode | Kind::Settings));
+        keys.cloned().collect()
     }
 
     /// A node needs nothing any more.
@@ -277,7 +360,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_model::Kind;
 
     fn key(name: &str) -> Key {
         Key {
@@ -327,5 +409,45 @@ mod tests {
         standings.gone(&key("db"));
         let told = changes.next(&standings).await;
         assert_eq!(told, [(source_key(&key("db")), None)]);
+    }
+
+    #[tokio::test]
+    async fn what_another_controller_says_of_a_node_counts_up_to_the_version_that_it_is_about() {
+        let standings = Standings::default();
+        let mut changes = standings.follow();
+        let node: Arc<str> = "node-1".into();
+        let items = [ItemKey::Rule(1), ItemKey::Rule(2), ItemKey::Rule(3)];
+        for (item, name) in items.iter().zip(["a", "b", "c"]) {
+            standings.seen(&key(name), 1, None);
+            standings.owned([(item.clone(), Some(key(name)))]);
+        }
+        assert_eq!(standings.items(&source_key(&key("a"))), 1);
+        let there = |item| [(item, true)].into_iter();
+        for (item, version) in items.iter().zip([5, 5, 6]) {
+            standings.wanted(&node, version, there(item), &BTreeSet::new());
+        }
+        let _ = changes.next(&standings).await;
+        let waiting = BTreeSet::from([source_key(&key("b"))]);
+        standings.told("node-1", 5, &waiting, "no memory");
+        assert_eq!(programmed(&standings, "a"), (1, 1, 0));
+        assert_eq!(programmed(&standings, "b"), (0, 1, 1));
+        assert_eq!(programmed(&standings, "c"), (0, 1, 0), "it came later");
+        assert_eq!(changes.next(&standings).await.len(), 2);
+        // Said again, nothing changes; then it has got over it.
+        standings.told("node-1", 5, &waiting, "no memory");
+        standings.told("node-1", 6, &BTreeSet::new(), "");
+        assert_eq!(programmed(&standings, "b"), (1, 1, 0));
+        let told: Vec<String> = (changes.next(&standings).await.into_iter())
+            .map(|(key, _)| key.name)
+            .collect();
+        assert_eq!(told, ["b", "c"]);
+        let (waiting, refusal) = standings.waiting("node-1");
+        assert!(waiting.is_empty() && refusal.is_empty());
+        // What was acknowledged can be lost again: a node that begins anew.
+        standings.told("node-1", 6, &BTreeSet::from([source_key(&key("a"))]), "");
+        assert_eq!(programmed(&standings, "a"), (0, 1, 0));
+        assert_eq!(standings.waiting("node-1").0.len(), 1);
+        standings.owned([(ItemKey::Rule(1), None)]);
+        assert_eq!(standings.items(&source_key(&key("a"))), 0);
     }
 }
