@@ -189,7 +189,9 @@ impl Candidate {
         let patience = self.timing.believed / 2;
         let parameters = PostParams::default();
         let (verb, answer) = match &step {
-            Step::Wait(_) | Step::Read => ("get", timeout(patience, self.api.get_opt(&self.name)).await),
+            Step::Wait(_) | Step::Read => {
+                ("get", timeout(patience, self.api.get_opt(&self.name)).await)
+            }
             Step::Create => {
                 let lease = self.lease(None, 0, true);
                 let create = self.api.create(&parameters, &lease);
@@ -271,7 +273,9 @@ impl Candidate {
             (true, false) => warn!(identity, lease = self.name, "leads no more"),
             _ => {}
         }
-        let rival = holder.filter(|holder| holder != identity).unwrap_or_default();
+        let rival = holder
+            .filter(|holder| holder != identity)
+            .unwrap_or_default();
         if !rival.is_empty() && rival != self.rival {
             info!(leader = rival, lease = self.name, "another leads");
         }

@@ -423,10 +423,7 @@ mod tests {
         // It changed meanwhile: whatever time it names, it counts from now.
         election.read(start + ms(14_000), Some(seen("2", "a")));
         election.read(start + ms(28_000), Some(seen("2", "a")));
-        assert!(matches!(
-            election.step(start + ms(28_000)),
-            Step::Wait(_)
-        ));
+        assert!(matches!(election.step(start + ms(28_000)), Step::Wait(_)));
         election.read(start + ms(29_000), Some(seen("2", "a")));
         let step = election.step(start + ms(29_000));
         let write = Step::Write {
@@ -459,7 +456,10 @@ mod tests {
         election.written(ms(1), own);
         assert!(election.leads(ms(2)) && election.holder() == Some("a"));
         let released = election.release().unwrap();
-        assert_eq!((released.holder.as_str(), released.version.as_str()), ("", "7"));
+        assert_eq!(
+            (released.holder.as_str(), released.version.as_str()),
+            ("", "7")
+        );
         assert!(!election.leads(ms(2)));
         let mut other = Election::new("b", TIMING);
         other.read(ms(3), Some(released));

@@ -36,7 +36,8 @@ const REASON_CHARS_MAX: usize = 1_024;
 /// The longest name of an object.
 const NAME_BYTES_MAX: usize = 253;
 /// What it means that a lease cannot be written.
-const MEANWHILE: &str = "Nodes are served all the same; who leads counts those that it serves itself";
+const MEANWHILE: &str =
+    "Nodes are served all the same; who leads counts those that it serves itself";
 /// Reports ahead of who reads them.
 const AHEAD: usize = 256;
 
@@ -154,7 +155,11 @@ fn object_name(prefix: &str, name: &str) -> String {
     let readable: String = readable.take(63).collect();
     let readable = readable.trim_matches('-');
     let digest = Sha256::digest(name.as_bytes());
-    let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     match readable {
         "" => format!("{prefix}.{digest}"),
         readable => format!("{prefix}-{readable}.{digest}"),
@@ -176,7 +181,10 @@ impl NodeLeases {
     /// Everything that the leases say, then what changes. Ends when the receiver is dropped.
     pub fn watch(&self) -> mpsc::Receiver<Told> {
         let (sender, receiver) = mpsc::channel(AHEAD);
-        let path = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
+        let path = format!(
+            "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+            self.namespace
+        );
         let target = Target {
             path,
             metadata: false,
@@ -281,7 +289,9 @@ impl NodeLeases {
 
     fn lease(&self, name: &str, report: &Report, known: Option<&Lease>) -> Lease {
         let now = MicroTime(Timestamp::now());
-        let before = known.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let before = known
+            .and_then(|lease| lease.spec.clone())
+            .unwrap_or_default();
         let own = before.holder_identity.as_deref() == Some(&*self.identity);
         let transitions = before.lease_transitions.unwrap_or_default();
         let text = serde_json::to_string(report).unwrap_or_default();
@@ -328,7 +338,11 @@ struct RawLease(Lease);
 
 impl Item for RawLease {
     fn resource_version(&self) -> &str {
-        self.0.metadata.resource_version.as_deref().unwrap_or_default()
+        self.0
+            .metadata
+            .resource_version
+            .as_deref()
+            .unwrap_or_default()
     }
 }
 
@@ -359,7 +373,11 @@ impl Teller {
     /// Those of which the list said nothing are gone.
     fn missing(&self) -> Vec<String> {
         let listed = self.listed().take().unwrap_or_default();
-        let mut known = self.leases.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .leases
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let missing = known.keys().filter(|name| !listed.contains(*name));
         let missing: Vec<String> = missing.cloned().collect();
         for name in &missing {
@@ -427,13 +445,16 @@ mod tests {
         assert_eq!(object_name("weir-node", "worker-1"), "weir-node-worker-1");
         let names = ["Worker_1", "worker-1.", "worker.1", "é", "-", "worker-1-"];
         let mut seen = std::collections::BTreeSet::new();
-        for name in names.iter().map(|name| (*name).to_owned()).chain(["a".repeat(400)]) {
+        for name in names
+            .iter()
+            .map(|name| (*name).to_owned())
+            .chain(["a".repeat(400)])
+        {
             let lease = object_name("weir-node", &name);
             assert!(lease.len() <= NAME_BYTES_MAX, "{lease}");
             let labels = lease.split('.').all(|label| {
-                let fits = |byte: u8| {
-                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
-                };
+                let fits =
+                    |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
                 !label.is_empty()
                     && label.bytes().all(fits)
                     && !label.starts_with('-')
@@ -449,7 +470,9 @@ mod tests {
         let report = NodeReport {
             node: "worker-1".into(),
             version: 7,
-            waiting: (0..1_000).map(|it| format!("allowlist shop/{it}")).collect(),
+            waiting: (0..1_000)
+                .map(|it| format!("allowlist shop/{it}"))
+                .collect(),
             refusal: "x".repeat(1 << 20),
             more: false,
         }

@@ -59,19 +59,23 @@ pub fn object_status(
         });
     }
     conditions.push(degraded(standing));
-    let conditions = conditions.into_iter().map(|(kind, status, reason, message)| {
-        let before = previous.and_then(|previous| previous.condition(kind));
-        let before = before.filter(|before| before.status == status);
-        StatusCondition {
-            kind: kind.to_owned(),
-            status,
-            observed_generation: generation,
-            last_transition_time: before
-                .map_or_else(|| now.to_owned(), |before| before.last_transition_time.clone()),
-            reason: reason.to_owned(),
-            message: bounded(&message, MESSAGE_CHARS_MAX),
-        }
-    });
+    let conditions = conditions
+        .into_iter()
+        .map(|(kind, status, reason, message)| {
+            let before = previous.and_then(|previous| previous.condition(kind));
+            let before = before.filter(|before| before.status == status);
+            StatusCondition {
+                kind: kind.to_owned(),
+                status,
+                observed_generation: generation,
+                last_transition_time: before.map_or_else(
+                    || now.to_owned(),
+                    |before| before.last_transition_time.clone(),
+                ),
+                reason: reason.to_owned(),
+                message: bounded(&message, MESSAGE_CHARS_MAX),
+            }
+        });
     let nodes = &standing.programmed;
     let for_nodes = is_for_nodes(kind) && counts.draft.is_none();
     ObjectStatus {
@@ -110,22 +114,42 @@ fn resolved(standing: &Standing) -> Said {
     match (standing.unresolved.is_empty(), standing.refused.is_empty()) {
         (false, _) => {
             let message = problems(&standing.unresolved);
-            ("ResolvedRefs", ConditionStatus::False, "RefNotFound", message)
+            (
+                "ResolvedRefs",
+                ConditionStatus::False,
+                "RefNotFound",
+                message,
+            )
         }
         (true, true) => {
             let message = "everything that it names exists".to_owned();
-            ("ResolvedRefs", ConditionStatus::True, "ResolvedRefs", message)
+            (
+                "ResolvedRefs",
+                ConditionStatus::True,
+                "ResolvedRefs",
+                message,
+            )
         }
         (true, false) => {
             let message = "not looked at, since it is not accepted".to_owned();
-            ("ResolvedRefs", ConditionStatus::Unknown, "NotAccepted", message)
+            (
+                "ResolvedRefs",
+                ConditionStatus::Unknown,
+                "NotAccepted",
+                message,
+            )
         }
     }
 }
 
 fn draft() -> Said {
     let message = "a draft has no effect on any node; status.draft says what it would do";
-    ("Programmed", ConditionStatus::False, "Draft", message.to_owned())
+    (
+        "Programmed",
+        ConditionStatus::False,
+        "Draft",
+        message.to_owned(),
+    )
 }
 
 fn programmed(standing: &Standing) -> Said {
@@ -147,7 +171,8 @@ fn programmed(standing: &Standing) -> Said {
             (ConditionStatus::False, "Invalid", message)
         }
         () if *wanted == 0 => {
-            let message = "no node needs it: nothing that it is for runs on a node that has subscribed";
+            let message =
+                "no node needs it: nothing that it is for runs on a node that has subscribed";
             (ConditionStatus::False, "NoNodes", message.to_owned())
         }
         () if enforcing == wanted => {
@@ -306,11 +331,17 @@ mod tests {
         refusing.programmed.refusals = vec![("node-2".to_owned(), why)];
         let status = status(&refusing, None, "");
         let (degraded, reason, message) = condition(&status, "Degraded");
-        assert_eq!((degraded, reason.as_str()), (ConditionStatus::True, "NodeRefused"));
+        assert_eq!(
+            (degraded, reason.as_str()),
+            (ConditionStatus::True, "NodeRefused")
+        );
         assert!(message.contains("node node-2 refused it: out of memory"));
         assert!(message.chars().count() < 500);
         let (programmed, reason, _) = condition(&status, "Programmed");
-        assert_eq!((programmed, reason.as_str()), (ConditionStatus::False, "Refused"));
+        assert_eq!(
+            (programmed, reason.as_str()),
+            (ConditionStatus::False, "Refused")
+        );
     }
 
     #[test]
@@ -320,8 +351,14 @@ mod tests {
         refused.refused = vec![problem; 9];
         let status = status(&refused, None, "");
         let (accepted, reason, message) = condition(&status, "Accepted");
-        assert_eq!((accepted, reason.as_str()), (ConditionStatus::False, "Invalid"));
-        assert!(message.contains("there is no \"mysq\"; write mysql"), "{message}");
+        assert_eq!(
+            (accepted, reason.as_str()),
+            (ConditionStatus::False, "Invalid")
+        );
+        assert!(
+            message.contains("there is no \"mysq\"; write mysql"),
+            "{message}"
+        );
         assert!(message.ends_with("; and 4 more"), "{message}");
         assert_eq!(condition(&status, "Programmed").0, ConditionStatus::False);
         assert_eq!(condition(&status, "Degraded").1, "LastGoodState");

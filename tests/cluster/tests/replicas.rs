@@ -15,6 +15,7 @@ use weir_api::v1::controller_message::Message as FromController;
 use weir_api::v1::node_message::Message as FromNode;
 use weir_api::v1::policy_distribution_client::PolicyDistributionClient;
 use weir_api::{Endpoint, retyped, v1};
+use weir_apiserver::{Fault, Which};
 use weir_cluster::{Cluster, PATIENCE, TestPod};
 use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller};
@@ -44,6 +45,8 @@ impl Replica {
         let config = Config {
             source: SourceConfig::Kubernetes(Box::new(settings)),
             state: folder.join("state"),
+            bundle: None,
+            response: Default::default(),
             listen: Endpoint::Unix(folder.join("controller.sock")),
             node_listen: endpoint.clone(),
             tls: None,
@@ -108,10 +111,7 @@ async fn node(replica: &Replica, name: &str, refuses: bool) -> tokio::task::Join
                 _ => continue,
             };
             let answer = match refuses {
-                false => FromNode::Applied(v1::Applied {
-                    version,
-                    checksum,
-                }),
+                false => FromNode::Applied(v1::Applied { version, checksum }),
                 true => FromNode::Refused(v1::Refused {
                     version,
                     reason: "no memory for the rules".into(),
@@ -221,12 +221,22 @@ async fn conditions_are_true_to_the_nodes_of_every_controller_and_outlive_the_le
     }
     let since = condition(&status, "Programmed")["lastTransitionTime"].clone();
     if let Some(kubectl) = cluster.kubectl("conditions as kubectl shows them") {
-        let wait = ["wait", "--for=condition=Programmed", "allowlists/db", "-n", "shop", "--timeout=30s"];
+        let wait = [
+            "wait",
+            "--for=condition=Programmed",
+            "allowlists/db",
+            "-n",
+            "shop",
+            "--timeout=30s",
+        ];
         let said = kubectl.run(&wait).await.unwrap();
         assert!(said.contains("condition met"), "{said}");
         let table = kubectl.run(&["get", "allowlists", "-A"]).await.unwrap();
         println!("{table}");
-        assert!(table.contains("PROGRAMMED") && table.contains("2/2"), "{table}");
+        assert!(
+            table.contains("PROGRAMMED") && table.contains("2/2"),
+            "{table}"
+        );
         let leases = ["get", "leases", "-n", "weir-system"];
         println!("{}", kubectl.run(&leases).await.unwrap());
     }
@@ -294,5 +304,45 @@ async fn what_is_not_accepted_says_why_in_its_conditions() {
     })
     .await;
     assert_eq!(condition(&status, "Accepted")["status"], "True");
+    only.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_throttles_conflicts_and_fails_gets_the_conditions_in_the_end() {
+    let cluster = cluster().await;
+    let Some(server) = cluster.faults_or_skip("conditions through faults") else {
+        return;
+    };
+    let only = Replica::start(&cluster, "only").await;
+    leader(&cluster).await;
+    let throttled = Fault::TooManyRequests { retry_after_s: 1 };
+    let statuses = Which::path("/status").method("PATCH");
+    server.faults().next(2, statuses.clone(), throttled);
+    server.faults().next(1, statuses, Fault::Error(500));
+    let leases = || Which::path("/leases/weir-node").method("PUT");
+    server.faults().next(2, leases(), Fault::Error(409));
+    server.faults().next(1, leases(), Fault::Error(503));
+    let node = node(&only, "node-1", false).await;
+    apply(&cluster, allowlist(5432)).await;
+    let status = status_when(&cluster, "enforced", |status| {
+        condition(status, "Programmed")["status"] == "True"
+    })
+    .await;
+    assert_eq!(status["programmed"], "1/1");
+    // Somebody takes the lease by hand: the one that led leads no more, and waits for its turn.
+    let led = leader(&cluster).await;
+    let leases: Api<Lease> = Api::namespaced(cluster.client(), "weir-system");
+    let rival = json!({"spec": {"holderIdentity": "rival", "leaseDurationSeconds": 1}});
+    let patch = PatchParams::default();
+    leases
+        .patch("weir-controller", &patch, &Patch::Merge(rival))
+        .await
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while leader(&cluster).await != led {
+        assert!(Instant::now() < deadline, "the lease is never taken back");
+        sleep(Duration::from_millis(100)).await;
+    }
+    node.abort();
     only.stop().await;
 }

@@ -217,8 +217,7 @@ async fn the_role_that_is_shipped_suffices() {
     assert!(bad.is_empty(), "{bad:?}");
     let roles = objects.iter().filter(|object| {
         let kind = &object["kind"];
-        (kind == "ClusterRole" || kind == "Role")
-            && object["metadata"]["name"] == "weir-controller"
+        (kind == "ClusterRole" || kind == "Role") && object["metadata"]["name"] == "weir-controller"
     });
     let rules = roles.flat_map(|role| role["rules"].as_array().unwrap().clone());
     let rules = rules.collect();

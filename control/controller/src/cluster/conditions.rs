@@ -104,9 +104,7 @@ impl Term<'_> {
             tokio::time::sleep(TICK).await;
         }
         while let Err(trouble) = self.statuses.read().await {
-            self.state
-                .cluster
-                .set_problem(PART, Some(trouble.problem));
+            self.state.cluster.set_problem(PART, Some(trouble.problem));
             tokio::time::sleep(trouble.retry_after.unwrap_or(PAUSE)).await;
             if !self.leadership.leads() {
                 return;
@@ -142,7 +140,8 @@ impl Term<'_> {
         let before = self.state.cluster.documents();
         let version = pipeline.version();
         // Nothing was on its way to nodes while the version was looked at.
-        let Some(documents) = before.filter(|it| self.state.cluster.documents().as_ref() == Some(it))
+        let Some(documents) =
+            before.filter(|it| self.state.cluster.documents().as_ref() == Some(it))
         else {
             return;
         };
@@ -244,7 +243,8 @@ impl Term<'_> {
     }
 
     fn status(&self, key: &DocumentKey) -> Option<Write> {
-        if !is_object_kind(key.kind) || is_cluster_kind(key.kind) && self.source.is_of_cluster(key) {
+        if !is_object_kind(key.kind) || is_cluster_kind(key.kind) && self.source.is_of_cluster(key)
+        {
             return None;
         }
         let standings = &self.state.pipeline.standings;

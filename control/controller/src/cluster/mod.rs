@@ -116,7 +116,11 @@ pub async fn run(state: Arc<State>) {
     );
     let reports = Arc::new(Reports::default());
     let tasks = [
-        tokio::spawn(reports::read(state.clone(), leases.clone(), reports.clone())),
+        tokio::spawn(reports::read(
+            state.clone(),
+            leases.clone(),
+            reports.clone(),
+        )),
         tokio::spawn(reports::write(state.clone(), leases.clone(), identity)),
         tokio::spawn(conditions::write(
             state.clone(),

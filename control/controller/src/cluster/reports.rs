@@ -113,7 +113,9 @@ pub async fn read(state: Arc<State>, leases: NodeLeases, reports: Arc<Reports>) 
                 // Who may not read them does without.
                 inner.complete |= problem.is_some();
                 drop(inner);
-                state.cluster.set_problem("reading the leases of nodes", problem);
+                state
+                    .cluster
+                    .set_problem("reading the leases of nodes", problem);
             }
         }
     }
@@ -168,13 +170,15 @@ async fn send(
     reports: Vec<(String, u64, Report, bool)>,
     written: &mut BTreeMap<String, Written>,
 ) -> Result<(), Trouble> {
-    let sends = reports.into_iter().map(|(name, subscription, report, takes)| {
-        let leases = leases.clone();
-        async move {
-            let wrote = leases.write(&report, takes).await;
-            (name, subscription, report, wrote)
-        }
-    });
+    let sends = reports
+        .into_iter()
+        .map(|(name, subscription, report, takes)| {
+            let leases = leases.clone();
+            async move {
+                let wrote = leases.write(&report, takes).await;
+                (name, subscription, report, wrote)
+            }
+        });
     let mut sends = futures::stream::iter(sends).buffer_unordered(AT_ONCE);
     while let Some((name, subscription, report, wrote)) = sends.next().await {
         let last = Written {
@@ -226,7 +230,10 @@ fn is_same(one: &Report, other: &Report) -> bool {
     match (one, other) {
         (Report::Node(one), Report::Node(other)) => {
             let version = other.version;
-            NodeReport { version, ..one.clone() } == *other
+            NodeReport {
+                version,
+                ..one.clone()
+            } == *other
         }
         (one, other) => one == other,
     }
