@@ -230,7 +230,7 @@ impl NodeLeases {
                 Ok(Err(error)) => Trouble::of(&doing, MEANWHILE, error),
                 Err(_) => Trouble::slow(&doing, MEANWHILE, self.timeout),
             };
-            if !trouble.conflict && !(trouble.absent && known.is_some()) {
+            if !(trouble.conflict || trouble.absent && known.is_some()) {
                 return Err(trouble);
             }
             let read = timeout(self.timeout, api.get_opt(&name)).await;
