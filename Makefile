@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster netns corpus lint fuzz bench bench-quick instructions signatures clean
+.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster netns corpus lint fuzz bench bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench: build instructions signatures ## packets per second beside dpdk-testpmd, 
 signatures: deps ## what signatures cost beside the bare scan (WEIR_RULES, or shared/rules/etopen beside the repository)
 	$(CARGO) build --locked --release -p weir-sigs --example cost
 	@perf/signatures
+
+push: deps ## how long policy takes to 1,000 nodes, and a full resync of 100,000 workloads
+	@perf/push
 
 bench-quick: build ## make bench in two minutes; fails where a stage costs more than recorded
 	$(CARGO) build --locked --release -p weir-perf

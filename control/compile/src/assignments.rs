@@ -20,6 +20,9 @@ pub struct Assignments {
     /// Made from the names when it is first needed.
     #[serde(skip)]
     index: Option<Index>,
+    /// Counts everything that would have to be written down.
+    #[serde(skip)]
+    changes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,11 @@ impl Assignments {
         self.names.get(name).map(|assigned| assigned.id)
     }
 
+    /// How often something changed since they were made or read: whether it is worth writing them.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The names that are in use.
     pub(crate) fn in_use(&self) -> impl Iterator<Item = &str> {
         let names = self.names.iter();
@@ -64,6 +72,7 @@ impl Assignments {
         let id = match self.names.get_mut(name) {
             Some(assigned) => {
                 if let Some(round) = assigned.retired.take() {
+                    self.changes += 1;
                     index.retired.remove(&(round, name.to_owned()));
                 }
                 assigned.id
@@ -71,6 +80,7 @@ impl Assignments {
             None => {
                 self.last = following(self.last, &index.taken);
                 let (id, retired) = (self.last, None);
+                self.changes += 1;
                 index.taken.insert(id);
                 self.names.insert(name.to_owned(), Assigned { id, retired });
                 id
@@ -90,6 +100,7 @@ impl Assignments {
             };
             if assigned.retired.is_none() {
                 assigned.retired = Some(round);
+                self.changes += 1;
                 self.round = round;
                 index.retired.insert((round, name.to_owned()));
             }
@@ -160,6 +171,12 @@ mod tests {
         let before = assignments.clone();
         assignments.assign(&names(&["a", "b", "c", "d"]));
         assert_eq!(assignments, before, "nothing changed");
+        assert_eq!(assignments.changes(), before.changes());
+        for some in [names(&["a"]), names(&["a", "b"]), names(&["a", "b", "e"])] {
+            let before = assignments.clone();
+            assignments.assign(&some);
+            assert_ne!(assignments.changes(), before.changes(), "{some:?}");
+        }
         let text = serde_json::to_string(&assignments).unwrap();
         assert_eq!(
             serde_json::from_str::<Assignments>(&text).unwrap(),

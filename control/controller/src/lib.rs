@@ -255,6 +255,11 @@ impl Controller {
         self.state.version()
     }
 
+    /// What its parts share.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
     /// Ends the streams, writes what was learned, and returns.
     pub async fn stop(self) {
         self.state.stop();

@@ -26,8 +26,8 @@ use crate::store::StoreError;
 
 /// A node that claims a version further ahead than this is not believed.
 const VERSION_LEAP_MAX: u64 = 1 << 32;
-/// A whole policy up to so many items is made with every version; a larger one takes its share of
-/// the time.
+/// A whole policy up to so many items is made with every version; a larger one follows by itself and
+/// takes its share of the time, so that no change waits for it.
 const SMALL_ITEMS: usize = 20_000;
 /// Making the whole of a large policy takes one part in so many of the time.
 const WHOLE_SHARE: u32 = 10;
@@ -109,11 +109,15 @@ impl Published {
         }
     }
 
-    /// Whether a newer one may be made at once.
-    fn may_follow(&self) -> bool {
+    /// Whether a newer one is made with every version.
+    fn is_small(&self) -> bool {
         let spec = self.snapshot.spec();
-        let items = spec.identities.len() + spec.addresses.len() + spec.rules.len();
-        items <= SMALL_ITEMS || self.made.elapsed() >= self.took * WHOLE_SHARE
+        spec.identities.len() + spec.addresses.len() + spec.rules.len() <= SMALL_ITEMS
+    }
+
+    /// Whether it is time for a newer one.
+    fn may_follow(&self) -> bool {
+        self.is_small() || self.made.elapsed() >= self.took * WHOLE_SHARE
     }
 }
 
@@ -328,7 +332,7 @@ impl State {
     fn follow_up(&self, publication: Publication) -> Result<Publication, PublishError> {
         let last = self.policy();
         // Before nodes can answer: who sees that a version is enforced sees what it is.
-        let viewed = match last.version == 0 || last.may_follow() {
+        let viewed = match last.version == 0 || last.is_small() {
             true => self.view(),
             false => Ok(()),
         };

@@ -2,9 +2,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{ALLOWLIST, Site, WORKLOADS, hello};
 use weir_api::v1;
 use weir_api::v1::controller_message::Message as FromController;
+use weir_model::parse_documents;
+use weir_sources::{Change, News};
 
 #[tokio::test]
 async fn a_node_gets_everything_then_what_changes() {
@@ -88,6 +92,27 @@ async fn a_slow_node_gets_the_newest_at_once() {
     match node.next().await {
         FromController::Delta(delta) => assert_eq!((delta.base_version, delta.version), (2, 7)),
         other => panic!("not a delta: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_node_may_acknowledge_as_often_as_policy_changes() {
+    let site = Site::start().await;
+    let mut node = site.subscribe(hello(0)).await;
+    node.take().await;
+    let state = site.controller.as_ref().unwrap().state().clone();
+    for number in 0..200 {
+        let text = WORKLOADS.replace("10.91.0.2", &format!("10.92.0.{number}"));
+        let (documents, problems) = parse_documents("workloads.yaml", &text);
+        assert_eq!(problems, []);
+        let changes = documents.into_iter().map(|document| Change::Upsert {
+            document: Arc::new(document),
+            revision: number,
+        });
+        let news = News::Changes(changes.collect());
+        let version = state.take_news(news).await.unwrap();
+        assert!(!node.take().await, "no reason to send everything");
+        assert_eq!(node.snapshot.version, version);
     }
 }
 

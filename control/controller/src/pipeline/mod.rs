@@ -10,7 +10,7 @@ mod standings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -34,6 +34,8 @@ const AWAY: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Pipeline {
     inner: Mutex<Inner>,
+    /// Tells that [`Inner::writing`] is over.
+    idle: Condvar,
     store: Arc<Store>,
     /// Numbered last.
     version: AtomicU64,
@@ -59,8 +61,10 @@ struct Inner {
     pending: Vec<Effect>,
     /// Documents whose newest state is not on disk.
     unwritten: BTreeMap<Key, Option<Arc<Located<Document>>>>,
-    /// Numbers of identities that are on disk.
-    written: Assignments,
+    /// What is on its way to the disk is not waited for, but nothing else is written meanwhile.
+    writing: bool,
+    /// The state of the identities' numbers that is on disk.
+    written: u64,
     /// Signed policy, which every node gets.
     bundle: Option<Item>,
 }
@@ -71,6 +75,9 @@ struct Node {
     subscriptions: u32,
     left: Instant,
 }
+
+/// As long as it lives something is on its way to the disk.
+struct Writing<'a>(&'a Pipeline);
 
 /// What was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +124,11 @@ impl Pipeline {
                 floor: 0,
                 pending: Vec::new(),
                 unwritten: BTreeMap::new(),
-                written: assignments,
+                writing: false,
+                written: assignments.changes(),
                 bundle: None,
             }),
+            idle: Condvar::new(),
             store,
             version: AtomicU64::new(version),
             given: Arc::new(AtomicU64::new(version)),
@@ -184,7 +193,7 @@ impl Pipeline {
     /// Lifts the version to `least`, above what a node enforces already: this controller's memory was
     /// lost, or another one numbered the node's policy. Versions never go back.
     pub fn raise(&self, least: u64) -> Result<u64, StoreError> {
-        let mut inner = crate::lock(&self.inner);
+        let mut inner = self.when_idle();
         if self.version() == 0 {
             inner.floor = inner.floor.max(least.saturating_sub(1));
         } else if least > self.version() {
@@ -197,7 +206,7 @@ impl Pipeline {
 
     /// Gives every node this signed policy, from now on. Not while something waits to be given out.
     pub fn carry(&self, bundle: &v1::SignedBundle) -> Result<Publication, StoreError> {
-        let mut inner = crate::lock(&self.inner);
+        let mut inner = self.when_idle();
         let (key, item) = Item::of_bundle(bundle);
         let known = inner.bundle.replace(item.clone()).as_ref() == Some(&item);
         let own = self.version();
@@ -287,9 +296,12 @@ impl Pipeline {
     pub fn documents(&self) -> Vec<Located<Document>> {
         let inner = crate::lock(&self.inner);
         let documents = inner.compilation.documents();
-        documents
-            .map(|(_, document)| (**document).clone())
-            .collect()
+        let documents: Vec<Arc<Located<Document>>> =
+            documents.map(|(_, document)| document.clone()).collect();
+        // Copying all of them takes its time: no change waits for it.
+        drop(inner);
+        let copy = |document: &Arc<Located<Document>>| (**document).clone();
+        documents.iter().map(copy).collect()
     }
 
     /// The state of a document that is in force.
@@ -325,24 +337,46 @@ impl Pipeline {
         crate::lock(&self.inner).compilation.assignments().clone()
     }
 
-    /// Writes what is not on disk. Blocks on the disk.
+    /// Writes what is not on disk. Blocks on the disk, and no pod's event with it.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let mut inner = crate::lock(&self.inner);
-        if inner.unwritten.is_empty() && inner.written == *inner.compilation.assignments() {
+        let mut inner = self.when_idle();
+        let (numbered, assignments) = inner.unwritten_assignments();
+        if inner.unwritten.is_empty() && assignments.is_none() {
             return Ok(());
         }
-        let ceiling = inner.ceiling;
-        self.write(&mut inner, ceiling)
+        let (ceiling, documents) = (inner.ceiling, std::mem::take(&mut inner.unwritten));
+        inner.writing = true;
+        drop(inner);
+        let writing = Writing(self);
+        let written = (self.store).publish(ceiling, &documents, assignments.as_ref());
+        let mut inner = crate::lock(&self.inner);
+        match written {
+            Ok(()) => inner.written = numbered,
+            Err(_) => {
+                for (key, document) in documents {
+                    inner.unwritten.entry(key).or_insert(document);
+                }
+            }
+        }
+        drop(inner);
+        drop(writing);
+        written
     }
 
     /// The last writing: a controller that starts again goes on with the very version.
     pub fn close(&self) -> Result<(), StoreError> {
-        let mut inner = crate::lock(&self.inner);
+        let mut inner = self.when_idle();
         let version = self.version();
         self.write(&mut inner, version)
     }
 
-    fn number(&self, mut inner: MutexGuard<'_, Inner>) -> Result<Publication, StoreError> {
+    fn number(&self, inner: MutexGuard<'_, Inner>) -> Result<Publication, StoreError> {
+        let in_the_way = |inner: &mut Inner| {
+            let next = self.version().max(inner.floor) + 1;
+            inner.writing && inner.must_write(next)
+        };
+        let inner = self.idle.wait_while(inner, in_the_way);
+        let mut inner = inner.unwrap_or_else(PoisonError::into_inner);
         let own = self.version();
         let changes = |effect: &Effect| !effect.spec.is_empty() || !effect.placements.is_empty();
         if own > 0 && !inner.pending.iter().any(changes) {
@@ -395,8 +429,7 @@ impl Pipeline {
 
     /// Makes sure that this version is never given out again, whatever happens.
     fn reserve(&self, inner: &mut Inner, version: u64) -> Result<(), StoreError> {
-        let written = inner.unwritten.keys().any(|key| !is_fact(key.kind));
-        if version <= inner.ceiling && !written {
+        if !inner.must_write(version) {
             return Ok(());
         }
         let ceiling = match version <= inner.ceiling {
@@ -407,16 +440,20 @@ impl Pipeline {
     }
 
     fn write(&self, inner: &mut Inner, ceiling: u64) -> Result<(), StoreError> {
-        let assignments = inner.compilation.assignments();
-        let assignments = (*assignments != inner.written).then(|| assignments.clone());
+        let (numbered, assignments) = inner.unwritten_assignments();
         self.store
             .publish(ceiling, &inner.unwritten, assignments.as_ref())?;
         inner.ceiling = ceiling;
         inner.unwritten.clear();
-        if let Some(assignments) = assignments {
-            inner.written = assignments;
-        }
+        inner.written = numbered;
         Ok(())
+    }
+
+    /// When nothing is on its way to the disk.
+    fn when_idle(&self) -> MutexGuard<'_, Inner> {
+        let inner = crate::lock(&self.inner);
+        let inner = self.idle.wait_while(inner, |inner| inner.writing);
+        inner.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget_absent(&self, inner: &mut Inner) {
@@ -437,6 +474,28 @@ impl Pipeline {
 impl Inner {
     fn document(&self, key: &Key) -> Option<Arc<Located<Document>>> {
         self.compilation.document(key).cloned()
+    }
+
+    /// Whether something has to be on disk before this version is given out.
+    fn must_write(&self, version: u64) -> bool {
+        version > self.ceiling || self.unwritten.keys().any(|key| !is_fact(key.kind))
+    }
+
+    /// The state of the identities' numbers, and they themselves where those on disk are older.
+    fn unwritten_assignments(&self) -> (u64, Option<Assignments>) {
+        let assignments = self.compilation.assignments();
+        let changes = assignments.changes();
+        (
+            changes,
+            (changes != self.written).then(|| assignments.clone()),
+        )
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        crate::lock(&self.0.inner).writing = false;
+        self.0.idle.notify_all();
     }
 }
 

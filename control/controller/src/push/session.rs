@@ -33,7 +33,7 @@ const REFUSED_FIRST: Duration = Duration::from_secs(1);
 const REFUSED_LAST: Duration = Duration::from_secs(300);
 /// How soon a large snapshot is tried again while as many as may are on their way.
 const TURN: Duration = Duration::from_millis(20);
-/// A node answers what it is sent, and that is one message at a time.
+/// What a node says beside acknowledging what it is sent.
 const MESSAGES_AT_ONCE: u64 = 100;
 const MESSAGES_PER_SECOND: u64 = 20;
 
@@ -157,7 +157,7 @@ impl<T: Told> Session<T> {
             tokio::select! {
                 told = incoming.next() => match told {
                     Some(Ok(told)) => {
-                        if self.rate.take(1).is_err() {
+                        if !self.is_asked(&told) && self.rate.take(1).is_err() {
                             return self.fail("it sends more messages than it is asked for");
                         }
                         if let Err(why) = self.answered(told) {
@@ -337,6 +337,20 @@ impl<T: Told> Session<T> {
         });
     }
 
+    /// The right answer to what was sent comes as often as there is something to send.
+    fn is_asked(&self, told: &v1::NodeMessage) -> bool {
+        let (Some(node_message::Message::Applied(applied)), Some(awaiting)) =
+            (&told.message, &self.awaiting)
+        else {
+            return false;
+        };
+        applied.version == awaiting.mark.version && self.is_right(applied, awaiting)
+    }
+
+    fn is_right(&self, applied: &v1::Applied, awaiting: &Awaiting) -> bool {
+        self.protocol == first::PROTOCOL || applied.checksum == awaiting.mark.checksum
+    }
+
     /// Takes an answer; an error ends the stream.
     fn answered(&mut self, told: v1::NodeMessage) -> Result<(), String> {
         match told.message {
@@ -351,8 +365,7 @@ impl<T: Told> Session<T> {
         let Some(awaiting) = self.awaited(applied.version) else {
             return;
         };
-        let right = self.protocol == first::PROTOCOL || applied.checksum == awaiting.mark.checksum;
-        if !right {
+        if !self.is_right(&applied, &awaiting) {
             warn!(
                 node = self.node,
                 version = applied.version,
