@@ -413,10 +413,10 @@ impl Listener<RawLease> for Teller {
             }),
             Watched::Well => Some(Told::Condition(None)),
             Watched::Failing(failure) => {
-                let resource = "leases.coordination.k8s.io";
-                let server = self.leases.client.default_namespace();
-                let problem = failure.problem(resource, server);
-                Some(Told::Condition(Some(problem)))
+                let namespace = &self.leases.namespace;
+                let doing = format!("watch leases.coordination.k8s.io in namespace {namespace}");
+                let trouble = Trouble::tell(&doing, MEANWHILE, &failure, 0);
+                Some(Told::Condition(Some(trouble.problem)))
             }
         };
         match told {

@@ -32,7 +32,7 @@ impl Trouble {
         Self::tell(doing, meanwhile, &Failure::slow(Verb::List, timeout), 0)
     }
 
-    fn tell(doing: &str, meanwhile: &str, failure: &Failure, code: u16) -> Self {
+    pub(crate) fn tell(doing: &str, meanwhile: &str, failure: &Failure, code: u16) -> Self {
         let why = failure.message();
         let (message, next_step) = match () {
             () if failure.is_forbidden() => (
