@@ -105,7 +105,8 @@ class Restarts(Resilience):
         self.check_enforcement()
         LAB.start_controller()
         self.assertEqual(before - conversations(), set())
-        self.assertEqual(LAB.weir("status")["policy_version"], version)
+        # Versions are set aside in steps, so that one given out before a kill is never given out again.
+        self.assertGreaterEqual(LAB.weir("status")["policy_version"], version)
         LAB.programs.wait_for_policy()
         support.put_in_force(LAB, "server.yaml", server_policy(2))
         self.check_enforcement()
