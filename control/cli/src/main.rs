@@ -89,14 +89,7 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
                     strict,
                 },
         } => {
-            let stage = stage.map(|stage| stage_of(&stage));
-            return command::translate::from_others(
-                format_of(&from),
-                &files,
-                stage,
-                strict,
-                output,
-            );
+            return command::translate::from_others(from, &files, stage, strict, output);
         }
         Command::Policy {
             command:
@@ -108,7 +101,7 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
                 },
         } if !files.is_empty() => {
             let files = documents::read(&files, false)?;
-            return command::translate::to_others(format_of(&format), &files, strict, output);
+            return command::translate::to_others(format, &files, strict, output);
         }
         Command::Guardrail { command } => return guardrail(command, output),
         Command::Sigs { command } => {
@@ -204,7 +197,7 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
                     ..
                 } => {
                     let files = command::policy::files(&mut client, learned).await?;
-                    command::translate::to_others(format_of(&format), &files, strict, output)
+                    command::translate::to_others(format, &files, strict, output)
                 }
                 PolicyCommand::Import { .. } => Ok(Answer::Yes),
                 PolicyCommand::Test { files, guardrails } => {
@@ -235,20 +228,6 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
             | Command::Threats => Ok(Answer::Yes),
         }
     })
-}
-
-/// The format of a name that the arguments' parser let through.
-fn format_of(name: &str) -> weir_translate::Format {
-    name.parse().unwrap_or(weir_translate::Format::Weir)
-}
-
-/// As for formats.
-fn stage_of(name: &str) -> weir_model::Stage {
-    match name {
-        "protect" => weir_model::Stage::Protect,
-        "monitor" => weir_model::Stage::Monitor,
-        _ => weir_model::Stage::Draft,
-    }
 }
 
 fn guardrail(command: GuardrailCommand, output: &mut Output) -> Result<Answer, Failure> {

@@ -354,6 +354,13 @@ fn services_lead_to_who_answers() {
         answers(&mut cluster, "legacy").as_deref(),
         Some("shop/young")
     );
+    // The pod stays where it is and is adopted: the service leads to its new owner.
+    let adopted = owner(OwnerKind::StatefulSet, "adult", 14);
+    cluster.pod(pod("young", 13, adopted, &["10.1.0.9"]));
+    assert_eq!(
+        answers(&mut cluster, "legacy").as_deref(),
+        Some("shop/adult")
+    );
     cluster.remove(Watched::EndpointSlice, "legacy-1");
     assert_eq!(answers(&mut cluster, "legacy").as_deref(), Some(""));
     cluster.remove(Watched::EndpointSlice, "db-1");

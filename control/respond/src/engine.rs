@@ -25,20 +25,6 @@ pub struct Engine {
     suppressed: Suppressed,
     /// When each rule cut whom off, the newest last.
     cut_off: BTreeMap<String, VecDeque<(u64, String)>>,
-    counts: Counts,
-}
-
-/// What became of events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Looked at.
-    pub events: u64,
-    /// Led to an order.
-    pub acted: u64,
-    /// Kept quiet.
-    pub suppressed: u64,
-    /// Would have cut off more than a rule may.
-    pub withheld: u64,
 }
 
 /// Something to be done.
@@ -89,7 +75,6 @@ impl Engine {
 
     /// What has to be done about an event.
     pub fn take(&mut self, event: &Event, facts: &impl Facts, now_unix_s: u64) -> Vec<Order> {
-        self.counts.events += 1;
         let mut matching = Vec::new();
         for (name, rule) in &self.rules {
             let over = rule
@@ -116,7 +101,6 @@ impl Engine {
                 None => false,
             };
             if repeated {
-                self.counts.suppressed += 1;
                 if quiet(&rule) {
                     return Vec::new();
                 }
@@ -126,7 +110,6 @@ impl Engine {
                 orders.extend(self.order(&name, action, event, &ends, now_unix_s));
             }
         }
-        self.counts.acted += u64::from(!orders.is_empty());
         orders
     }
 
@@ -154,16 +137,6 @@ impl Engine {
         orders
     }
 
-    /// What became of events.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Things kept quiet now.
-    pub fn suppressed(&self) -> usize {
-        self.suppressed.len()
-    }
-
     fn order(
         &mut self,
         rule: &str,
@@ -183,10 +156,7 @@ impl Engine {
                         workload,
                         duration_s: quarantine.duration.map(|span| span.seconds()),
                     },
-                    false => {
-                        self.counts.withheld += 1;
-                        OrderAction::Withheld { workload }
-                    }
+                    false => OrderAction::Withheld { workload },
                 }
             }
         };

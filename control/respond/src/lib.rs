@@ -17,7 +17,7 @@ mod quarantine;
 mod suppress;
 
 pub use engine::{
-    Counts, Engine, Order, OrderAction, QUARANTINE_WINDOW_S, QUARANTINES_PER_RULE_MAX, RULES_MAX,
+    Engine, Order, OrderAction, QUARANTINE_WINDOW_S, QUARANTINES_PER_RULE_MAX, RULES_MAX,
 };
 pub use event::{Event, EventKind, Facts, Party};
 pub use quarantine::{QUARANTINES_MAX, Quarantine, QuarantineError, Quarantines, is_quarantine};

@@ -105,11 +105,6 @@ impl Quarantines {
         ended
     }
 
-    /// When the next one ends.
-    pub fn next_end_unix_s(&self) -> Option<u64> {
-        self.iter().filter_map(|it| it.until_unix_s).min()
-    }
-
     /// All of them, by workload.
     pub fn iter(&self) -> impl Iterator<Item = &Quarantine> {
         self.by_workload.values()
@@ -206,7 +201,6 @@ mod tests {
         all.add(quarantine("shop/a", Some(50))).unwrap();
         all.add(quarantine("shop/b", None)).unwrap();
         all.add(quarantine("shop/b", Some(60))).unwrap();
-        assert_eq!(all.next_end_unix_s(), Some(100));
         assert_eq!(all.expire(99), []);
         assert_eq!(all.expire(100).len(), 1);
         assert!(all.get("shop/a").is_none() && all.get("shop/b").is_some());

@@ -75,10 +75,6 @@ impl Suppressed {
         self.quiet.retain(|(rule, _), _| stands(rule));
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.quiet.len()
-    }
-
     fn forget_one(&mut self) {
         let soonest = self
             .quiet

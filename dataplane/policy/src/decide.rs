@@ -124,7 +124,8 @@ impl Snapshot {
             .find(quarantined)
     }
 
-    /// Who judges this connection: the managed ends; without one, unknown ends if they have a mode.
+    /// Who judges this connection: the managed ends; without one, both, as unknown, if unknown has a
+    /// mode.
     pub(crate) fn bench(&self, question: &Question<'_>) -> Bench {
         let ends = [
             (End::Server, question.server, question.client),
@@ -152,25 +153,19 @@ impl Snapshot {
             });
             return Bench { judges, mode };
         }
+        // A network or a name that some rule mentions is nobody's workload either: mentioning it must
+        // not open what is between strangers.
         let unknown = &self.spec().unknown;
-        let is_unknown = |id| id == UNKNOWN_IDENTITY;
-        match unknown.mode {
-            Some(mode) if is_unknown(question.server) || is_unknown(question.client) => {
-                let default = Standing::Unknown(unknown.action);
-                let judges = ends.map(|(end, identity, peer)| {
-                    is_unknown(identity).then_some(Judge {
-                        end,
-                        identity,
-                        peer,
-                        default,
-                    })
-                });
-                Bench { judges, mode }
-            }
-            _ => Bench {
-                judges: [None; 2],
-                mode: Mode::Discover,
-            },
+        let default = Standing::Unknown(unknown.action);
+        let judge = |(end, identity, peer)| Judge {
+            end,
+            identity,
+            peer,
+            default,
+        };
+        Bench {
+            judges: ends.map(|end| unknown.mode.map(|_| judge(end))),
+            mode: unknown.mode.unwrap_or(Mode::Discover),
         }
     }
 

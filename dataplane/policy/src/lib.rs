@@ -22,9 +22,9 @@
 //! The effective mode is the more permissive of the managed ends' modes. A denial shows on the wire
 //! only where that mode is protect.
 //!
-//! Where **no end is managed**, an end that is [`spec::UNKNOWN_IDENTITY`] judges if
-//! [`spec::UnknownSpec::mode`] is given: with that mode, with the rules that bind it, and with
-//! [`spec::UnknownSpec::action`] as its default. Where a managed end is there, that end decides
+//! Where **no end is managed**, both judge as unknown if [`spec::UnknownSpec::mode`] is given: with that
+//! mode, with the rules that bind them, and with [`spec::UnknownSpec::action`] as their default. A
+//! network or name that some rule mentions is nobody's workload either: mentioning it opens nothing. Where a managed end is there, that end decides
 //! about addresses that nobody knows, in its own mode: the settings for unknown addresses never open
 //! a protected workload. Where nobody judges, the connection is allowed
 //! ([`Decider::Unmanaged`]). So it is where all managed ends are [`spec::IdentitySpec::elsewhere`]:

@@ -30,14 +30,9 @@ fn oracle(spec: &SnapshotSpec, question: &Question<'_>) -> Answer {
         .min()
         .unwrap_or(Mode::Discover);
     if judges.is_empty() {
-        let unknown = ends.iter().filter(|end| identity(end.1).is_none());
         if let Some(given) = spec.unknown.mode {
-            judges = unknown.map(|&(end, id)| (end, id, true)).collect();
-            mode = if judges.is_empty() {
-                Mode::Discover
-            } else {
-                given
-            };
+            judges = ends.iter().map(|&(end, id)| (end, id, true)).collect();
+            mode = given;
         }
     }
     for (_, id) in ends {

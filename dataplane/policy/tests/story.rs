@@ -369,6 +369,13 @@ fn unknown_addresses_have_a_policy_where_nobody_else_judges() {
         (Decider::Unknown, Some(Reason::UnknownIdentity))
     );
     assert_eq!(decision.wire_action, WireAction::Reset);
+    // Nor does it open anything that rules mention the network of both.
+    let within = ask(INTERNET, INTERNET, 443, "tls");
+    let decision = build(spec.clone()).decide(&within);
+    assert_eq!(
+        (decision.decider, decision.wire_action),
+        (Decider::Unknown, WireAction::Reset)
+    );
     // A managed end judges unknown peers itself: the settings open nothing.
     spec.unknown = UnknownSpec {
         hold_ms: 0,

@@ -125,9 +125,15 @@ impl Response {
         }
     }
 
-    /// Events that nobody looked at.
-    pub fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+    /// Tells how many events and messages were lost since the last time, if any.
+    fn tell_lost(&self) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            warn!(
+                lost,
+                "events came, or messages left, faster than they can be served"
+            );
+        }
     }
 }
 
@@ -353,5 +359,6 @@ async fn sweep(state: &Arc<State>) -> Vec<Order> {
             }
         }
     }
+    state.response.tell_lost();
     crate::lock(&state.response.engine).sweep(now_unix_s)
 }

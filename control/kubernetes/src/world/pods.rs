@@ -308,13 +308,10 @@ impl World {
             record.workload = workload;
         }
         self.attach(number);
-        for address in &record.addresses {
-            let backed = self.addresses.backs(*address).iter().copied();
-            self.touched_services.extend(backed);
-        }
     }
 
-    /// Adds what the pod brings to its workload.
+    /// Adds what the pod brings to its workload. Services that lead to its addresses may be answered by
+    /// another workload now, although the addresses have not moved.
     fn attach(&mut self, number: u32) {
         let Some(record) = self.pods.get(number) else {
             return;
@@ -340,6 +337,8 @@ impl World {
         for address in &record.addresses {
             if self.addresses.holder(*address) == Some(Claimant::Pod(number)) {
                 workload.addresses.insert(*address);
+                let backed = self.addresses.backs(*address).iter().copied();
+                self.touched_services.extend(backed);
             }
         }
         let workload = record.workload;
