@@ -1,5 +1,5 @@
 //! Memory a pod and time an event, of 100,000 pods from memory through the core:
-//! `cargo run --release -p weir-kubernetes --example scale [pods]`.
+//! `cargo run --release -p weir-kubernetes --example pods [pods]`.
 //!
 //! 20 pods a workload, 40 namespaces, one service a workload with its endpoints, two addresses a pod.
 
