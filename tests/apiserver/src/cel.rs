@@ -9,7 +9,7 @@ use cel::{Context, Program};
 use serde_json::Value;
 
 use crate::failure::Cause;
-use crate::schema::below;
+use crate::schema::{below, schema_of};
 
 type Compiled = Result<Arc<Program>, String>;
 
@@ -46,20 +46,9 @@ pub(crate) fn check(
     match value {
         Value::Object(map) => {
             for (name, inner) in map {
-                let own = &schema["properties"][name];
-                let own = if own.is_null() {
-                    &schema["additionalProperties"]
-                } else {
-                    own
-                };
-                if own.is_object() {
-                    check(
-                        own,
-                        &below(path, name),
-                        inner,
-                        old.and_then(|old| old.get(name)),
-                        causes,
-                    );
+                if let Some(own) = schema_of(schema, name) {
+                    let old = old.and_then(|old| old.get(name));
+                    check(own, &below(path, name), inner, old, causes);
                 }
             }
         }

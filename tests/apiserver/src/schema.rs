@@ -41,6 +41,13 @@ pub(crate) fn below(path: &str, name: &str) -> String {
     }
 }
 
+/// What the schema of a map says of one of its values.
+pub(crate) fn schema_of<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+    let own = schema["properties"].get(name);
+    let own = own.unwrap_or(&schema["additionalProperties"]);
+    own.is_object().then_some(own)
+}
+
 fn check_value(
     schema: &Value,
     path: &str,
@@ -276,20 +283,9 @@ fn check_fields(
         causes.push(Cause::invalid(path, &Value::from(count), why));
     }
     for (name, inner) in map {
-        let own = &schema["properties"][name];
-        let own = if own.is_null() {
-            &schema["additionalProperties"]
-        } else {
-            own
-        };
-        if own.is_object() {
-            check_value(
-                own,
-                &below(path, name),
-                inner,
-                old.and_then(|old| old.get(name)),
-                causes,
-            );
+        if let Some(own) = schema_of(schema, name) {
+            let old = old.and_then(|old| old.get(name));
+            check_value(own, &below(path, name), inner, old, causes);
         }
     }
     for name in schema["required"]
