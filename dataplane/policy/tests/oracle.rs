@@ -29,11 +29,11 @@ fn oracle(spec: &SnapshotSpec, question: &Question<'_>) -> Answer {
         .map(|judge| identity(judge.1).unwrap().mode)
         .min()
         .unwrap_or(Mode::Discover);
-    if judges.is_empty() {
-        if let Some(given) = spec.unknown.mode {
-            judges = ends.iter().map(|&(end, id)| (end, id, true)).collect();
-            mode = given;
-        }
+    if judges.is_empty()
+        && let Some(given) = spec.unknown.mode
+    {
+        judges = ends.iter().map(|&(end, id)| (end, id, true)).collect();
+        mode = given;
     }
     for (_, id) in ends {
         if identity(id).is_some_and(|identity| identity.quarantined) {
