@@ -127,8 +127,8 @@ class Lab:
             self.show_logs()
         self.remove()
 
-    def start_controller(self, *flags):
-        return self.programs.start_controller(*flags)
+    def start_controller(self, *flags, **options):
+        return self.programs.start_controller(*flags, **options)
 
     def start_node(self, **options):
         return self.programs.start_node(**options)

@@ -94,9 +94,9 @@ class Weir:
         temporary.rename(path)
         return path
 
-    def start_controller(self, *flags):
+    def start_controller(self, *flags, **options):
         ready = log_line(r"listening")
-        self.controller = self.network.node.start([*self.files.command(), *flags], name="controller", ready=ready)
+        self.controller = self.network.node.start([*self.files.command(), *flags], name="controller", ready=ready, **options)
         return self.controller
 
     def start_node(self, workers=1, controller=True, wait_for_policy=True, **sections):

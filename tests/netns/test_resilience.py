@@ -1,9 +1,16 @@
-"""What goes on while parts of Weir are away or change: restarts, crashes, a hundred policies."""
+"""What goes on while parts of Weir are away or change: restarts, crashes, a hundred policies, a full resync.
+
+The resync is that of a small cluster. WEIR_RESYNC=100000x10000 (workloads, allowlists) makes it that of a
+large one, and prints what it took.
+"""
 
 import os
 import re
+import shutil
+import sys
 import time
 import unittest
+from pathlib import Path
 
 from lab import wait_until
 
@@ -12,6 +19,10 @@ from .load import ECHO_PORT, HTTP_PORT, TRANSFER_PORT, Load, start_servers
 from .support import FAMILIES, PROGRAMS, PYTHON, says
 
 FLIPS = 100
+# Workloads and allowlists of a full resync.
+RESYNC = tuple(map(int, os.environ.get("WEIR_RESYNC", "2000x200").split("x")))
+RESYNC_TIMEOUT_S = 60 + RESYNC[0] // 500
+DOCUMENTS_A_FILE = 5000
 LAB = None
 
 
@@ -131,6 +142,68 @@ class Policies(Resilience):
             before = in_force()
             LAB.write_policy("server.yaml", server_policy(1000 + number))
             wait_until(lambda: in_force() > before, f"policy {number} is in force", 20, 0.01)
+        self.check_enforcement()
+        self.load.stop()
+        self.load.check_nothing_lost(self)
+        self.load.check_streams(self)
+
+
+def cluster_documents(workloads, allowlists):
+    """Those of a cluster beside the hosts. The hosts may send anywhere, so their node knows everybody."""
+    for number in range(workloads):
+        _, second, third, fourth = number.to_bytes(4, "big")
+        address = f"100.{64 + second}.{third}.{fourth}"
+        yield support.workload(f"w{number}", [address], group=f"g{number // 10}")
+    for number in range(allowlists):
+        target, peer = (f"matchLabels: {{group: g{group}}}" for group in (number, (number + 1) % allowlists))
+        rules = [f"from: [{{{peer}}}], applications: [http], ports: [{8000 + number % 1000}]"]
+        yield support.allowlist(f"cluster-{number}", ingress=rules, target=target)
+
+
+@support.here_only
+class Resync(Resilience):
+    """Everything at once: a cluster comes, the controller begins with nothing, the cluster goes."""
+
+    def setUp(self):
+        super().setUp()
+        self.kept_apart, self.in_policy = LAB.directory / "cluster", LAB.programs.files.policy / "cluster"
+        self.addCleanup(shutil.rmtree, self.kept_apart, ignore_errors=True)
+        self.addCleanup(shutil.rmtree, self.in_policy, ignore_errors=True)
+        self.kept_apart.mkdir()
+        texts = list(cluster_documents(*RESYNC))
+        for first in range(0, len(texts), DOCUMENTS_A_FILE):
+            path = self.kept_apart / f"{first}.yaml"
+            path.write_text(support.documents(*texts[first : first + DOCUMENTS_A_FILE]))
+
+    def in_force(self, what, change):
+        """Does it, and waits until another policy is in force; returns how many identities that has."""
+        log = LAB.programs.node.log
+        told = lambda: re.findall(r"policy in force.* identities=(\d+)", log.read_text())  # noqa: E731
+        before, start = len(told()), time.monotonic()
+        change()
+        wait_until(lambda: len(told()) > before, what, RESYNC_TIMEOUT_S, 0.02)
+        self.say(f"{what}: in force on the live node after {time.monotonic() - start:.1f} s")
+        return int(told()[-1])
+
+    def say(self, text):
+        if "WEIR_RESYNC" in os.environ:
+            peak = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{LAB.programs.controller.pid}/status").read_text())
+            print(f"{text}; peak memory of the controller {int(peak[1]) >> 10} MB", file=sys.stderr)
+
+    def test_a_full_resync_under_load(self):
+        self.load.start()
+        hosts = len(LAB.hosts)
+        known = self.in_force("the cluster comes", lambda: self.kept_apart.rename(self.in_policy))
+        self.assertEqual(known, RESYNC[0] + hosts)
+        LAB.programs.controller.kill()
+        shutil.rmtree(LAB.programs.files.state)
+        start = time.monotonic()
+        LAB.start_controller(timeout_s=RESYNC_TIMEOUT_S)
+        LAB.programs.wait_for_policy(timeout_s=RESYNC_TIMEOUT_S)
+        self.say(f"the controller begins with nothing: the node has its policy after {time.monotonic() - start:.1f} s")
+        self.check_enforcement()
+        known = self.in_force("the cluster goes", lambda: shutil.move(self.in_policy, self.kept_apart))
+        self.assertEqual(known, hosts)
         self.check_enforcement()
         self.load.stop()
         self.load.check_nothing_lost(self)

@@ -160,6 +160,26 @@ impl SpecChange {
         change
     }
 
+    /// The policy that this leads to from nothing, with version 0.
+    pub fn into_spec(self) -> SnapshotSpec {
+        fn own<T: Clone>(items: Vec<Arc<T>>) -> Vec<T> {
+            items.into_iter().map(Arc::unwrap_or_clone).collect()
+        }
+        let global = self.global.unwrap_or_default();
+        SnapshotSpec {
+            version: 0,
+            identities: own(self.identities),
+            addresses: self.addresses,
+            names: self.names,
+            rules: own(self.rules),
+            unknown: global.unknown,
+            link: global.link,
+            deny_style: global.deny_style,
+            sensors: own(self.sensors),
+            threat_policies: own(self.threat_policies),
+        }
+    }
+
     /// Changes a policy by this. Slow: for those who hold a policy as one piece.
     pub fn apply_to(&self, spec: &mut SnapshotSpec) {
         fn change<T: Clone, K: Ord>(

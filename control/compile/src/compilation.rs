@@ -13,7 +13,7 @@ use weir_policy::spec::{RuleSpec, SnapshotSpec};
 
 use crate::Assignments;
 use crate::atoms::{AtomId, Atoms};
-use crate::change::{Change, Effect, Key, Outcome};
+use crate::change::{Change, Effect, Key, Outcome, SpecChange};
 use crate::check;
 use crate::lists::List;
 use crate::places::{Claims, Place, Places, collision};
@@ -134,7 +134,12 @@ impl Compilation {
 
     /// The policy as one piece, with version 0. Slow: it copies everything.
     pub fn spec(&self) -> SnapshotSpec {
-        self.outputs.spec()
+        self.items().into_spec()
+    }
+
+    /// The policy as the change that leads to it from nothing: its items are shared, not copied.
+    pub fn items(&self) -> SpecChange {
+        self.outputs.items()
     }
 
     /// The rules of drafts, sorted by id. Slow: it copies everything.
@@ -160,6 +165,18 @@ impl Compilation {
     pub fn documents(&self) -> impl Iterator<Item = (&Key, &Arc<Located<Document>>)> {
         let documents = self.documents.iter();
         documents.map(|(key, held)| (&**key, &held.located))
+    }
+
+    /// The documents of one kind that are in force.
+    pub fn documents_of(&self, kind: Kind) -> impl Iterator<Item = &Arc<Located<Document>>> {
+        let first = Key {
+            kind,
+            namespace: String::new(),
+            name: String::new(),
+        };
+        let from = self.documents.range(Arc::new(first)..);
+        let all = from.take_while(move |(key, _)| key.kind == kind);
+        all.map(|(_, held)| &held.located)
     }
 
     /// A document in force.

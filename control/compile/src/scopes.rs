@@ -273,9 +273,7 @@ impl Scopes {
 
     /// Everything that a node needs as one piece, with version 0.
     pub fn spec(&self, node: &str) -> Option<SnapshotSpec> {
-        let mut spec = SnapshotSpec::default();
-        self.everything(node)?.apply_to(&mut spec);
-        Some(spec)
+        Some(self.everything(node)?.into_spec())
     }
 
     fn local(&self, place: usize) -> BTreeSet<u32> {

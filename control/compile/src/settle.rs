@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use weir_model::{Document, Kind, Network};
 use weir_policy::spec::{
-    AddressSpec, IdentitySpec, Mode, NameSpec, RuleSpec, SensorSpec, SnapshotSpec, ThreatPolicySpec,
+    AddressSpec, IdentitySpec, Mode, NameSpec, RuleSpec, SensorSpec, ThreatPolicySpec,
 };
 use weir_policy::{INDEX_ENTRIES_MAX, index_entries};
 
@@ -260,61 +260,39 @@ impl Outputs {
     }
 
     pub(crate) fn everything(&self) -> Effect {
-        let arcs = |out: &Tracked<u32, Arc<RuleSpec>>| out.now().values().cloned().collect();
-        let addresses = self.addresses.now().iter();
-        let names = self.names.now().iter();
-        let spec = SpecChange {
-            identities: self.identities.now().values().cloned().collect(),
-            addresses: addresses.map(|(key, id)| address((*key, *id))).collect(),
-            names: names
-                .map(|(pattern, id)| name((pattern.clone(), *id)))
-                .collect(),
-            rules: arcs(&self.rules.out),
-            sensors: self.sensors.out.now().values().cloned().collect(),
-            threat_policies: self.threat_policies.out.now().values().cloned().collect(),
-            global: self.global.now().get(&()).cloned(),
-            ..SpecChange::default()
-        };
         let drafts = SpecChange {
-            rules: arcs(&self.drafts.out),
+            rules: self.drafts.out.now().values().cloned().collect(),
             ..SpecChange::default()
         };
         let placements = self.placements.now().iter();
         Effect {
-            spec,
+            spec: self.items(),
             drafts,
             placements: placements.map(|(id, nodes)| (*id, nodes.clone())).collect(),
             outcomes: BTreeMap::new(),
         }
     }
 
-    pub(crate) fn drafts(&self) -> Vec<RuleSpec> {
-        self.drafts.list()
-    }
-
-    pub(crate) fn spec(&self) -> SnapshotSpec {
-        let global = self.global.now().get(&()).cloned().unwrap_or_default();
+    /// The change that leads to the policy from nothing.
+    pub(crate) fn items(&self) -> SpecChange {
         let addresses = self.addresses.now().iter();
         let names = self.names.now().iter();
-        SnapshotSpec {
-            version: 0,
-            identities: self
-                .identities
-                .now()
-                .values()
-                .map(|one| (**one).clone())
-                .collect(),
+        SpecChange {
+            identities: self.identities.now().values().cloned().collect(),
             addresses: addresses.map(|(key, id)| address((*key, *id))).collect(),
             names: names
                 .map(|(pattern, id)| name((pattern.clone(), *id)))
                 .collect(),
-            rules: self.rules.list(),
-            unknown: global.unknown,
-            link: global.link,
-            deny_style: global.deny_style,
-            sensors: self.sensors.list(),
-            threat_policies: self.threat_policies.list(),
+            rules: self.rules.out.now().values().cloned().collect(),
+            sensors: self.sensors.out.now().values().cloned().collect(),
+            threat_policies: self.threat_policies.out.now().values().cloned().collect(),
+            global: self.global.now().get(&()).cloned(),
+            ..SpecChange::default()
         }
+    }
+
+    pub(crate) fn drafts(&self) -> Vec<RuleSpec> {
+        self.drafts.list()
     }
 }
 
@@ -504,14 +482,7 @@ impl Compilation {
     }
 
     fn settings(&self) -> Option<&weir_model::Settings> {
-        let first = Key {
-            kind: Kind::Settings,
-            namespace: String::new(),
-            name: String::new(),
-        };
-        let mut after = self.documents.range(Arc::new(first)..);
-        let (_, held) = after.next()?;
-        match &held.located.value {
+        match &self.documents_of(Kind::Settings).next()?.value {
             Document::Settings(settings) => Some(settings),
             _ => None,
         }

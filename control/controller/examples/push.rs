@@ -2,14 +2,16 @@
 //!
 //! A real controller, and nodes that speak the real protocol over its socket, in one process. Changes are
 //! handed to the controller as the API server's would be, one after the other. A change has come to a
-//! node when the controller counts its acknowledgement. Putting a policy in force on workers is not
-//! part of it: the nodes say at once that it is.
+//! node when the controller counts its acknowledgement. The simulated nodes say at once that a policy
+//! is in force; with `--real` one of them is a weir-node, which says so when its workers have it.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use weir_api::v1::policy_distribution_client::PolicyDistributionClient;
@@ -32,9 +34,27 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LATENCY_MS: f64 = 100.0;
 const SETTLED: Duration = Duration::from_millis(1);
 
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Resync,
+    Changes,
+}
+
 #[derive(Parser)]
 #[command(about = "How long policy takes from the controller to its nodes")]
 struct Arguments {
+    /// Only this part.
+    #[arg(long)]
+    only: Option<Part>,
+    /// A weir-node program, to be one of the nodes.
+    #[arg(long)]
+    real: Option<PathBuf>,
+    /// A file that rows of figures are added to.
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// What each of these rows begins with: date, commit and processor.
+    #[arg(long, default_value = ",,")]
+    made: String,
     /// Nodes that subscribe.
     #[arg(long, default_value_t = 1000)]
     nodes: usize,
@@ -66,6 +86,7 @@ struct Site {
     root: tempfile::TempDir,
     controller: Controller,
     nodes: Vec<Node>,
+    real: Option<Child>,
     /// The nodes' tasks.
     tasks: tokio::task::JoinSet<()>,
 }
@@ -73,8 +94,8 @@ struct Site {
 /// A simulated node, and what the controller has for it.
 struct Node {
     target: Arc<Target>,
-    /// The version that it has acknowledged.
-    acknowledged: watch::Receiver<u64>,
+    /// The version that it has acknowledged, if it is simulated.
+    acknowledged: Option<watch::Receiver<u64>>,
     snapshot: Received,
 }
 
@@ -101,10 +122,11 @@ fn main() {
     }
     let runtime = tokio::runtime::Runtime::new().expect("threads can be started");
     let kept = runtime.block_on(async {
+        let wanted = |part| arguments.only.is_none_or(|only| only == part);
         // First, so that the peak of memory is that of the resync alone.
-        let resync = resync(&arguments).await;
-        let latencies = latencies(&arguments).await;
-        resync && latencies
+        let resync = !wanted(Part::Resync) || resync(&arguments).await;
+        let changes = !wanted(Part::Changes) || changes(&arguments).await;
+        resync && changes
     });
     if arguments.check && !kept {
         eprintln!("a promise is not kept");
@@ -116,6 +138,8 @@ fn main() {
 async fn resync(arguments: &Arguments) -> bool {
     let (workloads, allowlists) = (arguments.resync_workloads, arguments.resync_allowlists);
     let nodes = workloads.div_ceil(100);
+    let sizes = [nodes, workloads, allowlists];
+    let row = |what, figures| arguments.add("resync", sizes, what, figures);
     println!(
         "Full resync: {workloads} workloads of one address, 100 to a node, {allowlists} allowlists"
     );
@@ -126,41 +150,53 @@ async fn resync(arguments: &Arguments) -> bool {
     let start = Instant::now();
     site.take(News::Everything(documents)).await;
     let published_s = start.elapsed().as_secs_f64();
+    let peak_mb = peak_bytes() >> 20;
     println!("  documents read from text in {read_s:.2} s, then published in {published_s:.2} s");
-    println!(
-        "  peak memory {} MB, with the documents' text",
-        peak_bytes() >> 20
-    );
+    println!("  peak memory {peak_mb} MB, with the documents' text");
+    row("published", format!(",,,,,{published_s:.2},{peak_mb}"));
+    let start = Instant::now();
+    site.state().policy().await;
+    let whole_s = start.elapsed().as_secs_f64();
+    let peak_mb = peak_bytes() >> 20;
+    println!("  whole policy for questions made in {whole_s:.2} s, peak memory then {peak_mb} MB");
+    row("whole policy", format!(",,,,,{whole_s:.2},{peak_mb}"));
     site.subscribe([node_name(1)]).await;
     if let Some(node) = site.nodes.first() {
         let Received { bytes, items, took } = node.snapshot;
+        let took_s = took.as_secs_f64();
         println!(
-            "  a node subscribes: its policy of {items} items in {bytes} bytes, acknowledged after {:.3} s",
-            took.as_secs_f64()
+            "  a node subscribes: its policy of {items} items in {bytes} bytes, acknowledged after {took_s:.3} s"
         );
+        row("a node subscribes", format!(",,,,,{took_s:.3},"));
     }
     println!("{}", heading());
     let mut own = |turn: usize| workload(1 + turn % 100 * nodes, 1 + turn, nodes);
     let own = site.measure(arguments.changes, &mut own).await;
-    let kept = print_row("an address, of the node", own);
+    let kept = arguments.tell("resync", sizes, "an address, of the node", own);
     let mut any = |turn: usize| workload(turn * 7919 % workloads, 1 + turn, nodes);
     let any = site.measure(arguments.changes, &mut any).await;
-    let kept = print_row("an address, anywhere", any) && kept;
+    let kept = arguments.tell("resync", sizes, "an address, anywhere", any) && kept;
     println!("  peak memory then {} MB\n", peak_bytes() >> 20);
     site.stop().await;
     kept
 }
 
 /// Changes of three sorts, to many nodes.
-async fn latencies(arguments: &Arguments) -> bool {
+async fn changes(arguments: &Arguments) -> bool {
     let (workloads, allowlists) = (arguments.workloads, arguments.allowlists);
     let nodes = arguments.nodes;
+    let sizes = [nodes, workloads, allowlists];
     println!("Changes: {nodes} nodes, {workloads} workloads, {allowlists} allowlists");
     let mut site = Site::start().await;
     let documents = documents(workloads, allowlists, nodes);
     site.take(News::Everything(documents)).await;
     let start = Instant::now();
-    site.subscribe((0..nodes).map(node_name)).await;
+    if let Some(program) = &arguments.real {
+        site.run_real(program, &node_name(0)).await;
+        println!("  {} is weir-node with one worker", node_name(0));
+    }
+    let simulated = usize::from(arguments.real.is_some())..nodes;
+    site.subscribe(simulated.map(node_name)).await;
     println!(
         "  all nodes subscribed and served in {:.2} s",
         start.elapsed().as_secs_f64()
@@ -169,15 +205,66 @@ async fn latencies(arguments: &Arguments) -> bool {
     let spaces = workloads.div_ceil(SPACE);
     let mut address = |turn: usize| workload(turn * 7919 % workloads, 1 + turn, nodes);
     let address = site.measure(arguments.changes, &mut address).await;
-    let kept = print_row("an address of a workload", address);
+    let kept = arguments.tell("changes", sizes, "an address of a workload", address);
+    let mut own = |turn: usize| workload(nodes * (1 + turn % 9) % workloads, 1 + turn, nodes);
+    let own = site.measure(arguments.changes, &mut own).await;
+    let kept = arguments.tell("changes", sizes, "an address, of one node", own) && kept;
     let mut rule = |turn: usize| allowlist(turn * 7919 % allowlists, spaces, 1 + turn);
     let rule = site.measure(arguments.changes, &mut rule).await;
-    let kept = print_row("a rule of an allowlist", rule) && kept;
+    let kept = arguments.tell("changes", sizes, "a rule of an allowlist", rule) && kept;
     let mut everywhere = |turn: usize| for_all(1 + turn);
     let everywhere = site.measure(arguments.changes, &mut everywhere).await;
-    let kept = print_row("a rule for every node", everywhere) && kept;
+    let kept = arguments.tell("changes", sizes, "a rule for every node", everywhere) && kept;
     site.stop().await;
     kept
+}
+
+impl Arguments {
+    /// Prints a row of latencies; whether the promise is kept.
+    fn tell(
+        &self,
+        part: &str,
+        sizes: [usize; 3],
+        what: &str,
+        (took_ms, concerned): (Vec<f64>, f64),
+    ) -> bool {
+        let at = |percent: usize| {
+            let last = took_ms.len().saturating_sub(1);
+            let index = (took_ms.len() * percent / 100).min(last);
+            took_ms.get(index).copied().unwrap_or(0.0)
+        };
+        let number = took_ms.len();
+        let [p50, p99, most] = [at(50), at(99), at(100)];
+        let kept = p99 < LATENCY_MS;
+        let verdict = if kept { "kept" } else { "NOT KEPT" };
+        println!(
+            "  {what:<26} {number:>7} {concerned:>9.1} {p50:>9.1} {p99:>9.1} {most:>9.1}  p99 < {LATENCY_MS} ms: {verdict}"
+        );
+        let figures = format!("{number},{concerned:.1},{p50:.1},{p99:.1},{most:.1},,");
+        self.add(part, sizes, what, figures);
+        kept
+    }
+
+    /// Adds a row to the record.
+    fn add(
+        &self,
+        part: &str,
+        [nodes, workloads, allowlists]: [usize; 3],
+        what: &str,
+        figures: String,
+    ) {
+        let Some(path) = &self.record else { return };
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.create(true).append(true).open(path);
+        let mut file = file.expect("the record can be written");
+        let made = &self.made;
+        let what = what.replace(',', "");
+        let written = writeln!(
+            file,
+            "{made},{part},{nodes},{workloads},{allowlists},{what},{figures}"
+        );
+        written.expect("the record can be written");
+    }
 }
 
 impl Site {
@@ -203,11 +290,16 @@ impl Site {
             root,
             controller: controller.expect("the controller starts"),
             nodes: Vec::new(),
+            real: None,
             tasks: Default::default(),
         }
     }
 
     async fn stop(mut self) {
+        if let Some(mut real) = self.real.take() {
+            let _ = real.kill();
+            let _ = real.wait();
+        }
         self.tasks.shutdown().await;
         self.controller.stop().await;
     }
@@ -235,14 +327,61 @@ impl Site {
             let there = patient(acknowledged.wait_for(|version| *version > 0)).await;
             drop(there.expect("the node is served"));
             snapshot.took = start.elapsed();
-            let target = self.state().pipeline.subscribe(&name, false);
-            self.state().pipeline.unsubscribe(&name, false);
             self.nodes.push(Node {
-                target,
-                acknowledged,
+                target: self.target(&name),
+                acknowledged: Some(acknowledged),
                 snapshot,
             });
         }
+    }
+
+    /// What the controller has for a node.
+    fn target(&self, name: &str) -> Arc<Target> {
+        let target = self.state().pipeline.subscribe(name, false);
+        self.state().pipeline.unsubscribe(name, false);
+        target
+    }
+
+    /// Starts a weir-node between two devices without traffic, until it enforces its policy.
+    async fn run_real(&mut self, program: &Path, name: &str) {
+        let directory = self.root.path().join("node");
+        std::fs::create_dir(&directory).expect("the directory is ours");
+        let config = directory.join("node.toml");
+        let text = format!(
+            "[node]\nname = {name:?}\nstate_directory = {directory:?}\n\
+             [eal]\nhuge_pages = \"never\"\nmemory_mb = 256\nvirtual_devices = [\"net_null0,no-rx=1\", \"net_null1,no-rx=1\"]\n\
+             [workers]\ncores = [0]\nidle = \"sleep\"\n\
+             [controller]\naddress = \"unix:{}\"\n\
+             [[pair]]\nname = \"p0\"\nports = [\"net_null0\", \"net_null1\"]\n",
+            self.root.path().join("nodes.sock").display()
+        );
+        std::fs::write(&config, text).expect("the directory is ours");
+        let log = std::fs::File::create(directory.join("log")).expect("the directory is ours");
+        let node = Command::new(program)
+            .args(["run", "--config"])
+            .arg(&config)
+            .env("RUNTIME_DIRECTORY", &directory)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.real = Some(node.expect("weir-node can be started"));
+        let start = Instant::now();
+        let version = self.state().version();
+        let enforces = |node: &weir_api::v1::NodeStatus| node.enforced_version >= version;
+        while !self.state().nodes.status(version).iter().any(enforces) {
+            let log = || std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+            assert!(
+                start.elapsed() < PATIENCE,
+                "weir-node enforces nothing:\n{}",
+                log()
+            );
+            tokio::time::sleep(SETTLED).await;
+        }
+        self.nodes.push(Node {
+            target: self.target(name),
+            acknowledged: None,
+            snapshot: Received::default(),
+        });
     }
 
     /// Milliseconds of each change, sorted, and the nodes concerned on average.
@@ -268,9 +407,12 @@ impl Site {
         let concerned = |node: &&mut Node| node.target.mark().version == version;
         let mut count = 0;
         for node in self.nodes.iter_mut().filter(concerned) {
-            let reached = node.acknowledged.wait_for(|reached| *reached >= version);
-            drop(patient(reached).await.expect("the node is served"));
             count += 1;
+            let Some(acknowledged) = &mut node.acknowledged else {
+                continue;
+            };
+            let reached = acknowledged.wait_for(|reached| *reached >= version);
+            drop(patient(reached).await.expect("the node is served"));
         }
         // They have sent it; it has come when the controller says so.
         let behind = |node: &weir_api::v1::NodeStatus| node.enforced_version < version;
@@ -334,25 +476,6 @@ fn heading() -> String {
         "  {:<26} {:>7} {:>9} {:>9} {:>9} {:>9}  promise",
         "changes", "number", "nodes", "p50 ms", "p99 ms", "max ms"
     )
-}
-
-/// Whether the promise is kept.
-fn print_row(what: &str, (took_ms, concerned): (Vec<f64>, f64)) -> bool {
-    let at = |percent: usize| {
-        let last = took_ms.len().saturating_sub(1);
-        let index = (took_ms.len() * percent / 100).min(last);
-        took_ms.get(index).copied().unwrap_or(0.0)
-    };
-    let kept = at(99) < LATENCY_MS;
-    let verdict = if kept { "kept" } else { "NOT KEPT" };
-    println!(
-        "  {what:<26} {:>7} {concerned:>9.1} {:>9.1} {:>9.1} {:>9.1}  p99 < {LATENCY_MS} ms: {verdict}",
-        took_ms.len(),
-        at(50),
-        at(99),
-        at(100)
-    );
-    kept
 }
 
 fn documents(workloads: usize, allowlists: usize, nodes: usize) -> Vec<Change> {

@@ -160,8 +160,9 @@ async fn read_reports(state: Arc<State>, known: Arc<Mutex<Arc<Reports>>>) {
 
 impl Knowledge for Known {
     fn judge(&self, old: Option<&Located<Document>>, new: Option<&Located<Document>>) -> Judgement {
-        let documents = self.state.policy().documents.clone();
-        let (guardrails, _) = self.state.guardrails.guardrails(documents.iter());
+        let documents = self.state.pipeline.documents();
+        let each = documents.iter().map(|it| &**it);
+        let (guardrails, _) = self.state.guardrails.guardrails(each);
         let mut judgement = Gate::judge(&guardrails, &documents[..], old, new);
         if let Some(new) = new {
             let (problems, warnings) = compiled(&documents, new);
@@ -177,16 +178,14 @@ impl Knowledge for Known {
     }
 
     fn has_allowlist(&self, namespace: &str) -> Option<bool> {
-        let policy = self.state.policy();
-        if policy.version == 0 {
+        let pipeline = &self.state.pipeline;
+        if pipeline.version() == 0 {
             return None;
         }
-        let governs = |located: &Located<Document>| match &located.value {
-            Document::Allowlist(allowlist) => allowlist.metadata.namespace == namespace,
-            Document::ClusterAllowlist(_) => true,
-            _ => false,
-        };
-        Some(policy.documents.iter().any(governs))
+        let all = || !pipeline.documents_of(Kind::ClusterAllowlist).is_empty();
+        let mut own = pipeline.documents_of(Kind::Allowlist).into_iter();
+        let is_here = |it: Arc<Located<Document>>| it.value.metadata().namespace == namespace;
+        Some(own.any(is_here) || all())
     }
 
     fn external_claims(&self, service: &Value) -> Vec<Claim> {
@@ -220,7 +219,7 @@ impl Knowledge for Known {
 
 /// What a change of a document opens that stood closed; a new document is not held to what was not there.
 fn weakened(
-    documents: &[Located<Document>],
+    documents: &[Arc<Located<Document>>],
     old: Option<&Located<Document>>,
     new: Option<&Located<Document>>,
 ) -> Vec<Problem> {
@@ -246,8 +245,8 @@ fn weakened(
 }
 
 fn settings(state: &State) -> AdmissionSettings {
-    let policy = state.policy();
-    let settings = policy.documents.iter().find_map(|it| match &it.value {
+    let documents = state.pipeline.documents_of(Kind::Settings);
+    let settings = documents.iter().find_map(|it| match &it.value {
         Document::Settings(settings) => settings.spec.admission.clone(),
         _ => None,
     });
@@ -256,7 +255,7 @@ fn settings(state: &State) -> AdmissionSettings {
 
 /// What compiling the document beside the others comes to: problems, and what is told of it.
 fn compiled(
-    documents: &[Located<Document>],
+    documents: &[Arc<Located<Document>>],
     new: &Located<Document>,
 ) -> (Vec<Problem>, Vec<Problem>) {
     let key = |it: &Document| (it.kind(), it.metadata().full_name());
@@ -274,7 +273,7 @@ fn compiled(
     let beside = documents
         .iter()
         .filter(|it| key(&it.value) != own && (whole || collides(it.value.kind())));
-    let mut set: Vec<Located<Document>> = beside.cloned().collect();
+    let mut set: Vec<Located<Document>> = beside.map(|it| (**it).clone()).collect();
     set.push(new.clone());
     let compiled = compile(&set, None);
     if !compiled.problems.is_empty() {

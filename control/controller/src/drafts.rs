@@ -14,7 +14,7 @@ use weir_policy::spec::Action;
 use weir_policy::{Decider, Snapshot};
 
 use crate::judge::Ends;
-use crate::policy::Documents;
+use crate::view::Documents;
 
 /// What one draft would do to the connections that were seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,8 +53,8 @@ pub fn is_draft(document: &Document) -> bool {
 }
 
 /// The same documents with every draft in force.
-pub fn enforced(documents: &[Located<Document>]) -> Vec<Located<Document>> {
-    let mut documents = documents.to_vec();
+pub fn enforced(documents: impl Iterator<Item = Located<Document>>) -> Vec<Located<Document>> {
+    let mut documents: Vec<Located<Document>> = documents.collect();
     for located in &mut documents {
         if is_draft(&located.value)
             && let Document::Allowlist(it) | Document::ClusterAllowlist(it) = &mut located.value
@@ -97,7 +97,8 @@ impl Drafts {
 impl Compiled {
     /// None where the drafts cannot be compiled together.
     fn of(documents: &Documents) -> Option<Self> {
-        let compiled = weir_compile::compile(&enforced(documents), None);
+        let compiled =
+            weir_compile::compile(&enforced(documents.iter().map(|it| (**it).clone())), None);
         let snapshot = Snapshot::build(compiled.spec).ok()?;
         let titles: Vec<String> = documents
             .iter()
@@ -162,7 +163,7 @@ impl Compiled {
 /// The identities of the workloads that an allowlist governs.
 fn governed(
     allowlist: &Document,
-    documents: &[Located<Document>],
+    documents: &[Arc<Located<Document>>],
     snapshot: &Snapshot,
 ) -> Vec<u32> {
     let (Document::Allowlist(it) | Document::ClusterAllowlist(it)) = allowlist else {

@@ -143,7 +143,7 @@ impl Gate {
     /// the set before is known: where it is not, what is there is taken for what was in force.
     pub fn judge_set(
         &self,
-        in_force: &[Located<Document>],
+        in_force: &[Arc<Located<Document>>],
         documents: &[Located<Document>],
         known: bool,
     ) -> Result<Vec<Problem>, Vec<Problem>> {
@@ -151,8 +151,13 @@ impl Gate {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let in_force = if known { in_force } else { documents };
-        let Judged { refused, warnings } = judge(&guardrails, documents, in_force, documents, true);
+        let governed = in_force.iter().filter(|it| governs(it.value.kind()));
+        let in_force: Vec<Located<Document>> = match known {
+            true => governed.map(|it| (**it).clone()).collect(),
+            false => documents.to_vec(),
+        };
+        let Judged { refused, warnings } =
+            judge(&guardrails, documents, &in_force, documents, true);
         if refused.is_empty() {
             Ok(warnings)
         } else {

@@ -1,7 +1,7 @@
 //! The controller: sources → compile → push, and observations → learn.
 //!
 //! Start at [`Controller::start`]. [`pipeline`] makes versions, [`push`] brings them to nodes,
-//! [`policy`] is the whole as people ask about it,
+//! [`view`] is the whole as people ask about it,
 //! [`observe`] takes what nodes saw, [`operator`] answers people. [`state::State`] is what they
 //! share, [`store::Store`] what survives a restart.
 
@@ -31,6 +31,7 @@ pub mod source;
 pub mod state;
 pub mod store;
 mod time;
+pub mod view;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,11 +52,11 @@ use crate::certificate::Gate;
 use crate::conversation::Conversations;
 use crate::observe::Observed;
 use crate::pipeline::Pipeline;
-use crate::policy::Published;
 use crate::push::rate::Rate;
 use crate::source::{Source, SourceConfig};
 use crate::state::State;
 use crate::store::{Store, StoreError};
+use crate::view::Published;
 
 /// How often learned conversations are written.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
@@ -226,6 +227,7 @@ impl Controller {
             tokio::spawn(serve(node_listener, node_router, node_tls, state.clone())),
             tokio::spawn(source::follow(state.clone(), feed)),
             tokio::spawn(source::raise_claims(state.clone())),
+            tokio::spawn(view::follow(state.clone())),
             tokio::spawn(flush_often(state.clone())),
             tokio::spawn(learning::age(state.clone())),
             tokio::spawn(cluster::run(state.clone())),
@@ -321,8 +323,7 @@ fn open(store: Store, source: Source, ageing: Ageing) -> Result<Arc<State>, Star
     let conversations = Conversations::from_store(store.conversations()?);
     let store = Arc::new(store);
     let pipeline = Pipeline::open(store.clone())?;
-    let (spec, warnings) = pipeline.whole();
-    let published = Published::new(spec, pipeline.documents().into(), warnings)
+    let published = Published::new(pipeline.whole().unwrap_or_default())
         .map_err(|problem| StartError::Remembered(problem.to_string()))?;
     info!(
         version = pipeline.version(),

@@ -26,8 +26,8 @@ use crate::counted::{Counted, denials};
 use crate::drafts::{DraftCounts, Drafts, is_draft};
 use crate::flows::{Filter, FlowName, Recent, bounded, has_ports};
 use crate::names::{Answers, WhoHad, end_name};
-use crate::policy::Documents;
 use crate::state::State;
+use crate::view::Documents;
 
 /// Flows whose counts are remembered.
 const TRACKED_MAX: usize = 131_072;
@@ -108,7 +108,7 @@ impl v1::observations_server::Observations for Observe {
                         return;
                     }
                 };
-                let answer = match take(&state, &peer, batch) {
+                let answer = match take(&state, &peer, batch).await {
                     Ok((answer, wait)) => {
                         // Who reports more than it may is read more slowly.
                         tokio::time::sleep(wait).await;
@@ -126,8 +126,8 @@ impl v1::observations_server::Observations for Observe {
     }
 }
 
-fn take(
-    state: &State,
+async fn take(
+    state: &Arc<State>,
     peer: &Peer,
     batch: v1::ObservationBatch,
 ) -> Result<(v1::ObservationAck, Duration), Status> {
@@ -135,9 +135,8 @@ fn take(
     let known = state.nodes.observed(&batch);
     let wait = known.map_err(Status::invalid_argument)?;
     let sequence = batch.sequence;
-    state
-        .observed
-        .merge(batch, &state.policy().snapshot, &state.source);
+    let policy = state.policy_soon().await;
+    state.observed.merge(batch, &policy.snapshot, &state.source);
     Ok((v1::ObservationAck { sequence }, wait.unwrap_or_default()))
 }
 

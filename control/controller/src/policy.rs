@@ -1,24 +1,19 @@
-//! The policy as people ask about it, and what its sources tell.
+//! What sources tell becomes policy, and why where it does not.
 //!
 //! What cannot be compiled or remembered is not published: the last good policy holds, and the
-//! problems say why. Nodes get theirs from the [`crate::pipeline`]; the whole policy beside it answers
-//! questions, and follows in a moment where it is large.
+//! problems say why. Nodes get theirs from the [`crate::pipeline`]; the whole policy, made beside it in
+//! [`crate::view`], answers questions.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 use weir_api::v1;
 use weir_compile::{Change, Key};
-use weir_learn::ConversationKey;
 use weir_model::{Document, Kind, Located, Problem};
-use weir_policy::Snapshot;
-use weir_policy::spec::{Action, SnapshotSpec};
 use weir_respond::is_quarantine;
 use weir_sources::News;
 
-use crate::judge::Ends;
 use crate::pipeline::{Publication, compile_key};
 use crate::source::Source;
 use crate::state::State;
@@ -26,32 +21,6 @@ use crate::store::StoreError;
 
 /// A node that claims a version further ahead than this is not believed.
 const VERSION_LEAP_MAX: u64 = 1 << 32;
-/// A whole policy up to so many items is made with every version; a larger one follows by itself and
-/// takes its share of the time, so that no change waits for it.
-const SMALL_ITEMS: usize = 20_000;
-/// Making the whole of a large policy takes one part in so many of the time.
-const WHOLE_SHARE: u32 = 10;
-
-/// The documents of a source.
-pub type Documents = Arc<[Located<Document>]>;
-
-/// The whole policy, as it answers questions.
-#[derive(Debug)]
-pub struct Published {
-    /// Its version.
-    pub version: u64,
-    /// As it answers questions.
-    pub snapshot: Snapshot,
-    /// What it was compiled from.
-    pub documents: Documents,
-    /// What is probably not meant by them.
-    pub warnings: Vec<Problem>,
-    /// Identities by name.
-    ends: Ends,
-    /// How long it took to make, and when it was.
-    took: Duration,
-    made: Instant,
-}
 
 /// Why a policy could not be published.
 #[derive(Debug, thiserror::Error)]
@@ -72,53 +41,6 @@ pub enum PublishError {
         /// What this controller has.
         own: u64,
     },
-}
-
-impl Published {
-    /// A policy, its documents and what is probably not meant by them.
-    pub fn new(
-        spec: SnapshotSpec,
-        documents: Documents,
-        warnings: Vec<Problem>,
-    ) -> Result<Self, Problem> {
-        let began = Instant::now();
-        let version = spec.version;
-        let snapshot = Snapshot::build(spec).map_err(|error| {
-            let next = "this is a mistake in the compiler; please report it with the documents";
-            Problem::of_file("", error.to_string(), next)
-        })?;
-        Ok(Self {
-            version,
-            ends: Ends::of(&snapshot),
-            snapshot,
-            documents,
-            warnings,
-            took: began.elapsed(),
-            made: Instant::now(),
-        })
-    }
-
-    /// What the policy says of a conversation now, and who decides.
-    pub fn judge(&self, key: &ConversationKey) -> (Action, String) {
-        match self.ends.decide(&self.snapshot, key) {
-            Ok(decision) => (
-                decision.rule_action,
-                self.snapshot.rule_name(decision.decider).into_owned(),
-            ),
-            Err(why) => (Action::Deny, why),
-        }
-    }
-
-    /// Whether a newer one is made with every version.
-    fn is_small(&self) -> bool {
-        let spec = self.snapshot.spec();
-        spec.identities.len() + spec.addresses.len() + spec.rules.len() <= SMALL_ITEMS
-    }
-
-    /// Whether it is time for a newer one.
-    fn may_follow(&self) -> bool {
-        self.is_small() || self.made.elapsed() >= self.took * WHOLE_SHARE
-    }
 }
 
 impl State {
@@ -173,14 +95,10 @@ impl State {
     pub async fn publish_again(self: &Arc<Self>) -> Result<u64, PublishError> {
         let turn = self.publishing.lock().await;
         let state = self.clone();
-        let published = blocking(move || {
-            let publication = state.pipeline.retry()?;
-            state.follow_up(publication)
-        })
-        .await;
+        let published = blocking(move || state.pipeline.retry()).await;
         self.cluster.given(published.is_ok());
         drop(turn);
-        published.map(|publication| publication.version)
+        Ok(published?.version)
     }
 
     /// Lifts the version to at least `least`, since a node enforces `claimed`: this controller's memory
@@ -211,22 +129,10 @@ impl State {
         let Source::Files(_) = self.source else {
             return Ok(Vec::new());
         };
-        let policy = self.policy();
+        let in_force = self.pipeline.documents();
         // What an earlier version of this software remembered does not say what it came from.
-        let known = policy.version == 0 || !policy.documents.is_empty();
-        self.guardrails
-            .judge_set(&policy.documents, documents, known)
-    }
-
-    /// Makes the whole policy anew where it is not the newest, unless that has just been done.
-    pub fn make_whole(&self) {
-        let last = self.policy();
-        if last.version == self.version() || !last.may_follow() {
-            return;
-        }
-        if let Err(problem) = self.view() {
-            self.set_problems(vec![problem]);
-        }
+        let known = self.version() == 0 || !in_force.is_empty();
+        self.guardrails.judge_set(&in_force, documents, known)
     }
 
     fn take_whole(&self, source: weir_sources::State) -> Result<Publication, PublishError> {
@@ -316,28 +222,9 @@ impl State {
         let responses = changes.iter().any(is_response);
         let publication = self.pipeline.apply(changes)?;
         if responses {
-            self.response.take_rules(&self.pipeline.documents());
+            let rules = self.pipeline.documents_of(Kind::ResponseRule);
+            self.response.take_rules(&rules);
         }
-        self.follow_up(publication)
-    }
-
-    /// The documents that the source has told of.
-    fn keys_of_source(&self) -> BTreeSet<Key> {
-        let keys = self.pipeline.keys().into_iter();
-        keys.filter(|key| !is_quarantine(key.kind, &key.name))
-            .collect()
-    }
-
-    /// The whole policy follows what nodes were given.
-    fn follow_up(&self, publication: Publication) -> Result<Publication, PublishError> {
-        let last = self.policy();
-        // Before nodes can answer: who sees that a version is enforced sees what it is.
-        let viewed = match last.version == 0 || last.is_small() {
-            true => self.view(),
-            false => Ok(()),
-        };
-        self.pipeline.give_out();
-        viewed.map_err(|problem| PublishError::Documents(vec![problem]))?;
         if !publication.new {
             info!(
                 version = publication.version,
@@ -347,12 +234,11 @@ impl State {
         Ok(publication)
     }
 
-    /// Makes the whole policy.
-    fn view(&self) -> Result<(), Problem> {
-        let (spec, warnings) = self.pipeline.whole();
-        let documents = self.pipeline.documents();
-        self.replace(Published::new(spec, documents.into(), warnings)?);
-        Ok(())
+    /// The documents that the source has told of.
+    fn keys_of_source(&self) -> BTreeSet<Key> {
+        let keys = self.pipeline.keys().into_iter();
+        keys.filter(|key| !is_quarantine(key.kind, &key.name))
+            .collect()
     }
 
     fn told(&self, published: &Result<Publication, PublishError>) {

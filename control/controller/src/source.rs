@@ -129,7 +129,7 @@ impl Source {
 /// The Mode documents that give workloads a mode, to be given to kubectl. Those that stand already
 /// under the workload's name are changed.
 pub fn mode_documents(
-    standing: &[Located<Document>],
+    standing: &[Arc<Located<Document>>],
     workloads: &[Reference],
     mode: Mode,
 ) -> String {
@@ -361,7 +361,7 @@ pub async fn raise_claims(state: Arc<State>) {
         };
         state
             .observed
-            .merge(batch, &state.policy().snapshot, &state.source);
+            .merge(batch, &state.policy_soon().await.snapshot, &state.source);
     }
 }
 

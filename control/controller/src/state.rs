@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use weir_api::v1;
 use weir_compile::Assignments;
@@ -13,10 +12,11 @@ use crate::guardrails::Gate;
 use crate::nodes::Nodes;
 use crate::observe::Observed;
 use crate::pipeline::Pipeline;
-use crate::policy::{Published, problem_message};
+use crate::policy::problem_message;
 use crate::response::Response;
 use crate::source::Source;
 use crate::store::{Store, StoreError};
+use crate::view::{Published, View};
 
 /// The controller's state. Each part has its own lock; none is held across another or an await.
 #[derive(Debug)]
@@ -41,7 +41,8 @@ pub struct State {
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
     pub(crate) changing: tokio::sync::Mutex<()>,
-    published: ArcSwap<Published>,
+    /// The policy as people ask about it.
+    pub(crate) view: View,
     problems: Mutex<Vec<Problem>>,
     conditions: Mutex<Vec<Problem>>,
     advice: Mutex<Vec<Problem>>,
@@ -58,8 +59,7 @@ impl State {
         pipeline: Pipeline,
         published: Published,
     ) -> Self {
-        let documents = pipeline.documents();
-        let response = Response::new(&documents);
+        let response = Response::new(&published.documents);
         Self {
             store,
             response,
@@ -71,18 +71,13 @@ impl State {
             cluster: Cluster::default(),
             publishing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
-            published: ArcSwap::from_pointee(published),
+            view: View::new(published),
             problems: Mutex::default(),
             conditions: Mutex::default(),
             advice: Mutex::default(),
             store_problem: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
-    }
-
-    /// The whole policy, as it answers questions.
-    pub fn policy(&self) -> Arc<Published> {
-        self.published.load_full()
     }
 
     /// The published version; 0 before the first.
@@ -97,7 +92,7 @@ impl State {
 
     /// What is wrong with the documents, their source, or the store.
     pub fn problems(&self) -> Vec<v1::SourceProblem> {
-        let (mut errors, policy) = (self.own_problems(), self.policy());
+        let (mut errors, policy) = (self.own_problems(), self.policy_of_late());
         errors.extend(crate::lock(&self.conditions).iter().cloned());
         errors.extend(self.pipeline.standings.problems());
         errors.extend(self.cluster.problems());
@@ -128,7 +123,6 @@ impl State {
 
     /// Writes what was learned, and which documents came, since the last time. Blocks on the disk.
     pub fn flush(&self) {
-        self.make_whole();
         let documents = self.pipeline.flush();
         let unwritten = self.observed.take_unwritten();
         if unwritten.is_empty() {
@@ -172,9 +166,5 @@ impl State {
     /// What guardrails tell of documents that are in force.
     pub(crate) fn set_advice(&self, advice: Vec<Problem>) {
         *crate::lock(&self.advice) = advice;
-    }
-
-    pub(crate) fn replace(&self, published: Published) {
-        self.published.store(Arc::new(published));
     }
 }

@@ -1,5 +1,6 @@
 //! Guardrails among documents (`kind: Guardrail`), and the workloads that documents tell of.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -68,9 +69,9 @@ impl Guardrail {
     }
 }
 
-impl Inventory for [Located<Document>] {
+impl<T: Borrow<Located<Document>>> Inventory for [T] {
     fn selected(&self, namespace: &str, selector: &Selector) -> Option<Vec<Target>> {
-        let workloads = self.iter().filter_map(|located| match &located.value {
+        let workloads = self.iter().filter_map(|one| match &one.borrow().value {
             Document::Workload(workload) => Some(&workload.metadata),
             _ => None,
         });
@@ -86,7 +87,7 @@ impl Inventory for [Located<Document>] {
     }
 
     fn namespace_labels(&self, name: &str) -> Option<&BTreeMap<String, String>> {
-        self.iter().find_map(|located| match &located.value {
+        self.iter().find_map(|one| match &one.borrow().value {
             Document::Namespace(namespace) if namespace.metadata.name == name => {
                 Some(&namespace.metadata.labels)
             }

@@ -20,9 +20,9 @@ use weir_sources::DocumentKey;
 use super::TICK;
 use super::reports::{Held, OVER, Reports, document, title};
 use crate::pipeline::Changes;
-use crate::policy::Published;
 use crate::source::Source;
 use crate::state::State;
+use crate::view::Published;
 
 /// Statuses that are written at a time, and how often.
 const TOGETHER: usize = 50;
@@ -258,7 +258,7 @@ impl Term<'_> {
     }
 
     fn count_drafts(&mut self) {
-        let policy = self.state.policy();
+        let policy = self.state.policy_of_late();
         let same = (self.drafts.of.as_ref()).is_some_and(|of| Arc::ptr_eq(of, &policy));
         let fresh = self.drafts.counted.is_some_and(|at| at.elapsed() < COUNT);
         if same && fresh {

@@ -94,11 +94,12 @@ pub async fn same(
             "{old} is the same already"
         )));
     }
-    if state.policy().snapshot.identity_by_name(&new).is_none() {
+    let policy = state.policy().await;
+    if policy.snapshot.identity_by_name(&new).is_none() {
         let why = format!("there is no workload {new}; `weir status` lists those that are there");
         return Err(Status::not_found(why));
     }
-    if state.policy().snapshot.identity_by_name(&old).is_some() {
+    if policy.snapshot.identity_by_name(&old).is_some() {
         let why =
             format!("{old} is still there, so {new} has not taken its place; remove it first");
         return Err(Status::failed_precondition(why));

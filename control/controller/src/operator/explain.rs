@@ -1,22 +1,30 @@
 //! Why: of a flow that was seen, and of an imagined one.
 
+use std::sync::Arc;
+
 use tonic::Status;
 use weir_api::v1;
 use weir_policy::spec::UNKNOWN_IDENTITY;
 
 use crate::flows::{FlowName, ip_address};
 use crate::observe::server_port;
-use crate::policy::Published;
 use crate::state::State;
+use crate::view::Published;
 
 /// An imagined flow.
-pub fn what_if(state: &State, request: &v1::WhatIfRequest) -> Result<v1::Explanation, Status> {
-    let explanation = weir_api::what_if(&state.policy().snapshot, request);
+pub async fn what_if(
+    state: &Arc<State>,
+    request: &v1::WhatIfRequest,
+) -> Result<v1::Explanation, Status> {
+    let explanation = weir_api::what_if(&state.policy().await.snapshot, request);
     explanation.map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 /// A flow as it was seen, judged by the policy of now.
-pub fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1::Explanation, Status> {
+pub async fn explain(
+    state: &Arc<State>,
+    request: &v1::ExplainRequest,
+) -> Result<v1::Explanation, Status> {
     let name = FlowName::parse(&request.flow).map_err(Status::invalid_argument)?;
     let view = state.observed.find(&name).ok_or_else(|| {
         Status::not_found(format!(
@@ -27,7 +35,7 @@ pub fn explain(state: &State, request: &v1::ExplainRequest) -> Result<v1::Explan
     let Some(record) = &view.record else {
         return Err(Status::internal("a record without content"));
     };
-    let policy = state.policy();
+    let policy = state.policy().await;
     let end = |id, name: &str, address: &[u8]| end(&policy, id, name, address);
     // The record may say "unknown" of a connection without a parser's fields; those are kept only
     // where the policy can ask for them.

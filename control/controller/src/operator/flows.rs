@@ -12,8 +12,8 @@ use weir_policy::spec::Action;
 
 use crate::connections::News;
 use crate::flows::{Filter, RECENT_MAX, names};
-use crate::policy::Published;
 use crate::state::State;
+use crate::view::Published;
 
 /// Records on their way to one reader.
 const SENDING_MAX: usize = 256;
@@ -90,8 +90,7 @@ pub fn send(
 }
 
 /// The conversations, each with what the policy says of it now.
-pub fn map(state: &State, request: &v1::MapRequest) -> v1::MapReply {
-    let policy = state.policy();
+pub fn map(state: &State, policy: &Published, request: &v1::MapRequest) -> v1::MapReply {
     let wanted = |(key, _): &(&ConversationKey, &Conversation)| {
         let workload = &request.workload;
         workload.is_empty() || names(workload, &key.client) || names(workload, &key.server)
@@ -104,7 +103,7 @@ pub fn map(state: &State, request: &v1::MapRequest) -> v1::MapReply {
                 .collect()
         });
     conversations.sort_by(|one, other| one.0.cmp(&other.0));
-    let view = |(key, seen)| view(&policy, key, &seen);
+    let view = |(key, seen)| view(policy, key, &seen);
     v1::MapReply {
         conversations: conversations.into_iter().map(view).collect(),
     }

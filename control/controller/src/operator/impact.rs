@@ -16,8 +16,9 @@ use crate::drafts::enforced;
 use crate::flows::names;
 use crate::impact::{Impact, Row, Scope, impact, with_mode};
 use crate::operator::learn::{Review, look};
-use crate::policy::{Documents, blocking, problem_message};
+use crate::policy::{blocking, problem_message};
 use crate::state::State;
+use crate::view::{Documents, Published};
 
 /// Without a number of days in the request.
 const DAYS_DEFAULT: u32 = 7;
@@ -35,7 +36,8 @@ pub async fn policy_impact(
             Some(mode.map_err(|error| Status::invalid_argument(error.to_string()))?)
         }
     };
-    let workload = full_name(state, &request.workload)?;
+    let published = state.policy().await;
+    let workload = full_name(&published, &request.workload)?;
     let review = look(state).await?;
     let state = state.clone();
     blocking(move || {
@@ -45,7 +47,7 @@ pub async fn policy_impact(
             since_day: day_of(newest_us).saturating_sub(days - 1),
             workload: &workload,
         };
-        let snapshot = match policy(&state, &request, mode, &workload) {
+        let snapshot = match policy(&state, &published, &request, mode, &workload) {
             Ok(snapshot) => snapshot,
             Err(problems) => {
                 let problems = problems
@@ -74,11 +76,10 @@ fn days(asked: u32) -> Result<u32, Status> {
     }
 }
 
-fn full_name(state: &State, written: &str) -> Result<String, Status> {
+fn full_name(policy: &Published, written: &str) -> Result<String, Status> {
     if written.is_empty() {
         return Ok(String::new());
     }
-    let policy = state.policy();
     let identities = policy.snapshot.spec().identities.iter();
     let mut found: Vec<&str> = identities
         .filter(|it| it.managed && names(written, &it.name))
@@ -101,12 +102,12 @@ fn full_name(state: &State, written: &str) -> Result<String, Status> {
 /// The policy that is asked about.
 fn policy(
     state: &State,
+    published: &Published,
     request: &v1::PolicyImpactRequest,
     mode: Option<Mode>,
     workload: &str,
 ) -> Result<Snapshot, Vec<Problem>> {
     let other = |problem: String| vec![Problem::of_file("", problem, "")];
-    let published = state.policy();
     if request.files.is_empty() && !request.drafts {
         let mode = mode.map(|mode| with_mode(&published.snapshot, mode, workload));
         return match mode {
@@ -117,7 +118,7 @@ fn policy(
     }
     let documents = documents(request, &published.documents)?;
     let documents = match request.drafts {
-        true => enforced(&documents),
+        true => enforced(documents.into_iter()),
         false => documents,
     };
     let compiled = weir_compile::compile(&documents, Some(&state.assignments())).checked()?;
@@ -135,7 +136,7 @@ fn documents(
 ) -> Result<Vec<Located<Document>>, Vec<Problem>> {
     let mut documents: BTreeMap<DocumentKey, Located<Document>> = BTreeMap::new();
     for located in standing.iter() {
-        documents.insert(DocumentKey::of(&located.value), located.clone());
+        documents.insert(DocumentKey::of(&located.value), (**located).clone());
     }
     let mut problems = Vec::new();
     for file in &request.files {

@@ -14,8 +14,9 @@ use weir_policy::spec::Action;
 
 use crate::conversation::Conversations;
 use crate::flows::names;
-use crate::policy::{Published, blocking};
+use crate::policy::blocking;
 use crate::state::State;
+use crate::view::Published;
 
 /// Names of a workload's images, separated by commas, beside those that its document names itself.
 pub const IMAGES_ANNOTATION: &str = "weir.dev/images";
@@ -183,13 +184,13 @@ pub async fn accepted(state: &Arc<State>) -> Result<Vec<ConversationKey>, Status
 /// Looks at everything.
 pub async fn look(state: &Arc<State>) -> Result<Review, Status> {
     let decisions = decisions(state).await?;
-    let state = state.clone();
-    Ok(blocking(move || Review::of(&state, decisions)).await)
+    let (state, policy) = (state.clone(), state.policy().await);
+    Ok(blocking(move || Review::of(&state, policy, decisions)).await)
 }
 
 /// What is known of workloads beside their conversations.
-pub fn workloads(documents: &[Located<Document>]) -> Workloads {
-    let workload = |located: &Located<Document>| {
+pub fn workloads(documents: &[Arc<Located<Document>>]) -> Workloads {
+    let workload = |located: &Arc<Located<Document>>| {
         let Document::Workload(workload) = &located.value else {
             return None;
         };
@@ -209,10 +210,9 @@ pub fn workloads(documents: &[Located<Document>]) -> Workloads {
 }
 
 impl Review {
-    fn of(state: &State, decisions: Vec<Decision>) -> Self {
+    fn of(state: &State, policy: Arc<Published>, decisions: Vec<Decision>) -> Self {
         let look = |all: &Conversations| (all.all(), all.newest_us());
         let (conversations, newest_us) = state.observed.with_conversations(look);
-        let policy = state.policy();
         let workloads = workloads(&policy.documents);
         let decisions: HashMap<ConversationKey, Decision> = decisions
             .into_iter()

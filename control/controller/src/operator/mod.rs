@@ -40,7 +40,7 @@ impl v1::operator_server::Operator for Operator {
     type AlertsStream = ReceiverStream<Result<v1::FlowView, Status>>;
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusReply> {
-        Ok(Response::new(status::status(&self.state)))
+        Ok(Response::new(status::status(&self.state).await))
     }
 
     async fn flows(&self, request: Request<v1::FlowsRequest>) -> Answer<Self::FlowsStream> {
@@ -54,16 +54,21 @@ impl v1::operator_server::Operator for Operator {
 
     async fn map(&self, request: Request<v1::MapRequest>) -> Answer<v1::MapReply> {
         let (state, request) = (self.state.clone(), request.into_inner());
-        let reply = crate::policy::blocking(move || flows::map(&state, &request)).await;
+        let policy = state.policy().await;
+        let reply = crate::policy::blocking(move || flows::map(&state, &policy, &request)).await;
         Ok(Response::new(reply))
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::Explanation> {
-        explain::explain(&self.state, &request.into_inner()).map(Response::new)
+        explain::explain(&self.state, &request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn what_if(&self, request: Request<v1::WhatIfRequest>) -> Answer<v1::Explanation> {
-        explain::what_if(&self.state, &request.into_inner()).map(Response::new)
+        explain::what_if(&self.state, &request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn learn_review(
@@ -143,7 +148,7 @@ impl v1::operator_server::Operator for Operator {
     }
 
     async fn policy_list(&self, _: Request<v1::PolicyListRequest>) -> Answer<v1::PolicyListReply> {
-        Ok(Response::new(policy::list(&self.state)))
+        Ok(Response::new(policy::list(&self.state).await))
     }
 
     async fn policy_apply(
@@ -165,7 +170,9 @@ impl v1::operator_server::Operator for Operator {
     }
 
     async fn mode_get(&self, request: Request<v1::ModeGetRequest>) -> Answer<v1::ModeReply> {
-        mode::get(&self.state, &request.into_inner()).map(Response::new)
+        mode::get(&self.state, &request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn mode_set(&self, request: Request<v1::ModeSetRequest>) -> Answer<v1::ModeReply> {

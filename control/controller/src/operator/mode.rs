@@ -5,19 +5,23 @@ use std::sync::Arc;
 use tonic::Status;
 use weir_api::v1;
 use weir_compile::compile;
-use weir_model::{Document, Mode, Problem, Reference};
+use weir_model::{Document, Kind, Mode, Problem, Reference};
 use weir_policy::spec;
 use weir_sources::Plan;
 
 use crate::operator::policy::write;
 use crate::operator::status::workloads;
-use crate::policy::{Published, blocking};
+use crate::policy::blocking;
 use crate::source::{Source, mode_documents};
 use crate::state::State;
+use crate::view::Published;
 
 /// The modes of all workloads, or of those with this name.
-pub fn get(state: &State, request: &v1::ModeGetRequest) -> Result<v1::ModeReply, Status> {
-    let policy = state.policy();
+pub async fn get(
+    state: &Arc<State>,
+    request: &v1::ModeGetRequest,
+) -> Result<v1::ModeReply, Status> {
+    let policy = state.policy().await;
     let workloads = match request.workload.as_str() {
         "" => workloads(state, &policy, ""),
         name => named(state, &policy, &[name.to_owned()])?,
@@ -38,8 +42,8 @@ pub async fn set(state: &Arc<State>, request: v1::ModeSetRequest) -> Result<v1::
     if names.is_empty() != all {
         return Err(Status::invalid_argument("name workloads, or say all"));
     }
-    let find = |state: &State| {
-        let policy = state.policy();
+    let find = async || {
+        let policy = state.policy().await;
         if all {
             Ok(workloads(state, &policy, ""))
         } else {
@@ -47,7 +51,7 @@ pub async fn set(state: &Arc<State>, request: v1::ModeSetRequest) -> Result<v1::
         }
     };
     let turn = state.changing.lock().await;
-    let found = find(state)?;
+    let found = find().await?;
     if found.is_empty() {
         return Err(Status::failed_precondition(
             "there are no workloads; write Workload documents first",
@@ -70,7 +74,8 @@ pub async fn set(state: &Arc<State>, request: v1::ModeSetRequest) -> Result<v1::
             .map_err(|problems| refused(&problems))?;
     }
     drop(turn);
-    find(state).map(|workloads| v1::ModeReply { workloads })
+    let workloads = find().await?;
+    Ok(v1::ModeReply { workloads })
 }
 
 /// The workloads of these names, each once.
@@ -139,7 +144,8 @@ fn of_spec(mode: spec::Mode) -> Mode {
 fn kubectl(state: &State, workloads: &[String], wanted: spec::Mode) -> String {
     let references = workloads.iter().filter_map(|name| name.parse().ok());
     let references: Vec<Reference> = references.collect();
-    let documents = mode_documents(&state.policy().documents, &references, of_spec(wanted));
+    let standing = state.pipeline.documents_of(Kind::Mode);
+    let documents = mode_documents(&standing, &references, of_spec(wanted));
     format!("give this to `kubectl apply -f -`\n---\n{documents}")
 }
 

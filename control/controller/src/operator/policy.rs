@@ -7,22 +7,25 @@ use tonic::Status;
 use weir_api::v1;
 use weir_compile::compile;
 use weir_learn::allowlists;
-use weir_model::{Allowlist, Document, Located, Problem, Reference, Selector, Stage, to_yaml};
+use weir_model::{
+    Allowlist, Document, Kind, Located, Problem, Reference, Selector, Stage, to_yaml,
+};
 use weir_policy::{Change, Snapshot};
 use weir_sources::{Plan, PolicyFile};
 
 use crate::operator::learn::accepted;
-use crate::policy::{Documents, blocking, problem_message};
+use crate::policy::{blocking, problem_message};
 use crate::source::Source;
 use crate::state::State;
+use crate::view::Published;
 
 /// Every document, by kind and name.
-pub fn list(state: &State) -> v1::PolicyListReply {
-    let policy = state.policy();
+pub async fn list(state: &Arc<State>) -> v1::PolicyListReply {
+    let policy = state.policy().await;
     let refused = !state.own_problems().is_empty();
     let hits = state.observed.hits();
     let drafts = state.observed.drafts(&policy.documents);
-    let view = |located: &Located<Document>| {
+    let view = |located: &Arc<Located<Document>>| {
         let metadata = located.value.metadata();
         let (rules, targets) = match &located.value {
             Document::Allowlist(Allowlist { spec, .. })
@@ -96,7 +99,7 @@ pub async fn apply(
         .source
         .writable(|| kubectl_apply(&files, request.dry_run))?;
     let turn = state.changing.lock().await;
-    let planning = state.clone();
+    let (planning, policy) = (state.clone(), state.policy().await);
     let planned = blocking(move || {
         let Source::Files(source) = &planning.source else {
             return Err(Vec::new());
@@ -104,7 +107,7 @@ pub async fn apply(
         let plan = source
             .plan(&files)
             .map_err(weir_sources::WriteError::into_problems)?;
-        let changes = judge(&planning, &plan)?;
+        let changes = judge(&planning, &policy, &plan)?;
         Ok::<_, Vec<Problem>>((plan, changes))
     })
     .await;
@@ -145,12 +148,12 @@ pub async fn export(
     state: &Arc<State>,
     request: &v1::PolicyExportRequest,
 ) -> Result<v1::PolicyExportReply, Status> {
-    let documents = state.policy().documents.clone();
     if request.learned {
         return Ok(v1::PolicyExportReply {
             files: learned_files(state).await?,
         });
     }
+    let documents = state.pipeline.documents();
     let mut files: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for located in documents.iter() {
         files
@@ -170,7 +173,7 @@ pub async fn export(
 /// The allowlists that follow from what was accepted.
 pub async fn learned_files(state: &Arc<State>) -> Result<Vec<v1::PolicyFile>, Status> {
     let accepted = accepted(state).await?;
-    let documents = state.policy().documents.clone();
+    let documents = state.pipeline.documents_of(Kind::Allowlist);
     let learned = allowlists(&accepted)
         .into_iter()
         .map(|learned| beside(&documents, learned));
@@ -202,7 +205,11 @@ pub async fn write(state: &Arc<State>, plan: Plan) -> Result<u64, Vec<Problem>> 
 }
 
 /// What a plan's documents come to, compared with what is published.
-fn judge(state: &State, plan: &Plan) -> Result<v1::PolicyApplyReply, Vec<Problem>> {
+fn judge(
+    state: &State,
+    policy: &Published,
+    plan: &Plan,
+) -> Result<v1::PolicyApplyReply, Vec<Problem>> {
     let advised = state.judge(plan.documents())?;
     let mut compiled = compile(plan.documents(), Some(&state.assignments()));
     if !compiled.problems.is_empty() {
@@ -224,8 +231,7 @@ fn judge(state: &State, plan: &Plan) -> Result<v1::PolicyApplyReply, Vec<Problem
         weakens: change.weakens,
     };
     Ok(v1::PolicyApplyReply {
-        changes: state
-            .policy()
+        changes: policy
             .snapshot
             .diff(&next)
             .into_iter()
@@ -254,8 +260,8 @@ fn refused(state: &State, problems: &[Problem]) -> v1::PolicyApplyReply {
 
 /// A learned allowlist under a name that takes nothing away: that of the workload where no document
 /// has it or all of that document's rules are in the learned one, another where a person wrote more.
-fn beside(documents: &Documents, mut learned: Allowlist) -> Allowlist {
-    let same_name = |located: &&Located<Document>| match &located.value {
+fn beside(documents: &[Arc<Located<Document>>], mut learned: Allowlist) -> Allowlist {
+    let same_name = |located: &&Arc<Located<Document>>| match &located.value {
         Document::Allowlist(stands) => stands.metadata.full_name() == learned.metadata.full_name(),
         _ => false,
     };

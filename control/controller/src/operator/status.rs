@@ -1,6 +1,7 @@
 //! How things stand.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tonic::Status;
 use weir_api::v1;
@@ -9,12 +10,12 @@ use weir_policy::spec::{End, IdentitySpec};
 use weir_wire::to_ip_address;
 
 use crate::flows::names;
-use crate::policy::Published;
 use crate::state::State;
+use crate::view::Published;
 
 /// Everything at a glance.
-pub fn status(state: &State) -> v1::StatusReply {
-    let policy = state.policy();
+pub async fn status(state: &Arc<State>) -> v1::StatusReply {
+    let policy = state.policy().await;
     let count = |is: fn(&Document) -> bool| {
         let number = policy
             .documents

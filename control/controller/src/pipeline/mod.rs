@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 use weir_api::v1;
 use weir_api::{Contents, Item, ItemKey};
 use weir_compile::{Assignments, Change, Compilation, Effect, Global, Key, Scopes, SpecChange};
 use weir_model::{Document, Kind, Located};
-use weir_policy::spec::SnapshotSpec;
 
 use crate::push::target::Target;
 use crate::store::{Store, StoreError};
@@ -37,10 +37,10 @@ pub struct Pipeline {
     /// Tells that [`Inner::writing`] is over.
     idle: Condvar,
     store: Arc<Store>,
-    /// Numbered last.
-    version: AtomicU64,
     /// Given out last.
-    given: Arc<AtomicU64>,
+    version: Arc<AtomicU64>,
+    /// Counts what was given out, and what changed documents without changing the policy.
+    state: watch::Sender<u64>,
     /// What became of each document.
     pub standings: Standings,
 }
@@ -78,6 +78,21 @@ struct Node {
 
 /// As long as it lives something is on its way to the disk.
 struct Writing<'a>(&'a Pipeline);
+
+/// Everything at one moment.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// See [`Pipeline::state`].
+    pub state: u64,
+    /// The version that nodes were given last.
+    pub version: u64,
+    /// The policy as the change that leads to it from nothing.
+    pub items: SpecChange,
+    /// What is probably not meant by its documents.
+    pub warnings: Vec<weir_model::Problem>,
+    /// The documents in force.
+    pub documents: Vec<Arc<Located<Document>>>,
+}
 
 /// What was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +145,8 @@ impl Pipeline {
             }),
             idle: Condvar::new(),
             store,
-            version: AtomicU64::new(version),
-            given: Arc::new(AtomicU64::new(version)),
+            version: Arc::new(AtomicU64::new(version)),
+            state: watch::Sender::new(1),
             standings,
         })
     }
@@ -143,10 +158,16 @@ impl Pipeline {
 
     /// Where the version stands that nodes were given last.
     pub fn newest(&self) -> Arc<AtomicU64> {
-        self.given.clone()
+        self.version.clone()
     }
 
-    /// Takes changes and numbers what they lead to; [`Pipeline::give_out`] follows.
+    /// Goes up with everything that [`Pipeline::whole`] tells.
+    pub fn state(&self) -> watch::Receiver<u64> {
+        self.state.subscribe()
+    }
+
+    /// Takes changes and lets nodes have what they lead to. What cannot be remembered now is not given
+    /// out: it waits for [`Pipeline::retry`].
     pub fn apply(&self, changes: Vec<Change>) -> Result<Publication, StoreError> {
         let mut inner = crate::lock(&self.inner);
         let mut kept: Vec<Key> = Vec::new();
@@ -165,29 +186,12 @@ impl Pipeline {
         inner.unwritten.extend(documents);
         self.standings.outcomes(&effect.outcomes);
         inner.pending.push(effect);
-        self.number(inner)
+        self.give_out(inner)
     }
 
-    /// Numbers what could not be remembered when it came.
+    /// Gives out what could not be remembered when it came.
     pub fn retry(&self) -> Result<Publication, StoreError> {
-        self.number(crate::lock(&self.inner))
-    }
-
-    /// Lets nodes have what was numbered last.
-    pub fn give_out(&self) {
-        let mut inner = crate::lock(&self.inner);
-        let version = self.version();
-        let first = self.given.load(Ordering::SeqCst) == 0;
-        let pending = std::mem::take(&mut inner.pending);
-        if version == self.given.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut concerned = BTreeSet::new();
-        for effect in pending {
-            self.give(&mut inner, version, &effect, first, &mut concerned);
-        }
-        self.given.store(version, Ordering::SeqCst);
-        info!(version, nodes = concerned.len(), "policy published");
+        self.give_out(crate::lock(&self.inner))
     }
 
     /// Lifts the version to `least`, above what a node enforces already: this controller's memory was
@@ -199,12 +203,12 @@ impl Pipeline {
         } else if least > self.version() {
             self.reserve(&mut inner, least)?;
             self.version.store(least, Ordering::SeqCst);
-            self.given.store(least, Ordering::SeqCst);
+            self.state.send_modify(|state| *state += 1);
         }
         Ok(self.version())
     }
 
-    /// Gives every node this signed policy, from now on. Not while something waits to be given out.
+    /// Gives every node this signed policy, from now on.
     pub fn carry(&self, bundle: &v1::SignedBundle) -> Result<Publication, StoreError> {
         let mut inner = self.when_idle();
         let (key, item) = Item::of_bundle(bundle);
@@ -218,12 +222,12 @@ impl Pipeline {
         }
         let version = own + 1;
         self.reserve(&mut inner, version)?;
-        self.version.store(version, Ordering::SeqCst);
         for node in inner.nodes.values() {
             node.target
                 .change(version, [(key.clone(), Some(item.clone()))]);
         }
-        self.given.store(version, Ordering::SeqCst);
+        self.version.store(version, Ordering::SeqCst);
+        self.state.send_modify(|state| *state += 1);
         Ok(Publication { version, new: true })
     }
 
@@ -231,12 +235,11 @@ impl Pipeline {
     pub fn subscribe(&self, name: &str, whole: bool) -> Arc<Target> {
         let mut inner = crate::lock(&self.inner);
         self.forget_absent(&mut inner);
-        let version = self.given.load(Ordering::SeqCst);
+        let version = self.version();
         if whole {
             let inner = &mut *inner;
             let node = inner.whole.get_or_insert_with(|| {
-                let everything = inner.compilation.everything();
-                Node::of(version, inner.items.of(&everything.spec))
+                Node::of(version, inner.items.of(&inner.compilation.items()))
             });
             node.subscriptions += 1;
             return node.target.clone();
@@ -293,15 +296,14 @@ impl Pipeline {
     }
 
     /// The documents in force.
-    pub fn documents(&self) -> Vec<Located<Document>> {
+    pub fn documents(&self) -> Vec<Arc<Located<Document>>> {
+        crate::lock(&self.inner).documents()
+    }
+
+    /// Those of one kind.
+    pub fn documents_of(&self, kind: Kind) -> Vec<Arc<Located<Document>>> {
         let inner = crate::lock(&self.inner);
-        let documents = inner.compilation.documents();
-        let documents: Vec<Arc<Located<Document>>> =
-            documents.map(|(_, document)| document.clone()).collect();
-        // Copying all of them takes its time: no change waits for it.
-        drop(inner);
-        let copy = |document: &Arc<Located<Document>>| (**document).clone();
-        documents.iter().map(copy).collect()
+        inner.compilation.documents_of(kind).cloned().collect()
     }
 
     /// The state of a document that is in force.
@@ -324,12 +326,17 @@ impl Pipeline {
         in_force.is_some_and(|one| one.value == document.value && one.place() == document.place())
     }
 
-    /// The whole policy, and what is probably not meant by its documents.
-    pub fn whole(&self) -> (SnapshotSpec, Vec<weir_model::Problem>) {
+    /// Everything as nodes were given it; none where something newer waits for the store. Changes wait
+    /// while the references are copied.
+    pub fn whole(&self) -> Option<Whole> {
         let inner = crate::lock(&self.inner);
-        let mut spec = inner.compilation.spec();
-        spec.version = self.version();
-        (spec, inner.compilation.warnings())
+        inner.pending.is_empty().then(|| Whole {
+            state: *self.state.borrow(),
+            version: self.version(),
+            items: inner.compilation.items(),
+            warnings: inner.compilation.warnings(),
+            documents: inner.documents(),
+        })
     }
 
     /// The numbers that identities have.
@@ -370,7 +377,8 @@ impl Pipeline {
         self.write(&mut inner, version)
     }
 
-    fn number(&self, inner: MutexGuard<'_, Inner>) -> Result<Publication, StoreError> {
+    /// Numbers what is pending and lets nodes have it.
+    fn give_out(&self, inner: MutexGuard<'_, Inner>) -> Result<Publication, StoreError> {
         let in_the_way = |inner: &mut Inner| {
             let next = self.version().max(inner.floor) + 1;
             inner.writing && inner.must_write(next)
@@ -381,6 +389,7 @@ impl Pipeline {
         let changes = |effect: &Effect| !effect.spec.is_empty() || !effect.placements.is_empty();
         if own > 0 && !inner.pending.iter().any(changes) {
             inner.pending.clear();
+            self.state.send_modify(|state| *state += 1);
             return Ok(Publication {
                 version: own,
                 new: false,
@@ -388,7 +397,14 @@ impl Pipeline {
         }
         let version = own.max(inner.floor) + 1;
         self.reserve(&mut inner, version)?;
+        let mut concerned = BTreeSet::new();
+        for effect in std::mem::take(&mut inner.pending) {
+            self.give(&mut inner, version, &effect, &mut concerned);
+        }
+        // Not before: a node for which something changed does not count as having the newest.
         self.version.store(version, Ordering::SeqCst);
+        self.state.send_modify(|state| *state += 1);
+        info!(version, nodes = concerned.len(), "policy published");
         Ok(Publication { version, new: true })
     }
 
@@ -397,7 +413,6 @@ impl Pipeline {
         inner: &mut Inner,
         version: u64,
         effect: &Effect,
-        first: bool,
         concerned: &mut BTreeSet<Arc<str>>,
     ) {
         self.standings.owned(owners(&effect.spec));
@@ -406,7 +421,7 @@ impl Pipeline {
             whole.target.change(version, inner.items.of(&effect.spec));
         }
         let mut scoped = inner.scopes.apply(effect);
-        if first {
+        if self.version() == 0 {
             let known: BTreeSet<Arc<str>> = scoped.iter().map(|(name, _)| name.clone()).collect();
             let others = inner.nodes.keys().filter(|name| !known.contains(*name));
             scoped.extend(others.map(|name| (name.clone(), SpecChange::default())));
@@ -472,6 +487,11 @@ impl Pipeline {
 }
 
 impl Inner {
+    fn documents(&self) -> Vec<Arc<Located<Document>>> {
+        let documents = self.compilation.documents();
+        documents.map(|(_, document)| document.clone()).collect()
+    }
+
     fn document(&self, key: &Key) -> Option<Arc<Located<Document>>> {
         self.compilation.document(key).cloned()
     }

@@ -75,7 +75,7 @@ struct Known {
 
 impl Response {
     /// With the quarantines and rules among the documents that are in force.
-    pub fn new(documents: &[Located<Document>]) -> Self {
+    pub fn new(documents: &[Arc<Located<Document>>]) -> Self {
         let (events, waiting) = mpsc::channel(EVENTS_MAX);
         let quarantines = Quarantines::of(documents.iter().map(|located| &located.value));
         let response = Self {
@@ -96,7 +96,7 @@ impl Response {
     }
 
     /// Takes the rules among these documents in place of those of before.
-    pub fn take_rules(&self, documents: &[Located<Document>]) {
+    pub fn take_rules(&self, documents: &[Arc<Located<Document>>]) {
         let rules = documents.iter().filter_map(|located| match &located.value {
             Document::ResponseRule(rule) => Some(rule),
             _ => None,
