@@ -192,8 +192,7 @@ impl State {
     /// What changed since a node's policy; `None` where that is not known any more.
     fn keys_since(&self, has: Mark) -> Option<BTreeSet<ItemKey>> {
         // A node's version may be later than the one that changed its content last.
-        let later = (self.steps.iter()).position(|step| step.after.version > has.version);
-        let first = later.unwrap_or(self.steps.len());
+        let first = (self.steps).partition_point(|step| step.after.version <= has.version);
         let known = match first.checked_sub(1).and_then(|last| self.steps.get(last)) {
             Some(step) => step.after,
             None => self.base,
