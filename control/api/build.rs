@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         POLICY,
         "weir/v1/observations.proto",
+        "weir/v1/capture.proto",
         "weir/v1/operator.proto",
     ];
     for file in files {

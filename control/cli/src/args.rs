@@ -134,6 +134,11 @@ pub enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// Packets of a connection or a workload, kept on the nodes as pcapng: list, start, stop, fetch.
+    Capture {
+        #[command(subcommand)]
+        command: CaptureCommand,
+    },
     /// The packet's way through each node, stage by stage, with its counters.
     Path {
         /// Only this node.
@@ -310,6 +315,55 @@ pub enum QuarantineCommand {
         /// Everybody.
         #[arg(long, conflicts_with = "workloads")]
         all: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CaptureCommand {
+    /// Those that are running and those that nodes keep, with the file and what is in it.
+    List,
+    /// Captures from now on, until the first of the limits is reached. What was sent before is gone; the
+    /// packets that raised alerts are kept by nodes with events.packets.
+    #[command(group = ArgGroup::new("whose").required(true).args(["flow", "workload"]))]
+    Start {
+        /// A connection that was seen: community id, node/flow-id, or 10.0.0.1:4000->10.0.0.2:3306.
+        #[arg(long)]
+        flow: Option<String>,
+        /// Everything from and to a workload (namespace/name), on the nodes where it runs.
+        #[arg(long)]
+        workload: Option<String>,
+        /// At most so many packets on each node.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        packets: u32,
+        /// At most so many bytes of them on each node.
+        #[arg(long, default_value_t = 10 << 20, value_parser = clap::value_parser!(u32).range(65_536..=1 << 30))]
+        bytes: u32,
+        /// For so long, like 30s or 10m, up to 1h.
+        #[arg(long = "for", value_name = "LENGTH", default_value = "60s", value_parser = humantime::parse_duration)]
+        length: std::time::Duration,
+        /// Why, for those who find it later.
+        #[arg(long, default_value = "")]
+        because: String,
+    },
+    /// Ends captures; what they have stays on the nodes.
+    Stop {
+        /// As weir capture list shows them.
+        #[arg(required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All that are running.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+    },
+    /// Brings the files of a capture here.
+    Fetch {
+        /// As weir capture list shows it.
+        id: String,
+        /// Only of this node.
+        #[arg(long)]
+        node: Option<String>,
+        /// Into this directory.
+        #[arg(long, default_value = ".", value_name = "DIRECTORY")]
+        to: PathBuf,
     },
 }
 

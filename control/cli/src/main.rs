@@ -218,6 +218,9 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
             Command::Quarantine { command } => {
                 command::quarantine::run(&mut client, command, output).await
             }
+            Command::Capture { command } => {
+                command::capture::run(&mut client, command, output).await
+            }
             Command::Path { node } => command::path::run(&mut client, node, output).await,
             Command::Apps
             | Command::Completions { .. }

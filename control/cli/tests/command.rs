@@ -100,6 +100,7 @@ async fn every_answer_comes_in_every_format_with_the_same_content() {
         &["mode", "get", "photo-db"],
         &["path"],
         &["path", "node-1"],
+        &["capture", "list"],
         &["apps"],
     ];
     for command in commands {

@@ -8,6 +8,7 @@
 pub mod admission;
 pub mod alerts;
 pub mod bundle;
+pub mod capture;
 pub mod certificate;
 pub mod cluster;
 pub mod connections;
@@ -41,6 +42,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tonic::transport::Server;
 use tracing::{error, info, warn};
+use weir_api::v1::captures_server::CapturesServer;
 use weir_api::v1::observations_server::ObservationsServer;
 use weir_api::v1::operator_server::OperatorServer;
 use weir_api::v1::policy_distribution_server::PolicyDistributionServer;
@@ -65,7 +67,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// A dead node is noticed after the sum of both.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A node has two streams, an operator a few.
+/// A node has three streams, an operator a few.
 const STREAMS_MAX: u32 = 64;
 /// So many refused connections are told of at once, then one a second.
 const REFUSALS_TOLD: u64 = 10;
@@ -208,11 +210,15 @@ impl Controller {
         let push = PolicyDistributionServer::new(push::Push::new(state.clone(), gate.clone()))
             .max_decoding_message_size(push::NODE_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let follow = CapturesServer::new(capture::Follow::new(state.clone(), gate.clone()));
         let observe = ObservationsServer::new(observe::Observe::new(state.clone(), gate))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         // What one endpoint serves the other does not: a node is no operator.
         let operator_router = server().add_service(operator);
-        let node_router = server().add_service(push).add_service(observe);
+        let node_router = server()
+            .add_service(push)
+            .add_service(observe)
+            .add_service(follow);
         let delivery = response::Delivery::of(&response).map_err(StartError::Response)?;
         let desk = response::desk(&response, state.clone()).await;
         let desk = desk.map_err(StartError::Response)?;

@@ -7,6 +7,7 @@ use weir_api::v1;
 use weir_compile::Assignments;
 use weir_model::Problem;
 
+use crate::capture::Capturing;
 use crate::cluster::Cluster;
 use crate::guardrails::Gate;
 use crate::nodes::Nodes;
@@ -35,6 +36,8 @@ pub struct State {
     pub guardrails: Gate,
     /// What is done when something happens.
     pub response: Response,
+    /// Whose packets nodes keep.
+    pub capturing: Capturing,
     /// What controllers of one cluster share.
     pub cluster: Cluster,
     /// Held while a version is made.
@@ -68,6 +71,7 @@ impl State {
             observed,
             source,
             guardrails: Gate::default(),
+            capturing: Capturing::default(),
             cluster: Cluster::default(),
             publishing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
@@ -101,6 +105,7 @@ impl State {
         let warnings = policy.warnings.iter().chain(&advice);
         let warnings = warnings.map(|problem| problem_message(problem, true));
         let mut problems: Vec<_> = errors.chain(warnings).collect();
+        problems.extend(self.capturing.problems());
         let store = crate::lock(&self.store_problem).clone();
         // A policy that could not be written says the same already.
         let store = store.filter(|message| problems.iter().all(|told| told.message != *message));

@@ -47,9 +47,10 @@ pub use name::{DomainPattern, NameError, Reference, check_name, check_namespace}
 pub use parse::{from_object, parse_documents};
 pub use problem::{Located, Problem};
 pub use response::{
-    EventSource, OnEvent, OnSensor, OnThreat, OnViolation, Quarantine, ResponseAction,
-    ResponseRule, ResponseRuleSpec, SensorClass, Severity, Side, Suppress, SuppressKey, Syslog,
-    SyslogProtocol, Trigger, ViolationResult, Webhook, WebhookFormat, WebhookHeader,
+    Capture, CaptureOf, EventSource, OnEvent, OnSensor, OnThreat, OnViolation, Quarantine,
+    ResponseAction, ResponseRule, ResponseRuleSpec, SensorClass, Severity, Side, Suppress,
+    SuppressKey, Syslog, SyslogProtocol, Trigger, ViolationResult, Webhook, WebhookFormat,
+    WebhookHeader,
 };
 pub use scalar::{EtherType, Network, PortRange, Protocol, ScalarError};
 pub use selector::{

@@ -1,6 +1,11 @@
-//! What Weir does of itself when something happens: a workload is cut off, somebody is told.
+//! What Weir does of itself when something happens: a workload is cut off, somebody is told, packets
+//! are kept.
+
+mod capture;
 
 use serde::{Deserialize, Serialize};
+
+pub use capture::{Capture, CaptureOf};
 
 use crate::{HostPort, Located, Problem, Resource, Selector, Span, Timestamp, WebhookUrl, name};
 
@@ -168,7 +173,7 @@ pub enum Side {
     Server,
 }
 
-/// What is done: one of `quarantine:`, `webhook:`, `syslog:`.
+/// What is done: one of `quarantine:`, `webhook:`, `syslog:`, `capture:`.
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawAction", into = "RawAction")]
@@ -179,6 +184,8 @@ pub enum ResponseAction {
     Webhook(Webhook),
     /// A line is sent to a log server.
     Syslog(Syslog),
+    /// Packets are kept on the nodes.
+    Capture(Capture),
 }
 
 /// Whom, and for how long.
@@ -392,6 +399,8 @@ one_of! { ResponseAction as RawAction, "an action":
         "A message is posted to a web server.";
     Syslog syslog "syslog" Syslog,
         "A line is sent to a log server.";
+    Capture capture "capture" Capture,
+        "Packets are kept on the nodes.";
 }
 
 /// What no single field can say of itself.
@@ -435,6 +444,11 @@ pub(crate) fn check<T>(located: &Located<T>, rule: &ResponseRule, problems: &mut
         let field = format!("spec.actions[{index}]");
         match action {
             ResponseAction::Quarantine(_) | ResponseAction::Syslog(_) => {}
+            ResponseAction::Capture(capture) => {
+                for (name, message, next_step) in capture.mistakes() {
+                    tell(&format!("{field}.capture.{name}"), message, next_step);
+                }
+            }
             ResponseAction::Webhook(webhook) => check_webhook(webhook, &field, &mut tell),
         }
     }

@@ -373,6 +373,38 @@ fn what_cannot_be_meant_is_refused_by_schema_and_reader() {
             "ResponseRule",
             "{when: {threat: {}}, actions: [{capture: {packets: 0}}]}".to_owned(),
         ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {packets: 2000000}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {bytes: 64}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {bytes: 4000000000}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {duration: 2h}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {duration: 1d}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {of: node}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {seconds: 5}}]}".to_owned(),
+        ),
+        (
+            "ResponseRule",
+            "{when: {threat: {}}, actions: [{capture: {}, quarantine: {}}]}".to_owned(),
+        ),
         ("Guardrail", "{rego: x, match: {kinds: [Pod]}}".to_owned()),
         (
             "Guardrail",

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use weir_model::{
-    Namespaces, OnEvent, OnSensor, OnThreat, OnViolation, ResponseAction, ResponseRule, Selector,
-    Side, Syslog, Trigger, Webhook,
+    Capture, CaptureOf, Namespaces, OnEvent, OnSensor, OnThreat, OnViolation, ResponseAction,
+    ResponseRule, Selector, Side, Syslog, Trigger, Webhook,
 };
 
+use crate::capture::Subject;
 use crate::event::{Event, EventKind, Facts, Party};
 use crate::suppress::Suppressed;
 
@@ -59,6 +60,13 @@ pub enum OrderAction {
     Post(Webhook),
     /// Send a line.
     Log(Syslog),
+    /// Keep packets.
+    Capture {
+        /// Whose.
+        subject: Subject,
+        /// How many.
+        limits: Capture,
+    },
 }
 
 impl Engine {
@@ -124,7 +132,7 @@ impl Engine {
                 let action = match action {
                     ResponseAction::Webhook(webhook) => OrderAction::Post(webhook.clone()),
                     ResponseAction::Syslog(syslog) => OrderAction::Log(syslog.clone()),
-                    ResponseAction::Quarantine(_) => continue,
+                    ResponseAction::Quarantine(_) | ResponseAction::Capture(_) => continue,
                 };
                 orders.push(Order {
                     rule: name.clone(),
@@ -148,6 +156,17 @@ impl Engine {
         let action = match action {
             ResponseAction::Webhook(webhook) => OrderAction::Post(webhook.clone()),
             ResponseAction::Syslog(syslog) => OrderAction::Log(syslog.clone()),
+            ResponseAction::Capture(capture) => {
+                let flow = match capture.of {
+                    CaptureOf::Flow => Subject::flow_of(event),
+                    CaptureOf::Workload => None,
+                };
+                let workload = || ends.party(ends.side(), event).workload.clone();
+                OrderAction::Capture {
+                    subject: flow.or_else(|| workload().map(Subject::Workload))?,
+                    limits: capture.clone(),
+                }
+            }
             ResponseAction::Quarantine(quarantine) => {
                 let side = quarantine.side.unwrap_or(ends.side());
                 let workload = ends.party(side, event).workload.clone()?;

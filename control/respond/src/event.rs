@@ -39,6 +39,20 @@ pub struct Event {
     pub community_id: String,
     /// When, microseconds since 1970.
     pub time_unix_us: u64,
+    /// Where on its node the connection is found, beside the ends; none where there is none.
+    #[serde(skip)]
+    pub flow: Option<FlowPlace>,
+}
+
+/// What tells a connection from others between the same ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowPlace {
+    /// The node's number of it; 0 for none.
+    pub id: u64,
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Which network of the node.
+    pub zone: u32,
 }
 
 /// What an event is.

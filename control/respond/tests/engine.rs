@@ -7,7 +7,7 @@ use weir_model::{
     Document, Metadata, ResponseRule, SensorClass, ViolationResult, WebhookFormat, parse_documents,
 };
 use weir_respond::{
-    Engine, Event, EventKind, Facts, Order, OrderAction, Party, QUARANTINE_WINDOW_S,
+    Engine, Event, EventKind, Facts, FlowPlace, Order, OrderAction, Party, QUARANTINE_WINDOW_S,
     QUARANTINES_PER_RULE_MAX, message,
 };
 
@@ -80,6 +80,7 @@ fn event(kind: EventKind, name: &str, client: &str, server: &str) -> Event {
         blocked: false,
         community_id: "1:x".to_owned(),
         time_unix_us: 1_795_000_000_123_456,
+        flow: None,
     }
 }
 
@@ -246,4 +247,39 @@ proptest! {
             prop_assert!(since <= QUARANTINES_PER_RULE_MAX);
         }
     }
+}
+
+#[test]
+fn packets_are_kept_of_the_connection_or_else_of_the_workload() {
+    let cluster = Cluster::new();
+    let place = FlowPlace {
+        id: 7,
+        protocol: 6,
+        zone: 0,
+    };
+    let mut with_flow = threat();
+    with_flow.flow = Some(place);
+    for (party, last, port) in [
+        (&mut with_flow.client, 1, Some(4_000)),
+        (&mut with_flow.server, 2, Some(80)),
+    ] {
+        (party.address, party.port) = (Some([10, 0, 0, last].into()), port);
+    }
+    let of = |rule: &str, event: &Event| {
+        let orders = rules(rule).take(event, &cluster, 0);
+        let subject = |order: &Order| match &order.action {
+            OrderAction::Capture { subject, .. } => Some(subject.shown()),
+            _ => None,
+        };
+        orders.iter().filter_map(subject).collect::<Vec<_>>()
+    };
+    let flow = "{when: {threat: {}}, actions: [{capture: {}}]}";
+    assert_eq!(of(flow, &with_flow), ["10.0.0.1:4000->10.0.0.2:80"]);
+    // The rule is of the server's namespace.
+    assert_eq!(of(flow, &threat()), ["shop/w2"]);
+    let workload = "{when: {threat: {}}, actions: [{capture: {of: workload}}]}";
+    assert_eq!(of(workload, &with_flow), ["shop/w2"]);
+    let mut nobody = with_flow.clone();
+    nobody.server.workload = None;
+    assert_eq!(of(flow, &nobody), Vec::<String>::new());
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub threats: weir_threat::Settings,
     /// Events for other programs.
     pub events: EventSettings,
+    /// Packets that response rules and operators want to see.
+    pub capture: CaptureSettings,
 }
 
 /// `[node]`
@@ -320,6 +322,31 @@ impl Default for EventSettings {
     }
 }
 
+/// `[capture]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CaptureSettings {
+    /// Directory of the files; by default `captures` below `node.state_directory`.
+    pub directory: Option<PathBuf>,
+    /// MiB of them at most, the oldest making way; 0: this node captures nothing.
+    pub megabytes: u64,
+    /// Files at most.
+    pub files: usize,
+    /// Whether the controller may read them: without, they are for those who may log in here.
+    pub fetch: bool,
+}
+
+impl Default for CaptureSettings {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            megabytes: 256,
+            files: 1_000,
+            fetch: true,
+        }
+    }
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -437,6 +464,7 @@ impl Config {
             ("limits", self.limits != next.limits),
             ("events.file", self.events.file != next.events.file),
             ("events.packets", packets),
+            ("capture", self.capture != next.capture),
         ];
         differs
             .into_iter()

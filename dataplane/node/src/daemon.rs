@@ -16,6 +16,7 @@ use weir_threat::Threats;
 use crate::agent::{
     Agent, Alarms, Clock, ControllerAddress, EvidenceFiles, LastGood, Trust, last_good_path,
 };
+use crate::capture::{CaptureDesk, Desk, Folder, Setting};
 use crate::config::{Config, HugePages, Strictness};
 use crate::eve::EveFile;
 use crate::event::EventRing;
@@ -42,6 +43,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     let workers = config.workers.cores.len();
     let shared = Shared::new(workers, config.limits.sessions);
     let rings: Vec<_> = (0..workers).map(|_| event_ring(config)).collect();
+    let (desk, captures) = capture_desk(config, &shared).unzip();
     let trust = Trust::open(&config.policy, &config.node.state_directory)?;
     let mut agent = Agent {
         node: config.node.name.clone(),
@@ -62,6 +64,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
             .packets
             .as_ref()
             .map(|directory| EvidenceFiles::new(directory, config.events.packets_mb)),
+        captures,
         controller,
     };
     match agent.start_with_last_good() {
@@ -79,7 +82,11 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         pool: started.pool,
         spread: started.spread,
     };
-    let threads = crew.start(by_worker(started.ends, workers))?;
+    let mut threads = crew.start(by_worker(started.ends, workers))?;
+    if let Some(desk) = desk {
+        let builder = std::thread::Builder::new().name("captures".into());
+        threads.push(builder.spawn(move || desk.run())?);
+    }
     info!(node = config.node.name, workers, "weir-node is ready");
     let outcome = serve(agent, &shared, config, reread);
     shared.stop.store(true, Ordering::Relaxed);
@@ -88,6 +95,26 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     }
     report_totals(&shared);
     outcome
+}
+
+/// Who captures packets; a directory that cannot be used keeps the node from that alone.
+fn capture_desk(config: &Config, shared: &Arc<Shared>) -> Option<(Desk, CaptureDesk)> {
+    let settings = &config.capture;
+    if settings.megabytes == 0 {
+        return None;
+    }
+    let usual = || config.node.state_directory.join("captures");
+    let directory = settings.directory.clone().unwrap_or_else(usual);
+    let bytes_max = settings.megabytes.saturating_mul(1 << 20);
+    let folder = Folder::open(&directory, bytes_max, settings.files);
+    let folder = folder.inspect_err(|why| error!("no packets can be captured: {why}"));
+    let setting = Setting {
+        node: config.node.name.clone(),
+        ports: config.port_names().map(str::to_owned).collect(),
+        snap_bytes: ports::buffer_bytes(config).into(),
+        readable: settings.fetch,
+    };
+    Some(Desk::new(Arc::clone(shared), folder.ok()?, setting))
 }
 
 /// Packets of alerts that wait to be written, per worker.

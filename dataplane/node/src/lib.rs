@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod alarm;
 mod announced;
+pub mod capture;
 pub mod community_id;
 pub mod config;
 pub mod connection;

@@ -23,6 +23,7 @@ use weir_sigs::{Prepared, Scanner};
 use weir_wire::{Direction, Packet, Reason};
 
 use crate::alarm::AlarmBudget;
+use crate::capture::Recorder;
 use crate::counters::{Stage, Stages};
 use crate::event::Events;
 use crate::flows::Flows;
@@ -116,6 +117,8 @@ pub struct Path<S: FrameSource> {
     pub(crate) alarms: AlarmBudget,
     /// The flow that the packet on its way raised an alert in.
     pub(crate) alarmed: Option<u64>,
+    /// Copies packets that somebody wants to see; mostly nobody does.
+    pub(crate) recorder: Option<Recorder>,
     pub(crate) events: Box<dyn Events>,
     pub(crate) resets: ArrayVec<(PortIndex, S::Frame), { 2 * BURST }>,
     pub(crate) counts: FrameCounts,
@@ -149,6 +152,7 @@ impl<S: FrameSource> Path<S> {
                 None => Arc::clone(&rules.threats),
             }),
             alarmed: None,
+            recorder: None,
             alarms: AlarmBudget::new(limits.alarms_per_second),
             slots: Vec::with_capacity(BURST),
             resets: ArrayVec::new(),
@@ -191,6 +195,9 @@ impl<S: FrameSource> Path<S> {
         self.stages.lap(Stage::Track, slots.len());
         // reassemble → identify → parse → scan → decide: only where a flow is not settled.
         self.inspect(&mut slots, now_us);
+        if self.recorder.is_some() {
+            self.record_burst(&slots, now_us);
+        }
         self.transmit(&mut slots, out);
         self.stages.lap(Stage::Transmit, slots.len());
         slots.clear();

@@ -33,22 +33,24 @@ pub struct Started {
     pub spread: Vec<bool>,
 }
 
+fn mtus(config: &Config) -> impl Iterator<Item = u16> {
+    let pairs = config.pair.iter().flat_map(|pair| [pair.mtu; 2]);
+    pairs.chain(config.tap.iter().map(|tap| tap.mtu))
+}
+
+/// Bytes that hold any frame of the ports.
+pub fn buffer_bytes(config: &Config) -> u16 {
+    let largest = mtus(config).max().unwrap_or(1500);
+    largest
+        .saturating_add(FRAME_OVERHEAD_BYTES)
+        .max(BUFFER_BYTES_MIN)
+}
+
 /// Starts every port of the configuration; what a device does not give as asked is logged.
 pub fn start(config: &Config, eal: &Eal) -> Result<Started> {
     let workers = u16::try_from(config.workers.cores.len())?;
-    let mtus = config
-        .pair
-        .iter()
-        .flat_map(|pair| [pair.mtu; 2])
-        .chain(config.tap.iter().map(|tap| tap.mtu));
-    let mtus: Vec<u16> = mtus.collect();
-    let room = mtus
-        .iter()
-        .max()
-        .copied()
-        .unwrap_or(1500)
-        .saturating_add(FRAME_OVERHEAD_BYTES)
-        .max(BUFFER_BYTES_MIN);
+    let mtus: Vec<u16> = mtus(config).collect();
+    let room = buffer_bytes(config);
     let pool = Pool::new("weir", config.eal.frame_buffers, 256, room, None)?;
     let mut started = Started {
         pool,

@@ -17,6 +17,7 @@ use weir_policy::Snapshot;
 use weir_sigs::Prepared;
 use weir_sigs::sensor::{SensorScanner, SensorScannerError, SensorSet};
 
+use crate::capture::Wanted;
 use crate::counters::Stages;
 use crate::event::LearnedName;
 use crate::io::{BURST, FrameCounts, FrameSource, Outbox, PortIndex, Queue};
@@ -77,6 +78,8 @@ pub struct Shared {
     pub sessions: usize,
     /// Counts up with every change of `snapshot`.
     pub generation: AtomicU64,
+    /// Which packets are to be copied; mostly none.
+    pub captures: ArcSwapOption<Wanted>,
     /// How to look at packets, when that has changed since the start.
     pub rules: ArcSwapOption<Rules>,
     /// The generation each worker has in force.
@@ -109,6 +112,7 @@ impl Shared {
             retired_sensing: ArrayQueue::new(2 * workers.max(1)),
             sessions,
             generation: AtomicU64::new(0),
+            captures: ArcSwapOption::empty(),
             rules: ArcSwapOption::empty(),
             installed: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             heartbeat: (0..workers).map(|_| AtomicU64::new(0)).collect(),
@@ -186,6 +190,8 @@ pub struct Worker<Q, S: FrameSource> {
     received: Vec<S::Frame>,
     out: Outbox<S::Frame>,
     generation: u64,
+    /// That of the captures that it copies for; 0 for none.
+    captures: u64,
     ticked_us: u64,
     paged_us: u64,
     /// In cycles, which are read faster than the clock.
@@ -229,6 +235,7 @@ where
             received: Vec::with_capacity(2 * BURST),
             out: Outbox::new(ports),
             generation: 0,
+            captures: 0,
             ticked_us: 0,
             paged_us: 0,
             residence,
@@ -357,8 +364,20 @@ where
         self.shared.installed[self.index].store(generation, Ordering::Release);
     }
 
+    /// What is captured is no policy: no flow is asked again because of it.
+    fn check_captures(&mut self) {
+        let wanted = self.shared.captures.load();
+        let generation = wanted.as_ref().map_or(0, |wanted| wanted.generation);
+        if generation != self.captures {
+            self.captures = generation;
+            let recorder = wanted.as_ref().and_then(|it| it.recorder(self.index));
+            drop(self.path.record(recorder));
+        }
+    }
+
     fn tick(&mut self, now_us: u64) -> Result<(), Seized> {
         self.ticked_us = now_us;
+        self.check_captures();
         while let Some(name) = self.shared.names[self.index].pop() {
             self.path.learn_name(name);
         }

@@ -199,6 +199,7 @@ impl Site {
             status: Arc::new(NoPorts),
             eve: Some(EveFile::open(&self.path("eve.json")).unwrap()),
             evidence: None,
+            captures: None,
             controller: Some(ControllerAddress {
                 endpoint: Endpoint::Unix(self.path("nodes.sock")),
                 tls: None,

@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod apps;
 pub mod bundle;
+pub mod capture;
 pub mod completions;
 pub mod crds;
 pub mod explain;

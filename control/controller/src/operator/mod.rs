@@ -1,6 +1,7 @@
 //! The operator's questions: `weir.v1.Operator`, one file per group.
 
 mod alerts;
+pub mod capture;
 mod decide;
 mod explain;
 mod flows;
@@ -38,6 +39,7 @@ impl Operator {
 impl v1::operator_server::Operator for Operator {
     type FlowsStream = ReceiverStream<Result<v1::FlowView, Status>>;
     type AlertsStream = ReceiverStream<Result<v1::FlowView, Status>>;
+    type CaptureFetchStream = ReceiverStream<Result<v1::CapturePiece, Status>>;
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusReply> {
         Ok(Response::new(status::status(&self.state).await))
@@ -145,6 +147,32 @@ impl v1::operator_server::Operator for Operator {
         quarantine::lift(&self.state, request.into_inner())
             .await
             .map(Response::new)
+    }
+
+    async fn capture_list(&self, _: Request<v1::CaptureListRequest>) -> Answer<v1::CaptureReply> {
+        Ok(Response::new(capture::list(&self.state)))
+    }
+
+    async fn capture_start(
+        &self,
+        request: Request<v1::CaptureStartRequest>,
+    ) -> Answer<v1::CaptureReply> {
+        capture::start(&self.state, request.into_inner()).map(Response::new)
+    }
+
+    async fn capture_stop(
+        &self,
+        request: Request<v1::CaptureStopRequest>,
+    ) -> Answer<v1::CaptureReply> {
+        capture::stop(&self.state, request.into_inner()).map(Response::new)
+    }
+
+    async fn capture_fetch(
+        &self,
+        request: Request<v1::CaptureFetchRequest>,
+    ) -> Answer<Self::CaptureFetchStream> {
+        let pieces = capture::fetch(&self.state, &request.into_inner())?;
+        Ok(Response::new(ReceiverStream::new(pieces)))
     }
 
     async fn policy_list(&self, _: Request<v1::PolicyListRequest>) -> Answer<v1::PolicyListReply> {

@@ -195,6 +195,20 @@ impl State {
                     "not cut off: the rule has cut off as many as it may; look at what it matches"
                 );
             }
+            OrderAction::Capture { subject, limits } => {
+                let because = message::sentence(&order);
+                let started = self.start_capture(&order.rule, because, subject.clone(), limits);
+                // What is refused is counted, and told of in the next sweep.
+                if let Ok(capture) = started {
+                    let of = capture.subject.shown();
+                    info!(
+                        rule = order.rule,
+                        capture = capture.id,
+                        of,
+                        "packets are captured"
+                    );
+                }
+            }
             OrderAction::Post(_) | OrderAction::Log(_) => {
                 if messages.try_send(order).is_err() {
                     self.response.lost.fetch_add(1, Ordering::Relaxed);
@@ -285,6 +299,7 @@ impl State {
             blocked: false,
             community_id: String::new(),
             time_unix_us: now_unix_us(),
+            flow: None,
         });
     }
 }
@@ -360,5 +375,9 @@ async fn sweep(state: &Arc<State>) -> Vec<Order> {
         }
     }
     state.response.tell_lost();
+    for (refusal, captures) in state.capturing.sweep() {
+        let why = refusal.why();
+        warn!(captures, why, "captures that rules asked for are not made");
+    }
     crate::lock(&state.response.engine).sweep(now_unix_s)
 }

@@ -5,6 +5,7 @@ use weir_model::{SensorClass, ViolationResult};
 use weir_respond::{Event, EventKind, Party};
 
 use crate::flows::{has_ports, ip_address};
+use crate::operator::capture::place;
 
 /// The event that a record tells of; none where it tells of an ordinary connection.
 pub fn event(view: &v1::FlowView) -> Option<Event> {
@@ -66,5 +67,6 @@ pub fn event(view: &v1::FlowView) -> Option<Event> {
         blocked,
         community_id: record.community_id.clone(),
         time_unix_us: record.time_unix_us,
+        flow: place(record),
     })
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::document::Kind;
 use crate::{
-    GuardrailSpec, LearnedConversation, LearnedStatus, ResponseRuleSpec, SensorSpec,
+    Capture, GuardrailSpec, LearnedConversation, LearnedStatus, ResponseRuleSpec, SensorSpec,
     ThreatPolicySpec, UnknownSettings,
 };
 
@@ -114,9 +114,17 @@ const RANGES: &[(&str, u32, u32)] = &[
         SensorSpec::THRESHOLD_MAX,
     ),
     ("spec.threshold.source.withinS", 1, SensorSpec::WINDOW_S_MAX),
+    ("spec.actions[].capture.packets", 1, Capture::PACKETS_MAX),
+    (
+        "spec.actions[].capture.bytes",
+        Capture::BYTES_MIN,
+        Capture::BYTES_MAX,
+    ),
 ];
 
 const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
+/// Up to an hour.
+const CAPTURE_DURATION: &str = "^(1h|60m|[1-5]?[0-9]m([0-9]{1,2}s)?|[0-9]{1,4}s)$";
 const FULL_NAME: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 
 /// A rule, and what it says where it does not hold. Fields whose names are words of CEL stand
@@ -283,8 +291,8 @@ const RULES: &[(Option<Kind>, &str, &[Rule])] = &[
         Some(Kind::ResponseRule),
         "spec.actions[]",
         &[(
-            "(has(self.quarantine) ? 1 : 0) + (has(self.webhook) ? 1 : 0) + (has(self.syslog) ? 1 : 0) == 1",
-            "an action is exactly one of quarantine, webhook, syslog",
+            "(has(self.quarantine) ? 1 : 0) + (has(self.webhook) ? 1 : 0) + (has(self.syslog) ? 1 : 0) + (has(self.capture) ? 1 : 0) == 1",
+            "an action is exactly one of quarantine, webhook, syslog, capture",
         )],
     ),
     (
@@ -388,6 +396,9 @@ fn particular(kind: Kind, path: &str, fields: &mut Map<String, Value>) {
             fields.insert("pattern".to_owned(), FULL_NAME.into());
         }
         _ => {}
+    }
+    if path == "spec.actions[].capture.duration" {
+        fields.insert("pattern".to_owned(), CAPTURE_DURATION.into());
     }
     if path == "status.conditions" {
         fields.insert("x-kubernetes-list-type".to_owned(), "map".into());

@@ -7,12 +7,12 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::Value;
 use weir_model::{
-    Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind, LearnedConfidence,
-    LearnedConversation, LearnedDays, LearnedPoint, LearnedStatus, OnEvent, OnSensor, OnThreat,
-    OnViolation, Parameters, Quarantine, ResponseAction, ResponseRuleSpec, SensorClass, Severity,
-    Side, Span, Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction, ThreatPolicySpec,
-    ThreatRule, ThreatThresholds, Timestamp, Trigger, ViolationResult, Webhook, WebhookFormat,
-    WebhookHeader,
+    Capture, CaptureOf, Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind,
+    LearnedConfidence, LearnedConversation, LearnedDays, LearnedPoint, LearnedStatus, OnEvent,
+    OnSensor, OnThreat, OnViolation, Parameters, Quarantine, ResponseAction, ResponseRuleSpec,
+    SensorClass, Severity, Side, Span, Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction,
+    ThreatPolicySpec, ThreatRule, ThreatThresholds, Timestamp, Trigger, ViolationResult, Webhook,
+    WebhookFormat, WebhookHeader,
 };
 
 use super::{label_selector, name, selector};
@@ -161,7 +161,19 @@ fn action() -> impl Strategy<Value = ResponseAction> {
         });
     let quarantine = (of(span()), of(side()))
         .prop_map(|(duration, side)| ResponseAction::Quarantine(Quarantine { duration, side }));
-    prop_oneof![webhook, syslog, quarantine]
+    let whose = prop_oneof![Just(CaptureOf::Flow), Just(CaptureOf::Workload)];
+    let packets = of(1..=Capture::PACKETS_MAX);
+    let bytes = of(Capture::BYTES_MIN..=Capture::BYTES_MAX);
+    let seconds = of(1..=Capture::SECONDS_MAX);
+    let capture = (whose, packets, bytes, seconds).prop_map(|(of, packets, bytes, seconds)| {
+        ResponseAction::Capture(Capture {
+            of,
+            packets,
+            bytes,
+            duration: seconds.and_then(Span::from_seconds),
+        })
+    });
+    prop_oneof![webhook, syslog, quarantine, capture]
 }
 
 pub(crate) fn response_rule() -> impl Strategy<Value = ResponseRuleSpec> {

@@ -4,6 +4,7 @@
 mod alarms;
 mod alert;
 mod answers;
+mod captures;
 mod evidence;
 mod last_good;
 mod names;
@@ -23,6 +24,7 @@ pub use signed::{CLOCK_TOLERANCE_S, Trust, TrustError};
 use tonic::transport::Channel;
 use weir_api::{Contents, Endpoint, EndpointError, Server, TlsFiles};
 
+use crate::capture::CaptureDesk;
 use crate::eve::EveFile;
 use crate::event::EventRing;
 use crate::status::Status;
@@ -50,6 +52,8 @@ pub struct Agent {
     pub eve: Option<EveFile>,
     /// The packets that raised alerts.
     pub evidence: Option<EvidenceFiles>,
+    /// Who captures packets; None: nobody does.
+    pub captures: Option<CaptureDesk>,
     /// Where the controller is; None: enforce the last good policy.
     pub controller: Option<ControllerAddress>,
 }
@@ -115,7 +119,8 @@ impl Agent {
             let kept = self.kept.take();
             let (shared, last_good) = (&self.shared, &self.last_good);
             let policy = policy::follow(controller, &self.node, shared, last_good, guard, kept);
-            let report = observe::report(controller, batches, &self.shared);
+            let captures = (self.node.as_str(), self.captures.as_ref());
+            let report = observe::report(controller, batches, captures, &self.shared);
             tokio::join!(policy, report);
         }
         let _ = drain.await;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::transport::Channel;
 use tracing::warn;
 use weir_api::v1::observations_client::ObservationsClient;
 use weir_api::v1::{NodeCounters, ObservationBatch, StageCounters};
@@ -20,7 +21,8 @@ use weir_wire::Reason;
 use super::answers::Answers;
 use super::policy::stopped;
 use super::records::{Clock, describe};
-use super::{Agent, Alarms, ControllerAddress, EvidenceFiles, names};
+use super::{Agent, Alarms, ControllerAddress, EvidenceFiles, captures, names};
+use crate::capture::CaptureDesk;
 use crate::counters::STAGE_NAMES;
 use crate::eve::EveFile;
 use crate::event::{EventKind, EventRing};
@@ -267,10 +269,24 @@ fn node_counters(shared: &Shared, status: &dyn Status) -> NodeCounters {
     }
 }
 
-/// Sends the batches until the node stops.
-pub async fn report(controller: &ControllerAddress, batches: Batches, shared: &Arc<Shared>) {
+/// Sends the batches until the node stops, and follows which captures are wanted.
+pub async fn report(
+    controller: &ControllerAddress,
+    batches: Batches,
+    (node, desk): (&str, Option<&CaptureDesk>),
+    shared: &Arc<Shared>,
+) {
     while !stopped(shared) {
-        if let Err(why) = report_session(controller, &batches, shared).await {
+        let reported = match controller.channel() {
+            // By the same connection: of several controllers the one that hears of an event is then the
+            // one that can have its packets captured.
+            Ok((channel, _)) => tokio::select! {
+                reported = report_session(channel.clone(), &batches, shared) => reported,
+                never = captures::follow(channel, node, desk) => match never {},
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = reported {
             warn!(controller = %controller.endpoint, %why, "observations wait; trying again");
         }
         tokio::time::sleep(RETRY).await;
@@ -279,11 +295,10 @@ pub async fn report(controller: &ControllerAddress, batches: Batches, shared: &A
 
 /// One stream. Whatever was not acknowledged on an earlier one is sent again.
 async fn report_session(
-    controller: &ControllerAddress,
+    channel: Channel,
     batches: &Batches,
     shared: &Arc<Shared>,
 ) -> Result<(), String> {
-    let (channel, _) = controller.channel().map_err(|error| error.to_string())?;
     let mut client = ObservationsClient::new(channel);
     let (outgoing, receiver) = mpsc::channel(4);
     let response = client

@@ -147,6 +147,9 @@ impl<S: FrameSource> Path<S> {
     /// Frames whose fate was found outside their slot leave, in the order they came.
     pub(crate) fn dispose_late(&mut self, out: &mut Outbox<S::Frame>) {
         let mut late = std::mem::take(&mut self.late);
+        if self.recorder.is_some() {
+            self.record_late(&late);
+        }
         for (arrived, fate) in late.drain(..) {
             self.dispose(arrived, fate, out);
         }

@@ -7,6 +7,7 @@ mod detect;
 mod hold;
 mod inside;
 mod inspect;
+mod record;
 mod related;
 mod scan;
 pub(crate) mod sense;

@@ -6,6 +6,7 @@ mod common;
 mod alerts;
 mod announced;
 mod bounds;
+mod capture;
 mod changes;
 mod conditions;
 mod conservation;
