@@ -99,7 +99,10 @@ async fn list_when(site: &Site, state: CaptureState) -> v1::CaptureReply {
     let wanted = async {
         loop {
             let reply = list(site).await;
-            let mut statuses = reply.captures.iter().filter_map(|view| view.status.as_ref());
+            let mut statuses = reply
+                .captures
+                .iter()
+                .filter_map(|view| view.status.as_ref());
             if statuses.any(|it| it.state() == state) {
                 return reply;
             }
