@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster netns corpus lint fuzz bench bench-quick instructions signatures push clean
+.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm netns corpus lint fuzz bench bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ unit: build ## only the Rust tests: units, laws, properties, scenarios, short fu
 
 test-cluster: deps ## only Weir against a Kubernetes API server; KUBEBUILDER_ASSETS (etcd, kube-apiserver) makes it a real one
 	@.ci/test cluster
+
+test-deploy: ## only the Helm chart and the kustomize overlays (Helm's engine comes from PyPI)
+	@.ci/test deploy
+
+test-vm: build ## only weir doctor and weir host in a virtual machine with real drivers (qemu-system-x86)
+	@.ci/test vm
 
 netns: build build-cluster ## only real clients and servers in network namespaces (root)
 	@.ci/test netns

@@ -1,5 +1,6 @@
 //! Commands and flags; help and completions come from here.
 
+mod host;
 mod policy;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::error::Failure;
 use crate::plugin::{Cluster, Forward};
 use crate::text;
 
+pub use host::{DoctorArguments, HostCommand, PrepareArguments};
 pub use policy::{GuardrailArguments, GuardrailCommand, ImpactArguments, PolicyCommand};
 
 /// The connection to the controller.
@@ -143,6 +145,14 @@ pub enum Command {
     Path {
         /// Only this node.
         node: Option<String>,
+    },
+    /// What is right and wrong with this machine for weir-node, each with the command that mends it; exit
+    /// code 1 if anything fails.
+    Doctor(DoctorArguments),
+    /// This machine made ready for weir-node, and put back: hugepages, cards, cores.
+    Host {
+        #[command(subcommand)]
+        command: HostCommand,
     },
     /// The applications Weir recognises, the fields that conditions can name, and how many conversations
     /// speak each.

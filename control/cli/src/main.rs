@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{
-    Arguments, Command, GuardrailCommand, LearnCommand, ModeCommand, PolicyCommand, SensorCommand,
-    SigsCommand,
+    Arguments, Command, Format, GuardrailCommand, LearnCommand, ModeCommand, PolicyCommand,
+    SensorCommand, SigsCommand,
 };
 use crate::error::Failure;
 use crate::output::Output;
@@ -74,6 +74,13 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
         Command::Completions { shell } => return command::completions::run(shell),
         Command::Crds { kinds } => return command::crds::run(&kinds),
         Command::Threats => return command::threats::run(output),
+        Command::Doctor(arguments) => {
+            if arguments.json {
+                *output = Output::new(Format::Json);
+            }
+            return command::doctor::run(&arguments, output);
+        }
+        Command::Host { command } => return command::host::run(command, output),
         Command::Bundle { command } => return command::bundle::run(command, output),
         Command::Policy {
             command: PolicyCommand::Test { files, guardrails },
@@ -228,6 +235,8 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
             | Command::Guardrail { .. }
             | Command::Sigs { .. }
             | Command::Bundle { .. }
+            | Command::Doctor(_)
+            | Command::Host { .. }
             | Command::Threats => Ok(Answer::Yes),
         }
     })

@@ -1,0 +1,196 @@
+"""A virtual machine with real drivers: Debian's kernel, an emulated IOMMU and emulated cards behind PCI bridges.
+
+It boots into a script of shell commands and ends with it. Nothing of it reaches the network of this machine.
+Software emulation serves: seconds to boot. What it needs and this machine lacks (qemu, Debian's kernel and
+busybox, as packages) skips the tests by name.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import unittest
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = ROOT / "tests" / "out" / "vm"
+BOOT_TIMEOUT_S = 240
+DOWNLOAD_TIMEOUT_S = 240
+# Drivers of the cards, and what gives cards away; with what they need.
+MODULES = ["igb", "e1000e", "vfio-pci", "vfio_iommu_type1"]
+DONE = "guest: done"
+INIT = """#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+ln -s /proc/self/fd /dev/fd
+export PATH=/usr/bin:/sbin:/bin HOME=/
+%s
+echo '""" + DONE + """'
+poweroff -f
+"""
+
+
+def skip(reason):
+    raise unittest.SkipTest(reason)
+
+
+@cache
+def emulator():
+    return shutil.which("qemu-system-x86_64") or skip(
+        "qemu is not installed (apt-get install --no-install-recommends qemu-system-x86)")
+
+
+@cache
+def package(name):
+    """A Debian package, unpacked and not installed."""
+    place = OUT / name
+    if not place.exists():
+        work = OUT / f"{name}.getting"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        try:
+            subprocess.run(["apt-get", "-q", "download", name], cwd=work, check=True, capture_output=True,
+                           timeout=DOWNLOAD_TIMEOUT_S)
+            archive = next(work.glob("*.deb"))
+            subprocess.run(["dpkg-deb", "-x", archive, work / "root"], check=True, capture_output=True)
+        except (OSError, subprocess.SubprocessError, StopIteration) as problem:
+            skip(f"the package {name} cannot be had: {problem}")
+        (work / "root").rename(place)
+        shutil.rmtree(work)
+    return place
+
+
+@cache
+def kernel():
+    """Debian's kernel: its image, and its modules' directory."""
+    asked = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], capture_output=True, text=True)
+    found = re.search(r"Depends: (linux-image-\S+)", asked.stdout)
+    if not found:
+        skip("no kernel is known to apt (apt-get update)")
+    root = package(found.group(1))
+    release = found.group(1).removeprefix("linux-image-")
+    return root / "boot" / f"vmlinuz-{release}", root / "lib" / "modules" / release
+
+
+def needed_modules(directory):
+    """The files of the modules, in the order in which they can be loaded, and the lines that say so."""
+    # A package has no modules.dep before it is installed.
+    if not (directory / "modules.dep").exists():
+        kmod = package("kmod") / "bin" / "kmod"
+        command = ["depmod", "-b", str(directory.parents[2]), directory.name]
+        subprocess.run(command, executable=kmod, check=True, capture_output=True)
+    depends = {}
+    for line in (directory / "modules.dep").read_text().splitlines():
+        file, _, needs = line.partition(":")
+        depends[Path(file).name.split(".")[0].replace("-", "_")] = (file, needs.split())
+    lines = []
+    for name in MODULES:
+        found = depends.get(name.replace("-", "_"))
+        if found is None:
+            continue
+        file, needs = found
+        lines.append((file, needs))
+        lines.extend((need, depends[Path(need).name.split(".")[0].replace("-", "_")][1]) for need in needs)
+    return dict(lines)
+
+
+class Archive:
+    """An initial file system: what cpio calls newc."""
+
+    def __init__(self):
+        self.parts = []
+        self.names = set()
+
+    def add(self, name, data=b"", mode=0o100755):
+        name = name.lstrip("/")
+        parent = os.path.dirname(name)
+        if parent and parent not in self.names:
+            self.add(parent, mode=0o040755)
+        if name in self.names:
+            return
+        self.names.add(name)
+        encoded = name.encode() + b"\0"
+        fields = [len(self.names), mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0]
+        head = b"070701" + b"".join(b"%08X" % field for field in fields)
+        self.parts.append(self.padded(head + encoded) + self.padded(data))
+
+    @staticmethod
+    def padded(data):
+        return data + b"\0" * (-len(data) % 4)
+
+    def program(self, source, name):
+        """A program with the libraries that it needs."""
+        self.add(name, Path(source).read_bytes())
+        linked = subprocess.run(["ldd", source], capture_output=True, text=True)
+        for library in re.findall(r"(/\S+)", linked.stdout):
+            self.add(library, Path(library).read_bytes())
+
+    def bytes(self):
+        return b"".join(self.parts) + Archive.end()
+
+    @staticmethod
+    def end():
+        closing = Archive()
+        closing.add("TRAILER!!!", mode=0)
+        return closing.parts[0]
+
+
+def run(script, programs, files=(), cards=("e1000e", "e1000e", "e1000e"), iommu=True):
+    """Boots, runs the script, and answers what it printed. `programs` and `files` are by their paths in the
+    guest: programs to be copied, and texts."""
+    image, modules = kernel()
+    busybox = package("busybox-static") / "bin" / "busybox"
+    archive = Archive()
+    archive.add("bin/busybox", busybox.read_bytes())
+    for name in subprocess.run([busybox, "--list"], capture_output=True, text=True).stdout.split():
+        archive.add(f"bin/{name}", b"busybox", mode=0o120777)
+    archive.add("sbin/modprobe", b"/bin/busybox", mode=0o120777)
+    archive.add("init", (INIT % script).encode())
+    base = f"lib/modules/{modules.name}"
+    lines = needed_modules(modules)
+    for file in lines:
+        archive.add(f"{base}/{file}", (modules / file).read_bytes())
+    text = "".join(f"{file}: {' '.join(needs)}\n" for file, needs in lines.items())
+    archive.add(f"{base}/modules.dep", text.encode())
+    for name, source in programs.items():
+        archive.program(source, name)
+    for name, text in dict(files).items():
+        archive.add(name, text.encode(), mode=0o100644)
+    for directory in ("proc", "sys", "dev", "tmp", "var/lib"):
+        archive.add(directory, mode=0o040755)
+    OUT.mkdir(parents=True, exist_ok=True)
+    initial = OUT / f"initial-{os.getpid()}"
+    initial.write_bytes(archive.bytes())
+    try:
+        return boot(image, initial, cards, iommu)
+    finally:
+        initial.unlink()
+
+
+def boot(image, initial, cards, iommu):
+    command = [emulator(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+               "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024", "-serial", "stdio",
+               "-kernel", image, "-initrd", initial]
+    # What the guest says is kept apart from what the kernel says.
+    line = "console=ttyS0 quiet loglevel=3 panic=-1"
+    if iommu:
+        command += ["-machine", "q35,kernel-irqchip=split", "-device", "intel-iommu,intremap=on,caching-mode=on"]
+        line += " intel_iommu=on iommu=pt"
+    else:
+        command += ["-machine", "q35"]
+    for index, card in enumerate(cards):
+        command += ["-device", f"pcie-root-port,id=port{index},chassis={index},slot={index}",
+                    "-netdev", f"hubport,id=net{index},hubid={index}",
+                    "-device", f"{card},bus=port{index},netdev=net{index},mac=52:54:00:00:00:{index:02x}"]
+    command += ["-append", line]
+    try:
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_TIMEOUT_S)
+    except subprocess.TimeoutExpired as late:
+        said = (late.stdout or b"").decode(errors="replace")
+        raise AssertionError(f"the guest did not end within {BOOT_TIMEOUT_S} s:\n{said[-4000:]}") from None
+    said = ran.stdout.decode(errors="replace").replace("\r", "")
+    assert DONE in said, f"{said[-4000:]}\n{ran.stderr.decode(errors='replace')[-2000:]}"
+    return said
