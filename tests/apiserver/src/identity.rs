@@ -115,6 +115,38 @@ pub(crate) fn authenticate(state: &State, authorization: &str) -> Result<User, F
     state.user_of(token).ok_or_else(Failure::unauthorized)
 }
 
+/// As whom a request is to count: `kubectl --as`. Who asks needs the right to.
+pub(crate) fn impersonated(
+    state: &State,
+    user: User,
+    name: Option<&str>,
+    groups: &[&str],
+) -> Result<User, Failure> {
+    let Some(name) = name else { return Ok(user) };
+    let account = name.strip_prefix("system:serviceaccount:");
+    let account = account.and_then(|it| it.split_once(':'));
+    let wish = |resource: &str, namespace: &str, name: &str| Wish {
+        verb: "impersonate".to_owned(),
+        resource: resource.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        ..Wish::default()
+    };
+    let (resource, namespace, own) = match account {
+        Some((namespace, own)) => ("serviceaccounts", namespace, own),
+        None => ("users", "", name),
+    };
+    authorize(state, &user, &wish(resource, namespace, own))?;
+    for group in groups {
+        authorize(state, &user, &wish("groups", "", group))?;
+    }
+    let other = match account {
+        Some((namespace, name)) if groups.is_empty() => User::service_account(namespace, name, ""),
+        _ => User::new(name, "").in_groups(groups),
+    };
+    Ok(other)
+}
+
 /// Paths that anybody may read.
 const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
 

@@ -53,6 +53,7 @@ mod openapi;
 mod patch;
 mod pods;
 mod prepare;
+mod protobuf;
 mod read;
 mod request;
 mod reviews;

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::identity::{self, User, Wish};
 use crate::openapi;
 use crate::pods;
+use crate::protobuf;
 use crate::read;
 use crate::request::{BODY_BYTES, Content, Query, Reply, Request, Target};
 use crate::reviews;
@@ -103,9 +104,10 @@ impl Parts {
                 format!("Request entity too large: limit is {BODY_BYTES}"),
             )
         })?;
+        let (headers, body) = protobuf::as_json(self.headers, body);
         Ok(Request {
             query: self.query,
-            headers: self.headers,
+            headers,
             body,
             user: self.user,
         })

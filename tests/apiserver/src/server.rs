@@ -84,7 +84,11 @@ async fn respond(
         .headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    let user = match identity::authenticate(state, authorization.unwrap_or_default()) {
+    let user = identity::authenticate(state, authorization.unwrap_or_default());
+    let other = text(&head.headers, "impersonate-user").next();
+    let groups: Vec<&str> = text(&head.headers, "impersonate-group").collect();
+    let user = user.and_then(|user| identity::impersonated(state, user, other, &groups));
+    let user = match user {
         Ok(user) => user,
         Err(failure) => return Ok(refused(&failure)),
     };
@@ -111,6 +115,12 @@ async fn respond(
         Ok(reply) => written(reply),
         Err(failure) => refused(&failure),
     })
+}
+
+/// The values of a header that are text.
+fn text<'a>(headers: &'a header::HeaderMap, name: &'static str) -> impl Iterator<Item = &'a str> {
+    let values = headers.get_all(name).into_iter();
+    values.filter_map(|value| value.to_str().ok())
 }
 
 /// What a planned fault makes of a request; nothing when it is answered after all.
