@@ -20,6 +20,8 @@ use crate::guardrails::Gate;
 use crate::source::Source;
 use crate::state::State;
 
+/// What of its work a problem is about.
+const PART: &str = "the admission webhook";
 /// The service by which the API server calls.
 const SERVICE: &str = "weir-controller";
 /// The Secret that keeps the certificate.
@@ -100,23 +102,33 @@ pub async fn start(
 /// Renews the certificate and lets the API server know whom to believe.
 async fn keep(state: Arc<State>, keeper: Keeper, configuration: String) {
     let mut stopping = state.stopping();
-    let mut told = String::new();
     loop {
         let kept = match keeper.tick(unix_secs(SystemTime::now())).await {
             Ok(keys) => publish_to(&state, &configuration, &keys).await,
             Err(error) => Err(error.to_string()),
         };
-        // The same failure every minute is told once.
-        let problem = kept.err().unwrap_or_default();
-        if !problem.is_empty() && problem != told {
-            warn!("{problem}");
-        }
-        told = problem;
+        let problem = kept.err().map(|why| unkept(&keeper, &why));
+        state.cluster.set_problem(PART, problem);
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
     }
+}
+
+/// What it means that the certificate cannot be renewed, or its authority not be told.
+fn unkept(keeper: &Keeper, why: &str) -> Problem {
+    let ends = keeper.served().keys().and_then(|keys| keys.ends());
+    let until = match ends {
+        Some(ends) => {
+            let ends = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + ends);
+            format!("the certificate in use ends at {ends}")
+        }
+        None => "it has no certificate".to_owned(),
+    };
+    let next = "until then the API server asks nobody about what it is given (failurePolicy Ignore) \
+                or refuses it (Fail); what guardrails refuse is refused here all the same";
+    Problem::of_file("webhook", format!("{why} ({until})"), next)
 }
 
 async fn publish_to(state: &State, configuration: &str, keys: &Keys) -> Result<(), String> {

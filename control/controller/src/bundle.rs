@@ -1,7 +1,8 @@
 //! Signed policy on its way to the nodes. The controller only carries it: it holds no key, and a node
 //! believes the signatures, not the controller.
 //!
-//! Distrusts the file: one that is no bundle changes nothing, and the log says why. Memory: one bundle.
+//! Distrusts the file, or the ConfigMaps: what is no bundle changes nothing, and the status says why.
+//! Memory: one bundle, and the objects that it was read from.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,12 +10,20 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 use weir_api::v1;
-use weir_bundle::{Bundle, FILE_BYTES_MAX, SignedBundle, weakening};
+use weir_bundle::{Bundle, FILE_BYTES_MAX, PART_LABEL, SignedBundle, join, part_of, weakening};
+use weir_kubernetes::{BundleObject, BundleObjects, Trouble};
+use weir_model::Problem;
 
+use crate::StartError;
 use crate::policy::blocking;
+use crate::source::Source;
 use crate::state::State;
 
-/// How often the file is looked at.
+/// The name, where a file's could stand, of what the cluster itself holds.
+const CONFIG_MAPS: &str = "configmaps";
+/// What of its work a problem is about.
+const PART: &str = "signed policy";
+/// How often it is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A bundle that is carried.
@@ -76,24 +85,63 @@ pub fn tell(before: Option<&Bundle>, now: &Bundle) {
     }
 }
 
-/// Reads a file and hands it on whenever it changes.
+/// Where signed policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BundleFrom {
+    /// The file that `weir bundle sign` wrote.
+    File(PathBuf),
+    /// The ConfigMaps that `weir bundle manifest` printed, in the controller's own namespace.
+    ConfigMaps,
+}
+
+/// Reads it and hands it on whenever it changes.
 #[derive(Debug)]
 pub struct Carrier {
-    path: PathBuf,
-    looked_at: Option<(SystemTime, u64)>,
+    origin: Origin,
+    /// What was read last, good or not.
+    looked_at: Option<Mark>,
     carried: Option<Carried>,
 }
 
+#[derive(Debug)]
+enum Origin {
+    File(PathBuf),
+    Objects(BundleObjects),
+}
+
+/// What tells one state from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mark {
+    File(SystemTime, u64),
+    Objects(Vec<BundleObject>),
+}
+
+impl From<PathBuf> for BundleFrom {
+    fn from(path: PathBuf) -> Self {
+        match path.as_os_str() == CONFIG_MAPS {
+            true => Self::ConfigMaps,
+            false => Self::File(path),
+        }
+    }
+}
+
 impl Carrier {
-    /// Reads the file for the first time.
-    pub async fn start(path: PathBuf, state: &Arc<State>) -> Self {
-        let mut carrier = Self {
-            looked_at: mark_of(&path),
-            carried: None,
-            path,
+    /// Reads it for the first time.
+    pub async fn start(from: BundleFrom, state: &Arc<State>) -> Result<Self, StartError> {
+        let origin = match (from, &state.source) {
+            (BundleFrom::File(path), _) => Origin::File(path),
+            (BundleFrom::ConfigMaps, Source::Kubernetes(source)) => Origin::Objects(
+                BundleObjects::new(source.client(), source.namespace(), source.timeout()),
+            ),
+            (BundleFrom::ConfigMaps, Source::Files(_)) => return Err(StartError::Bundle),
         };
-        carrier.read(state).await;
-        carrier
+        let mut carrier = Self {
+            origin,
+            looked_at: None,
+            carried: None,
+        };
+        carrier.look(state).await;
+        Ok(carrier)
     }
 
     /// Until the controller stops.
@@ -104,45 +152,96 @@ impl Carrier {
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             }
-            let found = mark_of(&self.path);
-            if found != self.looked_at {
-                self.looked_at = found;
-                self.read(&state).await;
+            self.look(&state).await;
+        }
+    }
+
+    async fn look(&mut self, state: &Arc<State>) {
+        let problem = match self.found().await {
+            Ok(found) if found.is_some() && found == self.looked_at => return,
+            Ok(found) => {
+                self.looked_at = found.clone();
+                self.take(found, state)
+                    .await
+                    .err()
+                    .map(|why| self.unread(why))
+            }
+            Err(trouble) => {
+                self.looked_at = None;
+                Some(trouble.problem)
+            }
+        };
+        state.cluster.set_problem(PART, problem);
+    }
+
+    /// What is there now.
+    async fn found(&self) -> Result<Option<Mark>, Trouble> {
+        match &self.origin {
+            Origin::File(path) => Ok(mark_of(path)),
+            Origin::Objects(objects) => {
+                let found = objects.read(&format!("{PART_LABEL}=part")).await?;
+                Ok(Some(Mark::Objects(found)))
             }
         }
     }
 
-    async fn read(&mut self, state: &Arc<State>) {
-        let path = self.path.clone();
-        let next = match blocking(move || read_file(&path)).await {
-            Ok(next) => next,
-            Err(why) => {
-                warn!(
-                    "{}: {why}; what was carried before stays",
-                    self.path.display()
-                );
-                return;
+    async fn take(&mut self, found: Option<Mark>, state: &Arc<State>) -> Result<(), String> {
+        let next = match (&self.origin, found) {
+            (Origin::File(path), _) => {
+                let path = path.clone();
+                blocking(move || read_file(&path)).await?
             }
+            (Origin::Objects(_), Some(Mark::Objects(found))) => read(joined(&found)?.as_bytes())?,
+            (Origin::Objects(_), _) => return Ok(()),
         };
-        if self
-            .carried
-            .as_ref()
-            .is_some_and(|old| old.message == next.message)
+        if let Some(old) = &self.carried
+            && old.message == next.message
         {
-            return;
+            return Ok(());
         }
         if let Err(error) = state.carry(next.message.clone()).await {
-            warn!("the signed policy is not given out: {error}; it is tried again");
             self.looked_at = None;
-            return;
+            return Err(format!("the signed policy is not given out: {error}"));
         }
         tell(self.carried.as_ref().map(|old| &old.bundle), &next.bundle);
         self.carried = Some(next);
+        Ok(())
+    }
+
+    fn unread(&self, why: String) -> Problem {
+        let (place, next) = match &self.origin {
+            Origin::File(path) => (
+                path.display().to_string(),
+                "put there what weir bundle sign writes".to_owned(),
+            ),
+            Origin::Objects(objects) => (
+                format!("configmaps in namespace {}", objects.namespace()),
+                format!(
+                    "weir bundle manifest BUNDLE --namespace {0} | kubectl apply -f -",
+                    objects.namespace()
+                ),
+            ),
+        };
+        Problem::of_file(
+            &place,
+            why,
+            format!("{next}. What was carried before stays"),
+        )
     }
 }
 
+/// The text of the bundle whose parts these are.
+fn joined(objects: &[BundleObject]) -> Result<String, String> {
+    let part = |object: &BundleObject| {
+        let part = part_of(&object.annotations, &object.data);
+        part.map_err(|error| format!("ConfigMap {}: {error}", object.name))
+    };
+    let parts = objects.iter().map(part).collect::<Result<Vec<_>, _>>()?;
+    join(&parts).map_err(|error| error.to_string())
+}
+
 /// What tells one state of a file from another.
-fn mark_of(path: &Path) -> Option<(SystemTime, u64)> {
+fn mark_of(path: &Path) -> Option<Mark> {
     let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some(Mark::File(metadata.modified().ok()?, metadata.len()))
 }

@@ -2,7 +2,8 @@
 //!
 //! One verdict everywhere: [`Gate::judge`] is what the webhook answers, what a change at the API
 //! server meets, and what files meet as a set. What is in force when a guardrail comes stays in force and
-//! is told of; so does, after a restart, what was in force before.
+//! is told of; so does, after a restart, what was in force before. The store remembers what that was, so
+//! that a restart lets nothing past: what changed meanwhile is judged against the state taken last.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -79,8 +79,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// The directory of the store.
     pub state: PathBuf,
-    /// The file with signed policy, to be carried to the nodes.
-    pub bundle: Option<PathBuf>,
+    /// Where signed policy is, to be carried to the nodes.
+    pub bundle: Option<bundle::BundleFrom>,
     /// What response rules are carried out with.
     pub response: ResponseConfig,
     /// Where operators ask.
@@ -132,6 +132,12 @@ pub enum StartError {
     /// The webhook's place to listen.
     #[error("cannot listen for admission reviews on {0}: {1}; give another --admission-listen")]
     Admission(std::net::SocketAddr, std::io::Error),
+    /// ConfigMaps without a cluster.
+    #[error(
+        "signed policy is to come from ConfigMaps, but only with --source kubernetes is there a cluster; \
+         give --bundle a file (./configmaps for one that is called so)"
+    )]
+    Bundle,
     /// What response rules need.
     #[error("responses cannot be set up: {0}")]
     Response(String),
@@ -179,7 +185,7 @@ impl Controller {
         let state = policy::blocking(move || open(store, source, ageing)).await?;
         // Before the first node comes: one that wants signatures would refuse what comes without.
         let carrier = match bundle {
-            Some(path) => Some(bundle::Carrier::start(path, &state).await),
+            Some(from) => Some(bundle::Carrier::start(from, &state).await?),
             None => None,
         };
         let listener = listen.listen().await?;

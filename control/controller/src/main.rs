@@ -103,9 +103,10 @@ struct Arguments {
     /// The ValidatingWebhookConfiguration that is told which authorities to believe.
     #[arg(long, env = "WEIR_ADMISSION_CONFIGURATION", default_value = "weir")]
     admission_configuration: String,
-    /// Signed policy to be carried to the nodes: the file that weir bundle sign wrote. It is read again
-    /// when it changes.
-    #[arg(long, env = "WEIR_BUNDLE", value_name = "FILE")]
+    /// Signed policy to be carried to the nodes: the file that weir bundle sign wrote, or configmaps for
+    /// what weir bundle manifest printed and kubectl applied to the controller's namespace. It is read
+    /// again when it changes.
+    #[arg(long, env = "WEIR_BUNDLE", value_name = "FILE|configmaps")]
     bundle: Option<PathBuf>,
     /// What is logged: error, warn, info, debug, trace, or a filter for each module.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
@@ -176,7 +177,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
             forget_after_days: arguments.forget_after_days,
         },
         admission,
-        bundle: arguments.bundle,
+        bundle: arguments.bundle.map(Into::into),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use prost::Message;
 use tokio::sync::watch;
 use weir_api::v1;
+use weir_model::Problem;
 
 use crate::push::rate::Rate;
 use crate::push::target::Target;
@@ -26,6 +27,11 @@ const BATCHES_AT_ONCE: u64 = 2_000;
 const BATCHES_PER_SECOND: u64 = 400;
 const REPORT_BYTES_AT_ONCE: u64 = 256 << 20;
 const REPORT_BYTES_PER_SECOND: u64 = 32 << 20;
+
+/// More problems are not told at a time.
+const PROBLEMS_MAX: usize = 20;
+/// A node whose clock is further ahead than this is told of; nothing that it reports is from later than now.
+const CLOCK_TOLERANCE_S: u64 = 300;
 
 /// Every node that has reported since the start.
 #[derive(Debug, Default)]
@@ -58,6 +64,8 @@ struct Node {
     lost_records: u64,
     software: String,
     counters: Option<v1::NodeCounters>,
+    /// How far its clock is ahead of this one's, by what it reported last.
+    ahead_s: u64,
 }
 
 impl Default for Node {
@@ -75,6 +83,7 @@ impl Default for Node {
             lost_records: 0,
             software: String::new(),
             counters: None,
+            ahead_s: 0,
         }
     }
 }
@@ -150,8 +159,30 @@ impl Nodes {
             if let Some(counters) = &batch.counters {
                 node.counters = Some(counters.clone());
             }
+            if let Some(newest_us) = batch.flows.iter().map(|it| it.time_unix_us).max() {
+                node.ahead_s = newest_us.saturating_sub(now_unix_us()) / 1_000_000;
+            }
             batches.max(bytes)
         })
+    }
+
+    /// Whose clock cannot be right, or this controller's own.
+    pub fn problems(&self) -> Vec<Problem> {
+        let nodes = crate::lock(&self.nodes);
+        let ahead = nodes
+            .iter()
+            .filter(|(_, node)| node.ahead_s > CLOCK_TOLERANCE_S);
+        let problem = |(name, node): (&String, &Node)| {
+            let ahead = Duration::from_secs(node.ahead_s);
+            let message = format!(
+                "the clock of node {name} is {} ahead of this controller's",
+                humantime::format_duration(ahead)
+            );
+            let next = "set both by NTP (chronyc tracking tells); meanwhile what it reports counts as \
+                        seen now, and it may refuse certificates and signed policy";
+            Problem::of_file("nodes", message, next)
+        };
+        ahead.take(PROBLEMS_MAX).map(problem).collect()
     }
 
     /// The nodes that are subscribed now: name, number of the subscription, and the version that it

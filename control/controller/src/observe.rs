@@ -27,6 +27,7 @@ use crate::drafts::{DraftCounts, Drafts, is_draft};
 use crate::flows::{Filter, FlowName, Recent, bounded, has_ports};
 use crate::names::{Answers, WhoHad, end_name};
 use crate::state::State;
+use crate::time::now_unix_us;
 use crate::view::Documents;
 
 /// Flows whose counts are remembered.
@@ -129,11 +130,17 @@ impl v1::observations_server::Observations for Observe {
 async fn take(
     state: &Arc<State>,
     peer: &Peer,
-    batch: v1::ObservationBatch,
+    mut batch: v1::ObservationBatch,
 ) -> Result<(v1::ObservationAck, Duration), Status> {
     peer.check(&batch.node).map_err(Status::permission_denied)?;
     let known = state.nodes.observed(&batch);
     let wait = known.map_err(Status::invalid_argument)?;
+    // Of a clock that is ahead nothing is believed: it would keep alive for ever what it once saw.
+    let now_us = now_unix_us();
+    for record in &mut batch.flows {
+        record.time_unix_us = record.time_unix_us.min(now_us);
+        record.first_seen_unix_us = record.first_seen_unix_us.min(now_us);
+    }
     let sequence = batch.sequence;
     let policy = state.policy_soon().await;
     state.observed.merge(batch, &policy.snapshot, &state.source);

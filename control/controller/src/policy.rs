@@ -274,8 +274,12 @@ pub fn problem_message(problem: &Problem, warning: bool) -> v1::SourceProblem {
 pub async fn blocking<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(body).await {
         Ok(value) => value,
-        // It only fails when the body panicked: go on panicking.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            // Go on panicking.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends before the body began, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

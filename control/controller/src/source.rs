@@ -63,8 +63,10 @@ pub enum Feed {
 /// What a source has told of, to be judged by guardrails before it is taken.
 #[derive(Debug, Default)]
 struct Gathered {
-    /// As they were taken last.
+    /// As they were taken last, by this process or the one before it.
     documents: BTreeMap<DocumentKey, Arc<Located<Document>>>,
+    /// The newest states that guardrails refuse, with their revisions: judged again with other guardrails.
+    refused: BTreeMap<DocumentKey, (Arc<Located<Document>>, u64)>,
     /// What is told of documents that are taken.
     advised: BTreeMap<DocumentKey, Vec<Problem>>,
     /// Everything has been told.
@@ -185,7 +187,7 @@ async fn follow_files(state: Arc<State>, mut changes: watch::Receiver<weir_sourc
 
 async fn follow_news(state: Arc<State>, mut news: mpsc::Receiver<News>) {
     let mut stopping = state.stopping();
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered::remembered(&state);
     let mut retry = false;
     loop {
         let told = tokio::select! {
@@ -229,22 +231,37 @@ async fn follow_news(state: Arc<State>, mut news: mpsc::Receiver<News>) {
 }
 
 impl Gathered {
+    /// With what the store remembers: what changed while no controller ran is judged against it.
+    fn remembered(state: &State) -> Self {
+        let in_force = state.pipeline.documents().into_iter();
+        let documents = in_force.map(|document| (DocumentKey::of(&document.value), document));
+        Self {
+            documents: documents.collect(),
+            ..Self::default()
+        }
+    }
+
     /// The same with what guardrails refuse marked as invalid.
     fn take(&mut self, news: News, state: &State) -> News {
-        // What holds already after a restart is not known to have been new.
-        let trusted = !self.begun && state.version() > 0;
+        let first = !self.begun;
+        // An earlier version of this software remembered a policy, but not what it came from.
+        let trusted = first && state.version() > 0 && self.documents.is_empty();
         let everything = matches!(news, News::Everything(_));
         let mut changes = match news {
             News::Condition(problems) => return News::Condition(problems),
             News::Everything(changes) => {
                 let told: BTreeSet<DocumentKey> = changes.iter().map(Change::key).collect();
                 self.documents.retain(|key, _| told.contains(key));
+                self.refused.retain(|key, _| told.contains(key));
                 self.advised.retain(|key, _| told.contains(key));
                 self.begun = true;
                 changes
             }
             News::Changes(changes) => changes,
         };
+        let others = changes
+            .iter()
+            .any(|change| change.key().kind == Kind::Guardrail);
         // Guardrails come first: they judge what comes with them.
         changes.sort_by_key(|change| change.key().kind != Kind::Guardrail);
         let mut guardrails = state.guardrails.guardrails(self.rails()).0;
@@ -260,8 +277,12 @@ impl Gathered {
             }
             taken.push(self.judge(change, &guardrails, trusted));
         }
-        if !judged || trusted {
+        if others || first {
             let guardrails = state.guardrails.guardrails(self.rails()).0;
+            for (document, revision) in std::mem::take(&mut self.refused).into_values() {
+                let change = Change::Upsert { document, revision };
+                taken.push(self.judge(change, &guardrails, false));
+            }
             self.audit(&guardrails);
         }
         match everything {
@@ -272,6 +293,7 @@ impl Gathered {
 
     fn judge(&mut self, change: Change, guardrails: &Guardrails, trusted: bool) -> Change {
         let key = change.key();
+        self.refused.remove(&key);
         let Change::Upsert { document, revision } = change else {
             if matches!(change, Change::Remove(_)) {
                 self.advised.remove(&key);
@@ -289,6 +311,7 @@ impl Gathered {
         problems.extend(judgement.forbidden);
         // The last good state stays.
         if !problems.is_empty() {
+            self.refused.insert(key.clone(), (document, revision));
             return Change::Invalid {
                 key,
                 revision,

@@ -100,6 +100,7 @@ impl State {
         errors.extend(crate::lock(&self.conditions).iter().cloned());
         errors.extend(self.pipeline.standings.problems());
         errors.extend(self.cluster.problems());
+        errors.extend(self.nodes.problems());
         let errors = errors.iter().map(|problem| problem_message(problem, false));
         let advice = crate::lock(&self.advice).clone();
         let warnings = policy.warnings.iter().chain(&advice);

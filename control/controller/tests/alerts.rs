@@ -106,3 +106,38 @@ async fn what_is_no_alert_is_counted_and_the_rest_is_taken() {
         .excerpt;
     assert_eq!(excerpt.len(), 512);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_is_told_of_and_not_believed() {
+    let (site, node) = site().await;
+    let year_us = 365 * 24 * 3600 * 1_000_000;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_us = u64::try_from(now.unwrap().as_micros()).unwrap();
+    let late = v1::FlowRecord {
+        time_unix_us: now_us + year_us,
+        first_seen_unix_us: now_us + year_us,
+        ..alert(&node.snapshot, 1)
+    };
+    site.report(2, vec![late]).await;
+    let told = listed(&site, v1::AlertsRequest::default()).await;
+    let record = told[0].record.as_ref().unwrap();
+    let minute_us = 60_000_000;
+    assert!(
+        record.time_unix_us < now_us + minute_us && record.first_seen_unix_us < now_us + minute_us
+    );
+    let problem = &site.status().await.problems[0];
+    assert!(
+        problem.message.contains("the clock of node") && problem.message.contains("ahead"),
+        "{problem:?}"
+    );
+    // Set right, it is well again.
+    site.report(3, vec![record_of_now(&node, now_us)]).await;
+    assert_eq!(site.status().await.problems, []);
+}
+
+fn record_of_now(node: &Node, now_us: u64) -> v1::FlowRecord {
+    v1::FlowRecord {
+        time_unix_us: now_us,
+        ..record(&node.snapshot, 2)
+    }
+}

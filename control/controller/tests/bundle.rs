@@ -30,7 +30,7 @@ async fn nodes_get_what_was_signed_and_what_is_signed_next() {
     let path = site.path("shop.bundle");
     std::fs::write(&path, first.to_file()).unwrap();
     let config = Config {
-        bundle: Some(path.clone()),
+        bundle: Some(path.clone().into()),
         ..site.config()
     };
     site.controller = Some(Controller::start(config).await.unwrap());

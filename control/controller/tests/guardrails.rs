@@ -113,6 +113,55 @@ async fn what_is_in_force_stays_and_is_told_of() {
     assert!(status.problems.iter().all(|it| it.warning), "{status:?}");
 }
 
+const PROTECT: &str = "\
+apiVersion: weir.dev/v1alpha1
+kind: Mode
+metadata: {name: photo-db, namespace: shop}
+spec: {target: {workload: photo-db}, mode: protect}
+";
+
+/// The state that was accepted is in the store: a change while no controller runs passes by nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_while_no_controller_ran_is_judged_against_what_was_accepted() {
+    let mut site = Site::start().await;
+    let rego = include_str!("../../guardrail/library/protect_stays.rego");
+    let rego = rego.replace('\n', "\n    ");
+    let rail = format!(
+        "apiVersion: weir.dev/v1alpha1\nkind: Guardrail\nmetadata: {{name: protect-stays}}\n\
+         spec:\n  rego: |\n    {rego}\n"
+    );
+    assert!(apply(&site, "rail.yaml", &rail).await.accepted);
+    assert!(apply(&site, "mode.yaml", PROTECT).await.accepted);
+    let protected = |status: &v1::StatusReply| {
+        let protect = i32::from(v1::Mode::Protect);
+        let mut workloads = status.workload_status.iter();
+        workloads.any(|it| it.name == "shop/photo-db" && it.mode == protect)
+    };
+    site.status_when(protected).await;
+    let refused = |status: &v1::StatusReply| {
+        let words = "guardrail protect-stays: Mode shop/photo-db";
+        status.problems.iter().any(|it| it.message.contains(words))
+    };
+    // Looser, and gone altogether.
+    let file = "applied/mode-shop-photo-db.yaml";
+    for loosened in [PROTECT.replace("protect", "discover"), String::new()] {
+        site.stop().await;
+        match loosened.as_str() {
+            "" => std::fs::remove_file(site.path("policy").join(file)).unwrap(),
+            loosened => site.write(file, loosened),
+        }
+        site.restart().await;
+        assert!(protected(&site.status_when(refused).await));
+    }
+    site.stop().await;
+    let loosened = PROTECT.replace("protect", "discover");
+    let excuse = "namespace: shop, annotations: {weir.dev/loosen: a migration}";
+    site.write(file, &loosened.replace("namespace: shop", excuse));
+    site.restart().await;
+    let status = site.status_when(|status| status.problems.is_empty()).await;
+    assert!(!protected(&status), "{status:#?}");
+}
+
 async fn review(address: SocketAddr, authorities: &Path, path: &str, review: &Value) -> Value {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_file_iter(authorities).unwrap() {

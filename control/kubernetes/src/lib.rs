@@ -8,6 +8,7 @@
 
 mod addresses;
 mod beside;
+mod bundle;
 mod claims;
 mod connect;
 mod documents;
@@ -28,6 +29,7 @@ mod trouble;
 mod watch;
 mod world;
 
+pub use bundle::{BundleObject, BundleObjects};
 pub use claims::{
     Claim, ClaimAction, ClaimField, ClusterFacts, ExternalAddresses, Holder, external_claims,
 };
@@ -42,7 +44,7 @@ pub use identity::{
 };
 pub use leader::{Leadership, own_identity};
 pub use lease::Timing;
-pub use node_leases::{NodeLeases, NodeReport, Report, Told as LeaseTold, Wrote};
+pub use node_leases::{NodeLeases, NodeReport, QuarantineReport, Report, Told as LeaseTold, Wrote};
 pub use object::service_of;
 pub use source::KubernetesSource;
 pub use status::{Counts, is_object_kind, object_status};

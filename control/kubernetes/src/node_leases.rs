@@ -4,8 +4,11 @@
 //! So what nodes acknowledged survives the controller that heard it, and one of several controllers can
 //! say of an object how many nodes enforce it. `kubectl get leases -n weir-system` shows who serves whom.
 //!
-//! Trusts whoever may write leases in Weir's own namespace as far as conditions go, and no further: no
-//! policy depends on a lease. Distrusts their size: a report names a bounded number of documents.
+//! Who is cut off is in leases as well, so that all controllers cut the same workloads off.
+//!
+//! Trusts whoever may write leases in Weir's own namespace as far as conditions and quarantines go, and no
+//! further: nothing that is allowed depends on a lease. Distrusts their size: a report names a bounded
+//! number of documents.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +56,27 @@ pub enum Report {
         /// Equal where the documents are.
         documents: String,
     },
+    /// A workload that is cut off as long as the lease is there.
+    Quarantine(QuarantineReport),
+}
+
+/// Who is cut off, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantineReport {
+    /// "shop/photo-db"
+    pub workload: String,
+    /// Since when, seconds since 1970.
+    pub since_unix_s: u64,
+    /// Until when; none: until somebody lifts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_unix_s: Option<u64>,
+    /// Who did it.
+    #[serde(default)]
+    pub by: String,
+    /// Why, in a sentence.
+    #[serde(default)]
+    pub because: String,
 }
 
 /// How far a node has come.
@@ -123,6 +147,7 @@ impl Report {
         match self {
             Self::Node(report) => object_name("weir-node", &report.node),
             Self::Controller { .. } => object_name("weir-controller", identity),
+            Self::Quarantine(report) => object_name("weir-quarantine", &report.workload),
         }
     }
 }
@@ -187,6 +212,7 @@ impl NodeLeases {
         );
         let target = Target {
             path,
+            kind: "Lease",
             metadata: false,
         };
         let listener = Teller {
@@ -323,6 +349,7 @@ impl Report {
         match self {
             Self::Node(_) => "node",
             Self::Controller { .. } => "controller",
+            Self::Quarantine(_) => "quarantine",
         }
     }
 }
@@ -343,6 +370,11 @@ impl Item for RawLease {
             .resource_version
             .as_deref()
             .unwrap_or_default()
+    }
+
+    fn kind(&self) -> &str {
+        // Another could not be read as one.
+        ""
     }
 }
 

@@ -51,6 +51,7 @@ struct RawOwner {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct RawObject {
+    pub(crate) kind: String,
     pub(crate) metadata: RawMeta,
     spec: Option<RawSpec>,
     status: Option<RawStatus>,
@@ -169,6 +170,7 @@ pub(crate) fn read(kind: Watched, raw: RawObject) -> Object {
         spec,
         status,
         endpoints,
+        kind: _,
     } = raw;
     let (spec, status) = (spec.unwrap_or_default(), status.unwrap_or_default());
     match kind {

@@ -45,7 +45,11 @@ impl Resource {
             self,
             Self::Cluster(Watched::Namespace | Watched::ReplicaSet | Watched::Job)
         );
-        Target { path, metadata }
+        Target {
+            path,
+            kind: self.kind(),
+            metadata,
+        }
     }
 
     /// As kubectl has it: "replicasets.apps".
@@ -53,6 +57,25 @@ impl Resource {
         match self.names() {
             ("", plural) => plural.to_owned(),
             (group, plural) => format!("{plural}.{group}"),
+        }
+    }
+
+    fn kind(self) -> &'static str {
+        match self {
+            Self::Custom(kind) => kind.name(),
+            Self::Cluster(watched) => match watched {
+                Watched::Pod => "Pod",
+                Watched::Namespace => "Namespace",
+                Watched::Service => "Service",
+                Watched::EndpointSlice => "EndpointSlice",
+                Watched::Node => "Node",
+                Watched::ReplicaSet => "ReplicaSet",
+                Watched::Deployment => "Deployment",
+                Watched::StatefulSet => "StatefulSet",
+                Watched::DaemonSet => "DaemonSet",
+                Watched::Job => "Job",
+                Watched::CronJob => "CronJob",
+            },
         }
     }
 

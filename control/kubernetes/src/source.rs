@@ -179,11 +179,19 @@ impl Item for RawObject {
     fn resource_version(&self) -> &str {
         &self.metadata.resource_version
     }
+
+    fn kind(&self) -> &str {
+        &self.kind
+    }
 }
 
 impl Item for RawDocument {
     fn resource_version(&self) -> &str {
         RawDocument::resource_version(self)
+    }
+
+    fn kind(&self) -> &str {
+        self.0["kind"].as_str().unwrap_or_default()
     }
 }
 

@@ -37,7 +37,8 @@ impl Trouble {
         let (message, next_step) = match () {
             () if failure.is_forbidden() => (
                 format!("may not {doing}: {why}"),
-                "grant it as deploy/baremetal/kustomize/rbac.yaml does",
+                "grant it as deploy/baremetal/kustomize/rbac.yaml does; outside of a pod --namespace \
+                 says where Weir's own roles are (weir-system)",
             ),
             () if failure.is_absent() => (format!("cannot {doing}: {why}"), INSTALL),
             () => (

@@ -47,6 +47,8 @@ const PAUSE_REFUSED_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Target {
     /// "/apis/apps/v1/replicasets"
     pub(crate) path: String,
+    /// "ReplicaSet"
+    pub(crate) kind: &'static str,
     /// Only metadata is wanted.
     pub(crate) metadata: bool,
 }
@@ -71,6 +73,9 @@ pub(crate) enum Told<T> {
 /// What can be watched.
 pub(crate) trait Item: DeserializeOwned + Clone + Send + Sync + 'static {
     fn resource_version(&self) -> &str;
+
+    /// As the object itself says it; those of a list need not.
+    fn kind(&self) -> &str;
 }
 
 /// Where it is told. False: nobody listens any more.
@@ -80,7 +85,12 @@ pub(crate) trait Listener<T>: Send + Sync {
 
 #[derive(Deserialize)]
 #[serde(bound = "T: DeserializeOwned")]
+#[serde(rename_all = "camelCase")]
 struct Page<T> {
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    kind: String,
     #[serde(default)]
     metadata: PageMeta,
     items: Option<Vec<T>>,
@@ -126,6 +136,31 @@ pub(crate) struct Watch<L> {
 struct Pause {
     attempts: u32,
     random: RandomState,
+}
+
+impl Target {
+    /// What its objects are called in an answer.
+    fn item(&self) -> &'static str {
+        match self.metadata {
+            true => "PartialObjectMetadata",
+            false => self.kind,
+        }
+    }
+
+    fn listed(&self) -> String {
+        format!("{}List", self.item())
+    }
+
+    /// "apps/v1"
+    fn api_version(&self) -> String {
+        let parts: Vec<&str> = self.path.split('/').skip(1).collect();
+        match (self.metadata, parts.as_slice()) {
+            (true, _) => "meta.k8s.io/v1".to_owned(),
+            (_, ["api", version, ..]) => (*version).to_owned(),
+            (_, ["apis", group, version, ..]) => format!("{group}/{version}"),
+            _ => String::new(),
+        }
+    }
 }
 
 impl<L> Watch<L> {
@@ -180,7 +215,7 @@ impl<L> Watch<L> {
             };
             let first = continue_token.is_none();
             parameters.continue_token = continue_token.take();
-            let page: Page<T> = self.page(&parameters).await?;
+            let page = self.page::<T>(&parameters).await?;
             if first && !self.listener.tell(Told::ListBegins).await {
                 return Ok(None);
             }
@@ -203,16 +238,25 @@ impl<L> Watch<L> {
         }
     }
 
-    async fn page<P: DeserializeOwned>(&self, parameters: &ListParams) -> Result<P, Failure> {
+    async fn page<T: DeserializeOwned>(&self, parameters: &ListParams) -> Result<Page<T>, Failure> {
         let request = kube::core::Request::new(&self.target.path);
         let request = match self.target.metadata {
             true => request.list_metadata(parameters),
             false => request.list(parameters),
         };
         let request = request.map_err(|error| Failure::unreadable(Verb::List, error))?;
-        match timeout(self.timeout, self.client.request(request)).await {
-            Ok(page) => page.map_err(|error| Failure::of(Verb::List, error)),
-            Err(_) => Err(Failure::slow(Verb::List, self.timeout)),
+        let page: Page<T> = match timeout(self.timeout, self.client.request(request)).await {
+            Ok(page) => page.map_err(|error| Failure::of(Verb::List, error))?,
+            Err(_) => return Err(Failure::slow(Verb::List, self.timeout)),
+        };
+        // An empty list of something else is no deletion.
+        let (wanted, group) = (self.target.listed(), self.target.api_version());
+        match [(&page.kind, &wanted), (&page.api_version, &group)] {
+            said if said.iter().all(|(said, it)| said.is_empty() || said == it) => Ok(page),
+            _ => {
+                let what = format!("{} {:?} instead of {wanted}", page.api_version, page.kind);
+                Err(Failure::unreadable(Verb::List, what))
+            }
         }
     }
 
@@ -308,6 +352,13 @@ impl<L> Watch<L> {
                 },
             };
             quiet = QUIET;
+            if let WatchEvent::Added(item) | WatchEvent::Modified(item) | WatchEvent::Deleted(item) =
+                &event
+                && ![self.target.item(), ""].contains(&item.kind())
+            {
+                let what = format!("{:?} instead of {}", item.kind(), self.target.item());
+                return End::Failed(Failure::unreadable(Verb::Watch, what));
+            }
             let told = match event {
                 WatchEvent::Added(item) | WatchEvent::Modified(item) => {
                     advance(version, item.resource_version());
@@ -335,7 +386,7 @@ impl<L> Watch<L> {
             limit: Some(1),
             ..ListParams::default()
         };
-        let page: Page<Ignored> = self.page(&parameters).await?;
+        let page = self.page::<Ignored>(&parameters).await?;
         let newest = page.metadata.resource_version.unwrap_or_default();
         Ok(match (newest.parse::<u64>(), version.parse::<u64>()) {
             (Ok(newest), Ok(version)) => newest < version,

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 pub struct Which {
     method: Option<String>,
     path: String,
+    ends: bool,
     watches: Option<bool>,
     user: Option<String>,
 }
@@ -29,6 +30,13 @@ impl Which {
             path: path.to_owned(),
             ..Which::default()
         }
+    }
+
+    /// Of those, the ones whose path ends there.
+    #[must_use]
+    pub fn ends(mut self) -> Which {
+        self.ends = true;
+        self
     }
 
     /// Of those, the ones with this method.
@@ -61,6 +69,7 @@ impl Which {
 
     fn matches(&self, method: &str, path: &str, watch: bool, user: &str) -> bool {
         path.contains(&self.path)
+            && (!self.ends || path.ends_with(&self.path))
             && self.method.as_ref().is_none_or(|one| one == method)
             && self.watches.is_none_or(|only| only == watch)
             && self.user.as_ref().is_none_or(|one| one == user)

@@ -6,6 +6,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 use weir_api::v1;
+use weir_apiserver::{Fault, Which};
 use weir_cluster::{Cluster, TestPod};
 
 use crate::site::{Site, custom, object, workload};
@@ -138,5 +139,106 @@ async fn a_selector_that_matches_everything_stays_in_its_namespace() {
         .status_when("the rule", |status| rules(status, "shop/web") == Some(2))
         .await;
     assert_eq!(rules(&status, "bank/vault"), Some(0), "{status:#?}");
+    site.controller.stop().await;
+}
+
+/// Answers that are of another kind, a proxy's page, or cut off in the middle: none of it is taken for what
+/// the cluster is like, and the status says what comes instead.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_are_none_change_nothing_and_are_told() {
+    let cluster = shop().await;
+    let name = "answers_that_are_none_change_nothing_and_are_told";
+    let Some(server) = cluster.faults_or_skip(name) else {
+        return;
+    };
+    let mut site = Site::start(&cluster, &cluster.kubeconfig_path()).await;
+    let good = |status: &v1::StatusReply| {
+        workload(status, "shop/web").is_some_and(|it| it.rules == 1 && it.addresses.len() == 1)
+    };
+    let mut before = site.status_when("the rule", good).await;
+    let list = |kind: &str, group: &str| json!({"kind": kind, "apiVersion": group, "metadata": {"resourceVersion": "1"}, "items": []});
+    let html = || Fault::Garbage("<!doctype html><title>502 Bad Gateway</title>".to_owned());
+    let going = json!({"type": "DELETED", "object": {"kind": "Secret", "apiVersion": "v1",
+        "metadata": {"name": "web", "namespace": "shop", "resourceVersion": "9"}}});
+    let half =
+        r#"{"type":"DELETED","object":{"kind":"Pod","apiVersion":"v1","metadata":{"name":"web","#;
+    let (pods, policy) = ("/pods", "/allowlists");
+    let cases: Vec<(&str, Vec<(Which, Fault)>)> = vec![
+        (
+            "lists of another kind",
+            vec![
+                (
+                    Which::path(pods).no_watches(),
+                    Fault::Answer(list("ConfigMapList", "v1")),
+                ),
+                (
+                    Which::path(policy).no_watches(),
+                    Fault::Answer(list("StatusList", "v1")),
+                ),
+                (
+                    Which::path("/weir.dev/v1alpha1/services").no_watches(),
+                    Fault::Answer(list("ServiceList", "v1")),
+                ),
+            ],
+        ),
+        (
+            "events of another kind",
+            vec![(Which::path(pods).only_watches(), Fault::Answer(going))],
+        ),
+        (
+            "half an event",
+            vec![
+                (
+                    Which::path(pods).only_watches(),
+                    Fault::Garbage(half.to_owned()),
+                ),
+                (Which::path(policy).only_watches(), Fault::Cut),
+            ],
+        ),
+        (
+            "a proxy's page to everything",
+            vec![(Which::path("/api"), html())],
+        ),
+        (
+            "no answer in time",
+            vec![(
+                Which::path("/api"),
+                Fault::Slow(std::time::Duration::from_secs(120)),
+            )],
+        ),
+    ];
+    for (number, (what, faults)) in cases.into_iter().enumerate() {
+        for (which, fault) in faults {
+            server.faults().always(which.user("admin"), fault);
+        }
+        // Lists too, not only watches that go on from where they were.
+        server.compact();
+        server.faults().drop_connections();
+        let told = site
+            .status_when(what, |status| {
+                status
+                    .problems
+                    .iter()
+                    .any(|it| !it.warning && it.message.contains("API server"))
+            })
+            .await;
+        println!("{what}: {}", told.problems[0].message);
+        assert!(good(&told), "{what}: {told:#?}");
+        let of_policy = |status: &v1::StatusReply| status.policy_version;
+        assert_eq!(of_policy(&told), of_policy(&before), "{what}");
+        server.faults().clear();
+        server.faults().drop_connections();
+        let name = format!("late-{number}");
+        let pod = TestPod::new("shop", &name);
+        cluster
+            .pod(pod.addresses(&[&format!("10.1.1.{number}")]))
+            .await;
+        let well = |status: &v1::StatusReply| {
+            status.problems.is_empty() && workload(status, &format!("shop/{name}")).is_some()
+        };
+        let after = site.status_when(&format!("{what}: well again"), well).await;
+        assert!(good(&after), "{what}: {after:#?}");
+        before = after;
+    }
     site.controller.stop().await;
 }

@@ -1,199 +1,23 @@
 //! Two controllers of one cluster: who leads says of objects what became of them, true to what nodes told
 //! either, and what nodes told outlives the one that heard it.
 
+mod replica;
+
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use weir_api::v1::controller_message::Message as FromController;
-use weir_api::v1::node_message::Message as FromNode;
-use weir_api::v1::policy_distribution_client::PolicyDistributionClient;
-use weir_api::{Endpoint, retyped, v1};
-use weir_apiserver::{Fault, Which};
-use weir_cluster::{Cluster, PATIENCE, TestPod};
-use weir_controller::source::SourceConfig;
-use weir_controller::{Config, Controller};
-use weir_kubernetes::{ExternalAddresses, Settings};
+use weir_api::v1;
+use weir_apiserver::{Fault, User, Which};
+use weir_cluster::PATIENCE;
 
-/// A controller with threads of its own, which can be killed.
-struct Replica {
-    name: &'static str,
-    endpoint: Endpoint,
-    controller: Option<Controller>,
-    runtime: Option<Runtime>,
-}
-
-impl Replica {
-    async fn start(cluster: &Cluster, name: &'static str) -> Self {
-        let folder = cluster.folder().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        let endpoint = Endpoint::Unix(folder.join("nodes.sock"));
-        let settings = Settings {
-            kubeconfig: Some(cluster.kubeconfig_path()),
-            context: None,
-            namespace: Some("weir-system".to_owned()),
-            timeout: Duration::from_secs(5),
-            trust_domain: "cluster.local".to_owned(),
-            external: ExternalAddresses::default(),
-        };
-        let config = Config {
-            source: SourceConfig::Kubernetes(Box::new(settings)),
-            state: folder.join("state"),
-            bundle: None,
-            response: Default::default(),
-            listen: Endpoint::Unix(folder.join("controller.sock")),
-            node_listen: endpoint.clone(),
-            tls: None,
-            operator_ca: None,
-            ageing: Default::default(),
-            admission: None,
-        };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
-        let controller = runtime.spawn(Controller::start(config)).await.unwrap();
-        Self {
-            name,
-            endpoint,
-            controller: Some(controller.unwrap()),
-            runtime: Some(runtime),
-        }
-    }
-
-    /// As if its host had lost power: nothing is said to anybody.
-    fn kill(&mut self) {
-        self.controller = None;
-        self.runtime.take().unwrap().shutdown_background();
-    }
-
-    async fn stop(mut self) {
-        let (controller, runtime) = (self.controller.take(), self.runtime.take());
-        if let (Some(controller), Some(runtime)) = (controller, runtime) {
-            runtime.spawn(controller.stop()).await.unwrap();
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// A node that enforces whatever comes, or refuses it.
-async fn node(replica: &Replica, name: &str, refuses: bool) -> tokio::task::JoinHandle<()> {
-    let channel = replica.endpoint.connect(None, None).await.unwrap();
-    let (outgoing, stream) = mpsc::channel(8);
-    let say = move |message| v1::NodeMessage {
-        message: Some(message),
-    };
-    let hello = v1::Hello {
-        node: name.to_owned(),
-        protocol_min: 2,
-        protocol_max: 2,
-        software: "test".into(),
-        ..v1::Hello::default()
-    };
-    outgoing.send(say(FromNode::Hello(hello))).await.unwrap();
-    let mut client = PolicyDistributionClient::new(channel);
-    let answer = client.subscribe(ReceiverStream::new(stream)).await.unwrap();
-    let mut incoming = answer.into_inner();
-    tokio::spawn(async move {
-        while let Ok(Some(message)) = incoming.message().await {
-            let typed: v1::ControllerMessage = retyped(&message).unwrap();
-            let (version, checksum) = match typed.message {
-                Some(FromController::Snapshot(whole)) => (whole.version, whole.checksum),
-                Some(FromController::Delta(delta)) => (delta.version, delta.checksum),
-                Some(FromController::Current(current)) => (current.version, current.checksum),
-                _ => continue,
-            };
-            let answer = match refuses {
-                false => FromNode::Applied(v1::Applied { version, checksum }),
-                true => FromNode::Refused(v1::Refused {
-                    version,
-                    reason: "no memory for the rules".into(),
-                    enforced_version: 0,
-                    enforced_checksum: 0,
-                }),
-            };
-            if outgoing.send(say(answer)).await.is_err() {
-                return;
-            }
-        }
-    })
-}
-
-fn allowlist(port: u16) -> Value {
-    json!({
-        "apiVersion": "weir.dev/v1alpha1", "kind": "Allowlist",
-        "metadata": {"name": "db", "namespace": "shop"},
-        "spec": {"target": {"workload": "db"}, "ingress": [{"from": [{"workload": "web"}], "ports": [port]}]}
-    })
-}
-
-fn allowlists(cluster: &Cluster) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("weir.dev", "v1alpha1", "Allowlist");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "allowlists");
-    Api::namespaced_with(cluster.client(), "shop", &resource)
-}
-
-async fn apply(cluster: &Cluster, object: Value) {
-    let parameters = PatchParams::apply("test").force();
-    let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-    let patch = Patch::Apply(&object);
-    let applied = allowlists(cluster).patch(&name, &parameters, &patch).await;
-    applied.unwrap();
-}
-
-/// The status of the allowlist once it is as wanted.
-async fn status_when(cluster: &Cluster, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let object = allowlists(cluster).get("db").await.unwrap();
-        let status = &object.data["status"];
-        if wanted(status) && status["observedGeneration"] == json!(object.metadata.generation) {
-            return status.clone();
-        }
-        assert!(Instant::now() < deadline, "never {what}: {status:#}");
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn condition<'a>(status: &'a Value, kind: &str) -> &'a Value {
-    let conditions = status["conditions"].as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    conditions
-        .find(|condition| condition["type"] == kind)
-        .unwrap_or(&Value::Null)
-}
-
-async fn leader(cluster: &Cluster) -> String {
-    let leases: Api<Lease> = Api::namespaced(cluster.client(), "weir-system");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let lease = leases.get_opt("weir-controller").await.unwrap();
-        let holder = lease.and_then(|lease| lease.spec?.holder_identity);
-        if let Some(holder) = holder.filter(|holder| !holder.is_empty()) {
-            return holder;
-        }
-        assert!(Instant::now() < deadline, "nobody leads");
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-async fn cluster() -> Cluster {
-    let cluster = Cluster::start().await;
-    cluster.namespace("weir-system", &[]).await;
-    cluster.namespace("shop", &[]).await;
-    for (name, node, address) in [("db", "node-1", "10.1.0.1"), ("web", "node-2", "10.1.0.2")] {
-        let pod = TestPod::new("shop", name).node(node);
-        cluster.pod(pod.addresses(&[address])).await;
-    }
-    cluster
-}
+use crate::replica::{
+    Replica, allowlist, allowlists, apply, cluster, condition, leader, node, status_when,
+    watched_node,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conditions_are_true_to_the_nodes_of_every_controller_and_outlive_the_leader() {
@@ -345,4 +169,199 @@ async fn a_server_that_throttles_conflicts_and_fails_gets_the_conditions_in_the_
     }
     node.abort();
     only.stop().await;
+}
+
+/// What conditions say, one after the other.
+type History = Arc<Mutex<Vec<(Value, String)>>>;
+
+/// Writes down whenever the condition Programmed of the allowlist becomes another, with its generation.
+fn written_down(cluster: &weir_cluster::Cluster) -> (tokio::task::JoinHandle<()>, History) {
+    let history: History = Arc::default();
+    let (api, told) = (allowlists(cluster), history.clone());
+    let task = tokio::spawn(async move {
+        loop {
+            if let Ok(object) = api.get("db").await {
+                let programmed = condition(&object.data["status"], "Programmed");
+                let now = (
+                    programmed["observedGeneration"].clone(),
+                    programmed["status"].as_str().unwrap_or_default().to_owned(),
+                );
+                let mut told = told.lock().unwrap();
+                if told.last() != Some(&now) {
+                    told.push(now);
+                }
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    (task, history)
+}
+
+/// The leader's requests for its lease hang until another has taken it, while it goes on serving its node,
+/// and what it had sent arrives late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_leader_and_its_successor_do_not_contradict_each_other() {
+    let cluster = cluster().await;
+    let name = "a_slow_leader_and_its_successor_do_not_contradict_each_other";
+    let Some(server) = cluster.faults_or_skip(name) else {
+        return;
+    };
+    let first = Replica::start(&cluster, "first").await;
+    let led = leader(&cluster).await;
+    server.add_user(User::new("second", "second-token").in_groups(&["system:masters"]));
+    let kubeconfig = cluster.folder().join("second.yaml");
+    std::fs::write(&kubeconfig, server.kubeconfig("second")).unwrap();
+    let second = Replica::start_as(&cluster, "second", &kubeconfig).await;
+    let versions: [Arc<Mutex<Vec<u64>>>; 2] = Default::default();
+    let nodes = [
+        watched_node(&first, "node-1", false, versions[0].clone()).await,
+        watched_node(&second, "node-2", false, versions[1].clone()).await,
+    ];
+    apply(&cluster, allowlist(5432)).await;
+    let both = |status: &Value| status["programmed"] == "2/2";
+    status_when(&cluster, "enforced by both", both).await;
+    let stale = allowlists(&cluster).get("db").await.unwrap().data["status"].clone();
+    let (writing, history) = written_down(&cluster);
+
+    let slow = Fault::Slow(Duration::from_secs(25));
+    let lease = Which::path("/leases/weir-controller")
+        .ends()
+        .method("PUT")
+        .user("admin");
+    server.faults().always(lease, slow);
+    let deadline = Instant::now() + PATIENCE;
+    while leader(&cluster).await == led {
+        assert!(Instant::now() < deadline, "nobody takes over from {led}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    // Both serve their nodes meanwhile, and one of them says what became of it.
+    apply(&cluster, allowlist(5433)).await;
+    status_when(&cluster, "the change enforced by both", both).await;
+    writing.abort();
+    let told = history.lock().unwrap().clone();
+    let newest = &told.last().unwrap().0;
+    let changes = told.iter().filter(|it| it.0 == *newest).count();
+    assert!(
+        changes <= 2 && told.iter().filter(|it| it.0 != *newest).count() <= 1,
+        "the condition flaps: {told:?}"
+    );
+
+    // Somebody who thinks that he leads writes what was true once: it does not stay.
+    let mut late = stale.clone();
+    late["programmed"] = json!("0/2");
+    let mut object = json!({
+        "apiVersion": "weir.dev/v1alpha1", "kind": "Allowlist",
+        "metadata": {"name": "db", "namespace": "shop"},
+    });
+    object["status"] = late;
+    let parameters = PatchParams::apply("weir-controller").force();
+    let patch = Patch::Apply(&object);
+    let api = allowlists(&cluster);
+    let written = api.patch_status("db", &parameters, &patch).await;
+    written.unwrap();
+    status_when(&cluster, "what is true, again", both).await;
+
+    server.faults().clear();
+    for (node, versions) in nodes.into_iter().zip(&versions) {
+        node.abort();
+        let versions = versions.lock().unwrap();
+        assert!(versions.is_sorted(), "versions go back: {versions:?}");
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+/// Whoever is told of it: it holds on the nodes of all, through the loss of one, and is lifted once for all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_controller_cuts_off_all_do_until_one_lets_it_in() {
+    let cluster = cluster().await;
+    let first = Replica::start(&cluster, "first").await;
+    let second = Replica::start(&cluster, "second").await;
+    let add = |workload: &str, duration_s| v1::QuarantineAddRequest {
+        workloads: vec![workload.to_owned()],
+        duration_s,
+        because: "it scans".to_owned(),
+    };
+    let lift = |workload: &str| v1::QuarantineLiftRequest {
+        workloads: vec![workload.to_owned()],
+        all: false,
+    };
+    for replica in [&first, &second] {
+        replica.cuts_off(&[]).await;
+    }
+    let known = async |replica: &Replica, workload: &str| {
+        let deadline = Instant::now() + PATIENCE;
+        let mut operator = replica.operator().await;
+        while operator.quarantine_add(add(workload, 0)).await.is_err() {
+            assert!(Instant::now() < deadline, "{workload} is never known");
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    known(&first, "shop/db").await;
+    let (one, two) = (&first, &second);
+    one.cuts_off(&["shop/db"]).await;
+    two.cuts_off(&["shop/db"]).await;
+    // Both at once, each for its own reason, and one for a while only.
+    known(two, "shop/web").await;
+    let shorter = one
+        .operator()
+        .await
+        .quarantine_add(add("shop/web", 3))
+        .await;
+    shorter.unwrap();
+    sleep(Duration::from_secs(4)).await;
+    let both = ["shop/db", "shop/web"];
+    one.cuts_off(&both).await;
+    two.cuts_off(&both).await;
+
+    // One is away while the other lets one of them in.
+    second.stop().await;
+    let lifted = first
+        .operator()
+        .await
+        .quarantine_lift(lift("shop/web"))
+        .await;
+    lifted.unwrap();
+    first.cuts_off(&["shop/db"]).await;
+    let second = Replica::start(&cluster, "second").await;
+    second.cuts_off(&["shop/db"]).await;
+    let lifted = second
+        .operator()
+        .await
+        .quarantine_lift(lift("shop/db"))
+        .await;
+    lifted.unwrap();
+    first.cuts_off(&[]).await;
+    let again = first
+        .operator()
+        .await
+        .quarantine_lift(lift("shop/db"))
+        .await;
+    assert!(again.unwrap_err().message().contains("is not cut off"));
+    // What ends by itself ends everywhere, and no lease of it stays.
+    let short = first
+        .operator()
+        .await
+        .quarantine_add(add("shop/db", 2))
+        .await;
+    short.unwrap();
+    second.cuts_off(&["shop/db"]).await;
+    second.cuts_off(&[]).await;
+    first.cuts_off(&[]).await;
+    let leases: Api<Lease> = Api::namespaced(cluster.client(), "weir-system");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let leases = leases.list(&ListParams::default()).await.unwrap();
+        let names = leases.items.into_iter().filter_map(|it| it.metadata.name);
+        let names: Vec<String> = names
+            .filter(|it| it.starts_with("weir-quarantine"))
+            .collect();
+        if names.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{names:?} stay");
+        sleep(Duration::from_millis(50)).await;
+    }
+    first.stop().await;
+    second.stop().await;
 }

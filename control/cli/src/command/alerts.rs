@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use weir_api::{Outcome, v1};
+use weir_threat::Threat;
 
 use crate::Answer;
 use crate::args::{AlertsArguments, Client};
@@ -132,9 +133,12 @@ impl AlertView {
     }
 
     fn cells(&self) -> Vec<String> {
-        // A signature is known by its number and explains itself; of a threat `weir threats` tells more.
+        // A signature is known by its number and explains itself; of a threat `weir threats` tells what is
+        // the same each time.
+        let about = Threat::by_name(&self.name).map_or("", Threat::about);
         let (alert, message) = match self.kind {
             "signature" => (format!("{}:{}", self.generator, self.id), &*self.message),
+            "threat" if self.message != about => (self.name.clone(), &*self.message),
             _ => (self.name.clone(), ""),
         };
         let counters = self.counters.iter();

@@ -36,6 +36,10 @@ const COUNT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(2);
 /// How often is looked for nodes that are gone.
 const SWEEP: Duration = Duration::from_secs(30);
+/// How soon after this one began to lead what stands in the objects is read once more, and how often from
+/// then on: what another sent who thought that he leads can arrive later, and people can write there too.
+const READ_SOON: Duration = Duration::from_secs(20);
+const READ_AGAIN: Duration = Duration::from_secs(300);
 /// What of it is a problem.
 const PART: &str = "the conditions of objects";
 
@@ -113,6 +117,7 @@ impl Term<'_> {
         let state = self.state;
         let mut changes = state.pipeline.standings.follow();
         let mut swept = Instant::now();
+        let mut read_again = Instant::now() + READ_SOON;
         info!("writes the conditions of objects");
         while self.leadership.leads() {
             self.hear_others();
@@ -122,6 +127,17 @@ impl Term<'_> {
             if swept.elapsed() >= SWEEP {
                 swept = Instant::now();
                 self.sweep().await;
+            }
+            if Instant::now() >= read_again {
+                let read = self.statuses.read().await.is_ok();
+                let pause = match read {
+                    true => READ_AGAIN,
+                    false => READ_SOON,
+                };
+                read_again = Instant::now() + pause;
+                if read {
+                    changes = state.pipeline.standings.follow();
+                }
             }
             tokio::time::sleep(pause).await;
         }
@@ -195,6 +211,10 @@ impl Term<'_> {
 
     /// Writes what is due; returns after which pause to go on.
     async fn write_some(&mut self) -> Duration {
+        // While a document is on its way, its newest state is known and not yet who waits for it.
+        let Some(documents) = self.state.cluster.documents() else {
+            return Duration::ZERO;
+        };
         self.written.retain(|_, at| at.elapsed() < AGAIN);
         let due = self.queue.iter();
         let due = due.filter(|key| !self.written.contains_key(*key));
@@ -208,6 +228,10 @@ impl Term<'_> {
             if let Some(write) = self.status(&key) {
                 writes.push((key, write));
             }
+        }
+        if self.state.cluster.documents() != Some(documents) {
+            self.queue.extend(writes.into_iter().map(|(key, _)| key));
+            return Duration::ZERO;
         }
         let (statuses, leadership) = (&self.statuses, self.leadership);
         let sends = writes.into_iter().map(|(key, write)| {
@@ -299,7 +323,7 @@ impl Term<'_> {
 fn by_node(reports: &BTreeMap<String, Held>) -> BTreeMap<&str, (&str, &NodeReport)> {
     let nodes = reports.values().filter_map(|held| match &held.report {
         Report::Node(report) => Some((report.node.as_str(), (held.holder.as_str(), report))),
-        Report::Controller { .. } => None,
+        Report::Controller { .. } | Report::Quarantine(_) => None,
     });
     nodes.collect()
 }

@@ -1,10 +1,12 @@
 //! What several controllers of one Kubernetes cluster share: who leads, what nodes acknowledged to whom.
 //!
 //! Every controller serves nodes and tells of them in leases ([`reports`]); the one that leads writes
-//! what became of each object into its status ([`conditions`]). No policy depends on any of it: where
-//! the API server does not answer, nodes are served all the same. With files none of this runs.
+//! what became of each object into its status ([`conditions`]). Whom one of them cuts off all cut off
+//! ([`quarantines`]). Nothing that is allowed depends on any of it: where the API server does not answer,
+//! nodes are served all the same. With files none of this runs.
 
 pub mod conditions;
+pub mod quarantines;
 pub mod reports;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,7 @@ use weir_sources::Change;
 
 use crate::source::Source;
 use crate::state::State;
+use quarantines::Quarantines;
 use reports::Reports;
 
 /// The name of the lease that makes a controller the leader.
@@ -84,7 +87,7 @@ impl Cluster {
     }
 
     /// What is wrong with this part of its work, or that nothing is.
-    fn set_problem(&self, part: &'static str, problem: Option<Problem>) {
+    pub(crate) fn set_problem(&self, part: &'static str, problem: Option<Problem>) {
         let mut inner = crate::lock(&self.inner);
         let before = match problem.clone() {
             Some(problem) => inner.problems.insert(part, problem),
@@ -115,11 +118,18 @@ pub async fn run(state: Arc<State>) {
         source.timeout(),
     );
     let reports = Arc::new(Reports::default());
+    let quarantines = Arc::new(Quarantines::remembered(&state));
     let tasks = [
         tokio::spawn(reports::read(
             state.clone(),
             leases.clone(),
             reports.clone(),
+            quarantines.clone(),
+        )),
+        tokio::spawn(quarantines::write(
+            state.clone(),
+            leases.clone(),
+            quarantines,
         )),
         tokio::spawn(reports::write(state.clone(), leases.clone(), identity)),
         tokio::spawn(conditions::write(

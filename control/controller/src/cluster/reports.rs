@@ -13,6 +13,7 @@ use weir_kubernetes::{LeaseTold, NodeLeases, NodeReport, Report, Trouble, Wrote,
 use weir_sources::DocumentKey;
 
 use super::TICK;
+use super::quarantines::Quarantines;
 use crate::state::State;
 
 /// How soon a changed report is written after the last one of the same node.
@@ -88,9 +89,17 @@ pub fn document(title: &str) -> Option<DocumentKey> {
 }
 
 /// Reads what all controllers tell.
-pub async fn read(state: Arc<State>, leases: NodeLeases, reports: Arc<Reports>) {
+pub async fn read(
+    state: Arc<State>,
+    leases: NodeLeases,
+    reports: Arc<Reports>,
+    quarantines: Arc<Quarantines>,
+) {
     let mut told = leases.watch();
     while let Some(told) = told.recv().await {
+        if quarantines.hear(&state, &told).await {
+            continue;
+        }
         let mut inner = crate::lock(&reports.inner);
         match told {
             LeaseTold::Report {

@@ -1,9 +1,11 @@
 //! A controller in this process, over a cluster's API server, asked as an operator asks.
 
+#![allow(dead_code)] // Every test file uses a part of it.
+
 use std::path::Path;
 use std::time::Duration;
 
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -26,6 +28,15 @@ pub struct Site {
 impl Site {
     /// Starts one with this kubeconfig.
     pub async fn start(cluster: &Cluster, kubeconfig: &Path) -> Self {
+        Self::start_with(cluster, kubeconfig, |config| config).await
+    }
+
+    /// Starts one that is configured otherwise. A second one goes on with what the first one kept.
+    pub async fn start_with(
+        cluster: &Cluster,
+        kubeconfig: &Path,
+        change: impl FnOnce(Config) -> Config,
+    ) -> Self {
         let folder = cluster.folder();
         let socket = Endpoint::Unix(folder.join("controller.sock"));
         let settings = Settings {
@@ -36,7 +47,7 @@ impl Site {
             trust_domain: "cluster.local".to_owned(),
             external: ExternalAddresses::default(),
         };
-        let controller = Controller::start(Config {
+        let controller = Controller::start(change(Config {
             source: SourceConfig::Kubernetes(Box::new(settings)),
             state: folder.join("state"),
             listen: socket.clone(),
@@ -47,7 +58,7 @@ impl Site {
             operator_ca: None,
             ageing: Default::default(),
             admission: None,
-        })
+        }))
         .await
         .unwrap();
         let operator = OperatorClient::new(socket.connect(None, None).await.unwrap());
@@ -73,6 +84,50 @@ impl Site {
             assert!(Instant::now() < patience, "{what}: never; {status:#?}");
             sleep(Duration::from_millis(50)).await;
         }
+    }
+}
+
+/// Applies an object of Weir's.
+pub async fn apply(cluster: &Cluster, object: &Value) {
+    let kind = object["kind"].as_str().unwrap();
+    let kind = GroupVersionKind::gvk("weir.dev", "v1alpha1", kind);
+    let resource = ApiResource::from_gvk(&kind);
+    let api: Api<DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        Some(namespace) => Api::namespaced_with(cluster.client(), namespace, &resource),
+        None => Api::all_with(cluster.client(), &resource),
+    };
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let parameters = PatchParams::apply("test").force();
+    let patch = Patch::Apply(object);
+    let applied = api.patch(name, &parameters, &patch).await;
+    applied.unwrap_or_else(|error| panic!("{object:#}: {error}"));
+}
+
+/// A condition of an object once it says this of the newest generation, with its message.
+pub async fn condition(
+    api: &Api<DynamicObject>,
+    name: &str,
+    kind: &str,
+    wanted: &str,
+) -> (String, Value) {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        let object = api.get(name).await.unwrap();
+        let status = &object.data["status"];
+        let mut conditions = status["conditions"].as_array().into_iter().flatten();
+        let found = conditions.find(|it| {
+            let generation = it["observedGeneration"].as_i64();
+            it["type"] == kind && it["status"] == wanted && generation == object.metadata.generation
+        });
+        if let Some(found) = found {
+            let message = found["message"].as_str().unwrap_or_default();
+            return (message.to_owned(), status.clone());
+        }
+        assert!(
+            Instant::now() < patience,
+            "{name}: {kind} is never {wanted}; {status:#}"
+        );
+        sleep(Duration::from_millis(50)).await;
     }
 }
 

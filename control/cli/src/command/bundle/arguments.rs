@@ -62,12 +62,13 @@ pub enum BundleCommand {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Prints the ConfigMaps that carry a bundle to a controller in Kubernetes.
+    /// Prints the ConfigMaps that carry a bundle to a controller in Kubernetes (--bundle configmaps), for
+    /// kubectl apply -f -.
     Manifest {
         /// The bundle.
         bundle: PathBuf,
         /// Weir's namespace.
-        #[arg(short, long, default_value = "weir")]
+        #[arg(short, long, default_value = "weir-system")]
         namespace: String,
     },
 }
