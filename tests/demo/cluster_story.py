@@ -6,16 +6,25 @@ kubectl, nothing by Weir's own commands, and each step is checked on the wire.
 
 import time
 
-from lab import Cluster, wait_until
+from lab import Cluster, tcp, wait_until
 from lab.cluster import CRDS, INSTALLED
 
 HOSTS = ["frontend", "cart", "intruder"]
 NAMESPACE, NODE = "shop", "lab"
-REDIS_PORT = 6379
-LEARNED = (f"{NAMESPACE}/frontend", f"{NAMESPACE}/cart", "redis", REDIS_PORT, "tcp")
-PROGRAMS = ["kubectl", "redis-server", "redis-cli", "timeout"]
+REDIS_PORT, HTTP_PORT = 6379, 8080
+ENDS = (f"{NAMESPACE}/frontend", f"{NAMESPACE}/cart")
+LEARNED = {(*ENDS, "redis", REDIS_PORT, "tcp"), (*ENDS, "http", HTTP_PORT, "tcp")}
+PROGRAMS = ["curl", "kubectl", "python3", "redis-server", "redis-cli", "timeout"]
+SCRIPT = "/?greeting=%3Cscript%3Ealert(1)%3C/script%3E"
 ACCOUNT_NAMESPACE, ACCOUNT = "weir-system", "weir-controller"
 SETTLE_TIMEOUT_S = 20
+THREATS = f"""apiVersion: weir.dev/v1alpha1
+kind: ThreatPolicy
+metadata: {{name: cart, namespace: {NAMESPACE}}}
+spec:
+  target: {{workload: cart}}
+  rules: [{{threats: [cross-site-scripting], action: drop}}]
+"""
 UNSIGNED = """apiVersion: weir.dev/v1alpha1
 kind: Allowlist
 metadata: {name: back-door, namespace: shop}
@@ -80,6 +89,7 @@ class ClusterStory:
         self.monitor()
         self.sign()
         self.protect()
+        self.threats()
         self.attack()
 
     # -- chapters -------------------------------------------------------------------------------
@@ -96,9 +106,9 @@ class ClusterStory:
         for name, host in self.lab.hosts.items():
             self.cluster.run_pod(NAMESPACE, f"{name}-5d4f8c7b9-x2x7p", host.addresses)
         self.kubectl("get", "pods", "-n", NAMESPACE, "-o", "wide")
-        self.start_redis()
+        self.start_servers()
         kubeconfig = self.cluster.kubeconfig_of(ACCOUNT_NAMESPACE, ACCOUNT)
-        self.lab.start_controller("--source", "kubernetes", "--kubeconfig", kubeconfig, "--bundle", self.bundle)
+        self.lab.start_controller("--source", "kubernetes", "--kubeconfig", kubeconfig, "--namespace", ACCOUNT_NAMESPACE, "--bundle", self.bundle)
         wait_until(lambda: self.workloads() >= {f"{NAMESPACE}/{name}" for name in HOSTS}, "the controller knows the pods", SETTLE_TIMEOUT_S, 0.2)
         self.lab.start_node()
         self.weir("status")
@@ -107,16 +117,17 @@ class ClusterStory:
     def discover(self):
         self.narrator.heading("1  discover: the application runs, Weir learns")
         self.check_redis(self.frontend, True)
+        self.check_http("/", True)
         try:
-            wait_until(lambda: LEARNED in self.proposals(), "the conversation is learned", 30, 0.5)
+            wait_until(lambda: LEARNED <= self.proposals(), "the conversations are learned", 30, 0.5)
         finally:
             self.weir("learn", "review")
-        self.narrator.check("learned frontend → cart redis, by its content", True)
+        self.narrator.check("learned frontend → cart redis and http, by their content", True)
         self.check_redis(self.intruder, True)
 
     def monitor(self):
         self.narrator.heading("2  review, export, kubectl apply: monitor")
-        learned = [proposal["id"] for proposal in self.lab.weir("learn", "review")["proposals"] if proposal["client"] == LEARNED[0]]
+        learned = [proposal["id"] for proposal in self.lab.weir("learn", "review")["proposals"] if proposal["client"] == ENDS[0]]
         self.weir("learn", "accept", *learned)
         self.weir("policy", "export", "--learned", "--directory", str(self.policy))
         for path in sorted(self.policy.rglob("*.yaml")):
@@ -124,6 +135,7 @@ class ClusterStory:
         (self.policy / "modes.yaml").write_text(modes("monitor"))
         self.kubectl("apply", "-R", "-f", str(self.policy))
         self.wait_for_modes("monitor")
+        self.wait_for_condition("Programmed", "allowlists", "modes")
         self.kubectl("get", "allowlists,modes", "-n", NAMESPACE)
         self.check_redis(self.frontend, True)
         self.check_redis(self.intruder, True)
@@ -147,17 +159,38 @@ class ClusterStory:
         self.wait_for_modes("protect")
         refused = wait_until(self.refusal, "the node refuses what is not signed", SETTLE_TIMEOUT_S, 0.2)
         self.narrator.say(f"The node: {refused}")
+        self.wait_for_condition("Degraded", "modes")
         self.check_redis(self.intruder, True)
         self.weir_sign()
         self.wait_enforced()
+        self.wait_for_condition("Programmed", "allowlists", "modes")
+        self.kubectl("get", "allowlists,modes", "-n", NAMESPACE)
         self.check_redis(self.frontend, True)
         self.check_redis(self.intruder, False)
         denied = self.flows("denied")
         self.weir("flows", "--verdict", "denied", "-n", "4")
         self.narrator.check("the intruder's packets were dropped by policy", denied)
 
+    def threats(self):
+        self.narrator.heading("5  what an allowed peer may not say: a ThreatPolicy")
+        self.narrator.say("Somebody has a shell on frontend, which may speak http with cart. By default a script in a request is told of, and no more.")
+        self.check_http(SCRIPT, True)
+        self.narrator.check("an alert tells of it", wait_until(lambda: self.alerts(blocked=False), "the alert", 15, 0.3))
+        path = self.policy / "threats.yaml"
+        path.write_text(THREATS)
+        self.narrator.show("cat policy-as-code/threats.yaml", THREATS)
+        self.weir_sign()
+        self.kubectl("apply", "-f", str(path))
+        self.wait_enforced()
+        self.wait_for_condition("Programmed", "threatpolicies")
+        self.kubectl("get", "threatpolicies", "-n", NAMESPACE)
+        self.check_http(SCRIPT, False)
+        self.check_http("/", True)
+        self.narrator.check("an alert tells that it was dropped", wait_until(lambda: self.alerts(blocked=True), "the alert", 15, 0.3))
+        self.weir("alerts", "-n", "2")
+
     def attack(self):
-        self.narrator.heading("5  somebody has the API server, and not the key")
+        self.narrator.heading("6  somebody has the API server, and not the key")
         self.apply("back-door.yaml", UNSIGNED)
         refused = wait_until(self.refusal, "the node refuses what is not signed", SETTLE_TIMEOUT_S, 0.2)
         self.narrator.say(f"The node: {refused}")
@@ -170,9 +203,36 @@ class ClusterStory:
 
     # -- what the chapters are made of ------------------------------------------------------------
 
-    def start_redis(self):
+    def start_servers(self):
         command = ["redis-server", "--port", REDIS_PORT, "--bind", *self.cart.addresses, "--protected-mode", "no", "--save", "", "--dir", self.lab.directory]
         self.cart.start(command, ready=lambda process: "Ready to accept connections" in process.log_text())
+
+        page = self.lab.directory / "page"
+        page.mkdir()
+        (page / "index.html").write_text("bread 2.10\n")
+        command = ["python3", "-m", "http.server", HTTP_PORT, "--bind", "::", "--directory", page]
+        self.cart.start(command, ready=tcp(HTTP_PORT))
+
+    def check_http(self, path, expected):
+        """frontend asks cart for a page over both families."""
+        works = []
+        for family in (4, 6):
+            url = f"http://{self.cart.authority(family)}:{HTTP_PORT}{path}"
+            command = ["curl", "-s", "--max-time", "4", url]
+            result = self.frontend.run(command, check=False)
+            self.narrator.show(" ".join(command), result.stdout.strip() or f"nothing (exit status {result.returncode})", prompt=f"{self.frontend.label}$")
+            works.append("bread" in result.stdout)
+        what = "passes" if expected else "gets nothing through"
+        self.narrator.check(f"on the wire: frontend → cart {path} {what}, over both families", works == [expected] * 2)
+
+    def alerts(self, blocked):
+        """Alerts of the script, of both families."""
+        told = [alert for alert in self.lab.weir("alerts", "--threat", "cross-site-scripting")["alerts"] if (alert["outcome"] == "blocked") == blocked]
+        return {alert["server_address"].startswith("[") for alert in told} == {True, False}
+
+    def wait_for_condition(self, condition, *kinds):
+        """kubectl itself waits until every object of these kinds has the condition."""
+        self.kubectl("wait", f"--for=condition={condition}", ",".join(kinds), "--all", "-n", NAMESPACE, "--timeout=30s")
 
     def check_redis(self, client, expected):
         """Speaks Redis from a pod over both families; what is expected must happen over each."""
