@@ -223,6 +223,8 @@ async fn operators_start_stop_and_fetch() {
     assert_eq!(nobody.code(), Code::FailedPrecondition, "{nobody}");
     assert!(nobody.message().contains("no node"), "{nobody}");
 
+    let nobody = operator.capture_start(start("1:7", "")).await;
+    assert_eq!(nobody.unwrap_err().code(), Code::FailedPrecondition);
     let mut follower = Follower::open(&site, "node-1", vec![]).await;
     follower.wanted(0).await;
     for (asked, code) in [

@@ -54,7 +54,7 @@ pub fn start(
     let mut reply = list(state);
     let is = |view: &v1::CaptureView| view.status.as_ref().is_some_and(|it| it.id == started.id);
     reply.captures.retain(is);
-    if reply.captures.is_empty() {
+    if !reply.captures.iter().any(|view| view.connected) {
         let _ = state.capturing.end(&started.id);
         return Err(Status::failed_precondition(
             "no node that captures packets is connected to this controller; see weir status, and [capture] in the nodes' configuration",
