@@ -28,6 +28,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod push;
 pub mod response;
+pub mod service;
 pub mod source;
 pub mod state;
 pub mod store;

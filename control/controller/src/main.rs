@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, TlsFiles};
 use weir_controller::admission::AdmissionConfig;
 use weir_controller::source::SourceConfig;
-use weir_controller::{Config, Controller, ResponseConfig};
+use weir_controller::{Config, Controller, ResponseConfig, service};
 use weir_kubernetes::{ClaimAction, ExternalAddresses, Settings};
 use weir_learn::Ageing;
 
@@ -149,10 +149,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
                 arguments.log
             )
         })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    weir_service::log::start("weir-controller", filter);
     let source = source(&arguments);
     let admission = admission(&arguments)?;
     let tls = TlsFiles::from_options(
@@ -189,10 +186,12 @@ fn run(arguments: Arguments) -> Result<(), String> {
         let controller = Controller::start(config)
             .await
             .map_err(|error| error.to_string())?;
+        let supervision = service::watched(&controller);
         tokio::select! {
             _ = terminate.recv() => info!("terminated"),
             _ = interrupt.recv() => info!("interrupted"),
         }
+        drop(supervision);
         controller.stop().await;
         Ok(())
     })

@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 use weir_api::{Endpoint, TlsFiles};
 use weir_dpdk::{Eal, EalOptions, Pool};
+use weir_service::{Notifier, Supervision, supervise};
 use weir_sigs::RuleSet;
 use weir_threat::Threats;
 
@@ -26,6 +27,7 @@ use crate::io::dpdk::{DpdkQueue, PoolFrames};
 use crate::limits::{Limits, Rules};
 use crate::path::Path;
 use crate::ports::{self, Ports};
+use crate::service::Progress;
 use crate::signatures;
 use crate::watchdog::Watchdog;
 use crate::worker::{Shared, SharedQueues, Worker};
@@ -88,7 +90,9 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         threads.push(builder.spawn(move || desk.run())?);
     }
     info!(node = config.node.name, workers, "weir-node is ready");
+    let supervision = watched(&shared, config);
     let outcome = serve(agent, &shared, config, reread);
+    drop(supervision);
     shared.stop.store(true, Ordering::Relaxed);
     for thread in threads {
         let _ = thread.join();
@@ -115,6 +119,16 @@ fn capture_desk(config: &Config, shared: &Arc<Shared>) -> Option<(Desk, CaptureD
         readable: settings.fetch,
     };
     Some(Desk::new(Arc::clone(shared), folder.ok()?, setting))
+}
+
+/// Tells a service manager, if there is one, when policy is in force and that the workers make progress.
+fn watched(shared: &Arc<Shared>, config: &Config) -> Supervision {
+    let stuck_after = Duration::from_millis(config.node.stuck_after_ms);
+    let has_controller = config.controller.address.is_some();
+    let mut progress = Progress::new(Arc::clone(shared), stuck_after, has_controller);
+    supervise(Notifier::from_environment(), move || {
+        progress.look(Instant::now())
+    })
 }
 
 /// Packets of alerts that wait to be written, per worker.

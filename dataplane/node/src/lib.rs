@@ -25,6 +25,7 @@ pub mod path;
 mod policy;
 pub mod ports;
 pub mod sensors;
+pub mod service;
 mod session;
 pub mod signatures;
 mod stage;

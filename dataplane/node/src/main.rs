@@ -121,7 +121,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.command {
         Command::Run(run) => {
-            log_to_standard_error();
+            start_log();
             run.config()
                 .and_then(|config| daemon::run(&config, &|| run.config()))
                 .map(|()| true)
@@ -138,12 +138,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn log_to_standard_error() {
+fn start_log() {
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+    weir_service::log::start("weir-node", filter);
 }
