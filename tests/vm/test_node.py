@@ -1,0 +1,106 @@
+"""weir-node as its service runs it: no root, three capabilities, hugepages, and two cards that weir host gave to
+vfio-pci and to its user.
+
+    python3 -m unittest tests.vm.test_node -v
+"""
+
+import re
+import shutil
+import unittest
+from pathlib import Path
+
+from tests.lab.weir import program
+
+from . import guest
+
+CAPABILITIES = "+ipc_lock,+net_admin,+net_raw"
+# What DPDK loads by itself, where it is built of shared libraries.
+PLUGINS = ["librte_bus_pci", "librte_bus_vdev", "librte_mempool_ring", "librte_net_e1000"]
+SCRIPT = f"""
+modprobe e1000e
+part() {{ name=$1; shift; echo "part $name"; "$@" 2>&1; echo "exit $?"; }}
+export NO_COLOR=1 RUNTIME_DIRECTORY=/run/weir
+mkdir -p /run/weir /var/lib/node
+chown 998:997 /run/weir /var/lib/node
+ip link set lo up
+part prepare weir host prepare --config /etc/node.toml --owner weir-node
+# What Debian's modprobe loads after vfio, busybox's does not.
+modprobe vfio_iommu_type1
+part node timeout -s TERM 12 confined --reuid 998 --regid 997 --clear-groups --no-new-privs \\
+    --inh-caps -all,{CAPABILITIES} --ambient-caps -all,{CAPABILITIES} --bounding-set -all,{CAPABILITIES} \\
+    weir-node run --config /etc/node.toml
+part restore weir host restore
+"""
+FILES = {
+    "etc/passwd": "root:x:0:0:root:/:/bin/sh\nweir-node:x:998:997::/:/bin/false\n",
+    "etc/node.toml": """[node]
+name = "guest"
+state_directory = "/var/lib/node"
+[eal]
+devices = ["0000:02:00.0", "0000:03:00.0"]
+memory_mb = 256
+frame_buffers = 8191
+huge_pages = "required"
+[workers]
+cores = [1]
+idle = "sleep"
+[limits]
+flows = 8192
+sessions = 1024
+reassembly_mb = 8
+[inspection]
+shipped_rules = false
+[[pair]]
+name = "uplink"
+ports = ["0000:02:00.0", "0000:03:00.0"]
+""",
+}
+
+
+def plugins():
+    """DPDK's plugins by their paths; none where it is linked in."""
+    directories = sorted(Path("/usr/lib").glob("*-linux-gnu/dpdk/pmds-*"))
+    found = {}
+    for directory in directories:
+        for name in PLUGINS:
+            found.update((str(path), path) for path in directory.glob(f"{name}.so.*.*"))
+    return found
+
+
+class Node(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        guest.emulator()
+        programs = {
+            "usr/bin/weir": program("weir"),
+            "usr/bin/weir-node": program("weir-node"),
+            # Not by its own name, which busybox takes for its own.
+            "usr/bin/confined": shutil.which("setpriv"),
+            **plugins(),
+        }
+        said = guest.run(SCRIPT, programs, FILES, memory_mb=2048)
+        found = re.findall(r"^part (\w+)\n(.*?)^exit (\d+)$", said, re.MULTILINE | re.DOTALL)
+        cls.parts = {name: (text, int(code)) for name, text, code in found}
+        cls.said = said
+
+    def part(self, name):
+        self.assertIn(name, self.parts, self.said[-3000:])
+        return self.parts[name]
+
+    def test_it_runs_on_cards_without_root(self):
+        text, code = self.part("prepare")
+        self.assertEqual(code, 0, text)
+        text, _ = self.part("node")
+        self.assertIn("DPDK memory: hugepages", text)
+        self.assertRegex(text, r"weir-node is ready")
+        self.assertRegex(text, r"weir-node has stopped .*balanced=true")
+
+    def test_the_cards_go_back_when_it_has_ended(self):
+        text, code = self.part("restore")
+        self.assertEqual(code, 0, text)
+        self.assertIn("0000:02:00.0: from vfio-pci to e1000e (interface eth1)", text)
+        self.assertIn("0000:03:00.0: from vfio-pci to e1000e (interface eth2)", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
