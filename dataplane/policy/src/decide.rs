@@ -5,7 +5,7 @@ use weir_l7::AppSet;
 use weir_wire::{Reason, protocol};
 
 use crate::rules::Rule;
-use crate::spec::{Action, DenyStyle, End, Mode, UNKNOWN_IDENTITY};
+use crate::spec::{Action, DenyStyle, End, IdentitySpec, Mode, UNKNOWN_IDENTITY};
 use crate::weigh::{Heard, Outcome, Verdict};
 use crate::{Application, Certainty, Decider, Decision, Question, Snapshot, WireAction};
 
@@ -46,6 +46,29 @@ pub(crate) struct Bench {
     pub(crate) mode: Mode,
 }
 
+/// The ends of a connection, as far as the snapshot knows them.
+struct Ends<'s> {
+    server: Option<&'s IdentitySpec>,
+    client: Option<&'s IdentitySpec>,
+}
+
+impl Ends<'_> {
+    fn known<'a>(&self, question: &Question<'a>) -> Question<'a> {
+        let id = |end: Option<&IdentitySpec>| end.map_or(UNKNOWN_IDENTITY, |end| end.id);
+        Question {
+            client: id(self.client),
+            server: id(self.server),
+            ..*question
+        }
+    }
+
+    fn quarantined(&self) -> Option<u32> {
+        let ends = [self.server, self.client].into_iter().flatten();
+        let mut quarantined = ends.filter(|identity| identity.quarantined);
+        quarantined.next().map(|identity| identity.id)
+    }
+}
+
 impl Snapshot {
     /// May this client reach this server? Neither allocates nor depends on rules that name others.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
@@ -62,12 +85,14 @@ impl Snapshot {
     }
 
     pub(crate) fn walk(&self, question: &Question<'_>, watch: &mut impl Watch) -> Decision {
-        let question = &self.with_known_ends(question);
-        let bench = self.bench(question);
+        // Looked up once: asking for each end again and again was a quarter of a decision.
+        let ends = self.ends(question);
+        let question = &ends.known(question);
+        let bench = self.bench_of(&ends);
         let protocol = Some(question.protocol);
 
         // Quarantine: no answer, whatever the mode.
-        if let Some(quarantined) = self.quarantined(question) {
+        if let Some(quarantined) = ends.quarantined() {
             let denial = self.deny(
                 bench.mode,
                 protocol,
@@ -101,50 +126,50 @@ impl Snapshot {
         }
     }
 
-    /// The question with ends that the snapshot knows: others are unknown.
-    pub(crate) fn with_known_ends<'a>(&self, question: &Question<'a>) -> Question<'a> {
-        let known = |id| {
-            self.identity(id)
-                .map_or(UNKNOWN_IDENTITY, |identity| identity.id)
-        };
-        Question {
-            client: known(question.client),
-            server: known(question.server),
-            ..*question
+    fn ends(&self, question: &Question<'_>) -> Ends<'_> {
+        Ends {
+            server: self.identity(question.server),
+            client: self.identity(question.client),
         }
     }
 
+    /// The question with ends that the snapshot knows: others are unknown.
+    pub(crate) fn with_known_ends<'a>(&self, question: &Question<'a>) -> Question<'a> {
+        self.ends(question).known(question)
+    }
+
     pub(crate) fn quarantined(&self, question: &Question<'_>) -> Option<u32> {
-        let quarantined = |&id: &u32| {
-            self.identity(id)
-                .is_some_and(|identity| identity.quarantined)
-        };
-        [question.server, question.client]
-            .into_iter()
-            .find(quarantined)
+        self.ends(question).quarantined()
     }
 
     /// Who judges this connection: the managed ends; without one, both, as unknown, if unknown has a
     /// mode.
     pub(crate) fn bench(&self, question: &Question<'_>) -> Bench {
+        self.bench_of(&self.ends(question))
+    }
+
+    fn bench_of(&self, known: &Ends<'_>) -> Bench {
+        let id = |end: Option<&IdentitySpec>| end.map_or(UNKNOWN_IDENTITY, |end| end.id);
+        let (server, client) = (id(known.server), id(known.client));
         let ends = [
-            (End::Server, question.server, question.client),
-            (End::Client, question.client, question.server),
+            (End::Server, server, client, known.server),
+            (End::Client, client, server, known.client),
         ];
-        let managed = |id| self.identity(id).filter(|identity| identity.managed);
-        let modes = ends
-            .iter()
-            .filter_map(|&(_, identity, _)| Some(managed(identity)?.mode));
+        let managed = |spec: Option<&IdentitySpec>| {
+            let facts = |identity: &IdentitySpec| (identity.mode, identity.elsewhere);
+            spec.filter(|identity| identity.managed).map(facts)
+        };
+        let modes = ends.iter().filter_map(|&(.., spec)| Some(managed(spec)?.0));
         if let Some(mode) = modes.min() {
-            let here = |id| managed(id).is_some_and(|identity| !identity.elsewhere);
-            if !here(question.server) && !here(question.client) {
+            let here = |spec| managed(spec).is_some_and(|(_, elsewhere)| !elsewhere);
+            if !here(known.server) && !here(known.client) {
                 return Bench {
                     judges: [None; 2],
                     mode,
                 };
             }
-            let judges = ends.map(|(end, identity, peer)| {
-                managed(identity).map(|_| Judge {
+            let judges = ends.map(|(end, identity, peer, spec)| {
+                managed(spec).map(|_| Judge {
                     end,
                     identity,
                     peer,
@@ -157,7 +182,7 @@ impl Snapshot {
         // not open what is between strangers.
         let unknown = &self.spec().unknown;
         let default = Standing::Unknown(unknown.action);
-        let judge = |(end, identity, peer)| Judge {
+        let judge = |(end, identity, peer, _)| Judge {
             end,
             identity,
             peer,

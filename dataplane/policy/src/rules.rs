@@ -118,6 +118,17 @@ pub(crate) struct RuleIndex {
     client_pairs: Lists<(u32, u32)>,
     server_subjects: Lists<u32>,
     client_subjects: Lists<u32>,
+    /// Of each end: whether some rule binds it towards anybody, anybody's towards one, anybody's
+    /// towards anybody. What no rule does need not be looked up: most policies name both ends.
+    with_any: [[bool; 3]; 2],
+}
+
+/// The place of an end in [`RuleIndex::with_any`].
+fn place(end: End) -> usize {
+    match end {
+        End::Server => 0,
+        End::Client => 1,
+    }
 }
 
 impl RuleIndex {
@@ -138,6 +149,13 @@ impl RuleIndex {
                 End::Server => (&mut index.server_pairs, &mut index.server_subjects),
                 End::Client => (&mut index.client_pairs, &mut index.client_subjects),
             };
+            let with_any = &mut index.with_any[place(rule.end)];
+            match (subjects == [ANY], peers == [ANY]) {
+                (false, true) => with_any[0] = true,
+                (true, false) => with_any[1] = true,
+                (true, true) => with_any[2] = true,
+                (false, false) => {}
+            }
             for &subject in subjects {
                 by_subject.push(subject, number);
                 for &peer in peers {
@@ -160,12 +178,13 @@ impl RuleIndex {
             End::Server => &self.server_pairs,
             End::Client => &self.client_pairs,
         };
-        Merged([
-            lists.get((subject, peer)),
-            lists.get((subject, ANY)),
-            lists.get((ANY, peer)),
-            lists.get((ANY, ANY)),
-        ])
+        let keys = [(subject, ANY), (ANY, peer), (ANY, ANY)];
+        let [first, second, third] =
+            std::array::from_fn(|shape| match self.with_any[place(end)][shape] {
+                true => lists.get(keys[shape]),
+                false => &[],
+            });
+        Merged([lists.get((subject, peer)), first, second, third])
     }
 
     /// The rules that bind `subject` at `end`, whichever the peer; ascending, each once.
