@@ -76,6 +76,7 @@ pub struct Finding {
 pub struct Found {
     findings: ArrayVec<Finding, FINDINGS_MAX>,
     sheds: bool,
+    sightings: u32,
 }
 
 impl Found {
@@ -84,8 +85,16 @@ impl Found {
         Self::default()
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.findings.clear();
+        self.sheds = false;
+        self.sightings = 0;
+    }
+
     /// Notes a threat, unless it is not looked for or was noted already. The evidence is made only then.
     pub fn note(&mut self, config: &Config, threat: Threat, evidence: impl FnOnce() -> Evidence) {
+        self.sightings += 1;
         let action = config.action(threat);
         if action == Action::Off || self.findings.iter().any(|known| known.threat == threat) {
             return;
@@ -95,6 +104,11 @@ impl Found {
             action,
             evidence: evidence(),
         });
+    }
+
+    /// How often a threat showed, whether it is looked for or not.
+    pub(crate) fn sightings(&self) -> u32 {
+        self.sightings
     }
 
     /// The packet belongs to a threat that was told before (a flood that lasts): where it drops, this packet

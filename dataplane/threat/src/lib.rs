@@ -49,7 +49,11 @@ impl Threats {
     /// The buffers that the detectors look into, by direction: injections go to servers.
     pub fn wants(&self) -> [BufferSet; 2] {
         let of_messages = self.protocols.wants();
-        [of_messages.union(injection::WANTED), of_messages]
+        [
+            of_messages.union(injection::WANTED),
+            // What a server says of its own body is nobody's: 3 % of the instructions of HTTP.
+            of_messages.intersection(protocols::OF_SERVERS),
+        ]
     }
 
     /// What it looks by.
@@ -170,15 +174,17 @@ impl Threats {
         now_us: u64,
         found: &mut Found,
     ) {
-        self.protocols.content(
-            &self.config,
-            watch,
-            connection,
-            speaker,
-            content,
-            now_us,
-            found,
-        );
+        if protocols::LOOKED_INTO.contains(content.buffer) {
+            self.protocols.content(
+                &self.config,
+                watch,
+                connection,
+                speaker,
+                content,
+                now_us,
+                found,
+            );
+        }
         self.look_into(connection, speaker, content, found);
     }
 
@@ -192,8 +198,7 @@ impl Threats {
     ) {
         let asks = speaker.direction == Direction::ToServer;
         // Mails have fields too, and say in them what they like.
-        let is_read =
-            content.buffer == Buffer::Statement || speaker.parser.name().starts_with("http");
+        let is_read = content.buffer == Buffer::Statement || self.protocols.is_http(speaker.parser);
         if !asks || !is_read {
             return;
         }

@@ -20,7 +20,7 @@ mod tests;
 mod tls;
 
 use serde::Deserialize;
-use weir_l7::{AppId, Buffer, BufferSet, Content, Event, Speaker, registry, violation};
+use weir_l7::{AppId, AppSet, Buffer, BufferSet, Content, Event, Speaker, registry, violation};
 use weir_wire::Direction;
 
 use crate::{Config, Connection, Ending, Evidence, Found, Threat};
@@ -40,6 +40,18 @@ pub struct Settings {
     /// Marks of malware.
     pub malware: malware::Settings,
 }
+
+/// The buffers that some family looks into.
+pub const LOOKED_INTO: BufferSet = BufferSet::EMPTY
+    .with(Buffer::HttpRequestBody)
+    .with(Buffer::HttpResponseBody)
+    .with(Buffer::HttpContentLength)
+    .with(Buffer::TlsSerial);
+
+/// Of these, what servers send.
+pub const OF_SERVERS: BufferSet = BufferSet::EMPTY
+    .with(Buffer::HttpResponseBody)
+    .with(Buffer::TlsSerial);
 
 /// What is remembered of one connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -121,6 +133,8 @@ impl Watch {
 pub struct Protocols {
     /// By the application's number.
     families: [Family; 128],
+    /// Whose parsers read HTTP, of whatever version.
+    http_parsers: AppSet,
     dns: dns::Dns,
     ssh: ssh::Ssh,
     tls: tls::Tls,
@@ -144,8 +158,11 @@ impl Protocols {
                 _ => Family::None,
             };
         }
+        let rows = registry::applications().iter();
+        let http_parsers = rows.filter(|row| row.name.starts_with("http"));
         Self {
             families,
+            http_parsers: http_parsers.map(|row| row.id).collect(),
             dns: dns::Dns::new(secret),
             ssh: ssh::Ssh::new(),
             tls: tls::Tls::new(),
@@ -299,6 +316,11 @@ impl Protocols {
         self.http.closed(watch, connection);
         self.logins
             .closed(config, watch, connection, ending, now_us, found);
+    }
+
+    /// Whether this parser reads HTTP.
+    pub fn is_http(&self, parser: AppId) -> bool {
+        self.http_parsers.contains(parser)
     }
 
     fn family(&self, application: AppId) -> Family {

@@ -9,6 +9,8 @@ const NAME_BYTES: usize = 256;
 
 /// Whether the parameter's name reaches through `class` for what loads it.
 pub(super) fn look(name: &[u8]) -> Option<Sighting> {
+    // It takes two steps: most names are one.
+    memchr::memchr3(b'.', b'[', b']', name)?;
     // One spelling for `a.b`, `a['b']`, `a["b"]`, `a[b]`.
     let plain: ArrayVec<u8, NAME_BYTES> = name
         .iter()

@@ -11,7 +11,7 @@ pub mod tunnel;
 use std::net::IpAddr;
 
 use serde::Deserialize;
-use weir_l7::{Event, EventKind};
+use weir_l7::{AppId, Event, EventKind, registry};
 use weir_wire::from_ip_address;
 
 use super::fields::FieldPlace;
@@ -114,6 +114,7 @@ impl Asked {
 }
 
 pub(super) struct Dns {
+    dns: AppId,
     name: FieldPlace,
     kind: FieldPlace,
     id: FieldPlace,
@@ -135,6 +136,7 @@ struct Message<'a> {
 impl Dns {
     pub(super) fn new(secret: [u64; 2]) -> Self {
         Self {
+            dns: registry::by_name("dns").unwrap_or(AppId::UNKNOWN),
             name: FieldPlace::of("dns.name"),
             kind: FieldPlace::of("dns.type"),
             id: FieldPlace::of("dns.id"),
@@ -150,7 +152,7 @@ impl Dns {
     pub(super) fn message(&mut self, scene: &mut Scene<'_>, event: &Event<'_>) {
         // Multicast and link-local names have the same fields: they are nobody's secret channel, and
         // answers to all need no question.
-        if scene.speaker.parser.name() != "dns" {
+        if scene.speaker.parser != self.dns {
             return;
         }
         let message = Message {
@@ -238,7 +240,9 @@ fn transfer(scene: &mut Scene<'_>, message: &Message<'_>) {
 
 /// What joins an answer to its question; never 0.
 fn question(secret: u64, id: u64, name: &[u8], kind: &[u8]) -> u32 {
-    (short_hash(secret ^ id, name) ^ short_hash(secret, kind).rotate_left(7)).max(1)
+    // Of few kinds the last bytes tell them apart: one hash does for all three.
+    let kind = kind.iter().fold(0, |all, &byte| all << 8 | u64::from(byte));
+    short_hash(secret ^ id ^ kind << 16, name).max(1)
 }
 
 /// A hash that nobody can aim who does not know the secret.

@@ -152,10 +152,13 @@ impl Http {
             }
             return;
         }
-        if content.buffer != Buffer::HttpRequestBody {
-            let hides = scene.watch.http().hides;
-            malware::body(scene, hides, content);
-            return;
+        match content.buffer {
+            Buffer::HttpRequestBody => {}
+            Buffer::HttpResponseBody => {
+                let hides = scene.watch.http().hides;
+                return malware::body(scene, hides, content);
+            }
+            _ => return,
         }
         let since_us = match scene.watch.http().state {
             State::Body { since_us } => since_us,

@@ -56,8 +56,11 @@ fn last_dot(name: &[u8]) -> Option<usize> {
 
 /// Whether `name` is `domain` or below it.
 pub(super) fn is_below(name: &[u8], domain: &[u8]) -> bool {
-    name.strip_suffix(domain)
-        .is_some_and(|front| front.is_empty() || front.ends_with(b"."))
+    // Asked of dozens of domains a name: the last byte rules most of them out.
+    name.last() == domain.last()
+        && name
+            .strip_suffix(domain)
+            .is_some_and(|front| front.is_empty() || front.ends_with(b"."))
 }
 
 /// Shannon's entropy of the bytes, in thousandths of a bit each.
@@ -82,6 +85,10 @@ pub(super) fn entropy_millibits(bytes: &[u8]) -> u32 {
 /// Whether a front is a service, a reversed address or a lone word of many: names that many clients ask
 /// for in great number.
 pub(super) fn is_customary(front: &[u8]) -> bool {
+    // Four numbers take seven bytes at least.
+    if front.len() < 7 && front.first() != Some(&b'_') && !front.contains(&b'.') {
+        return false;
+    }
     let labels = || front.split(|&byte| byte == b'.');
     let is_number = |label: &[u8]| label.len() <= 3 && label.iter().all(u8::is_ascii_digit);
     let is_nibble = |label: &[u8]| matches!(label, [byte] if byte.is_ascii_hexdigit());

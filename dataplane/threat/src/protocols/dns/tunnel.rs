@@ -116,13 +116,19 @@ impl Tunnels {
 
     pub(super) fn asked(&mut self, scene: &mut Scene<'_>, message: &Message<'_>) {
         let settings = &scene.config.protocols.dns.tunnel;
+        let text = carries_text(message.kind);
+        let long_bytes = settings.name_bytes.min(settings.odd_name_bytes);
+        // Most questions are for an address by a short name: 7 % of the instructions of new flows, half of
+        // them DNS, went to comparing such names with lists of domains.
+        if !text && message.name.len() < long_bytes {
+            return;
+        }
         let parts = names::parts(message.name);
         let lone = is_lone_text(message);
         if !lone && (parts.front.is_empty() || is_exempt(scene, message.name, parts)) {
             return;
         }
-        let text = carries_text(message.kind);
-        let is_random = parts.front.len() >= settings.name_bytes.min(settings.odd_name_bytes)
+        let is_random = parts.front.len() >= long_bytes
             && parts.front.iter().any(u8::is_ascii_digit)
             && names::entropy_millibits(parts.front) >= RANDOM_MILLIBITS;
         let random = is_random && parts.front.len() >= settings.name_bytes;
@@ -150,11 +156,11 @@ impl Tunnels {
     }
 
     pub(super) fn answered(&mut self, scene: &mut Scene<'_>, message: &Message<'_>) {
+        if !carries_text(message.kind) {
+            return;
+        }
         let parts = names::parts(message.name);
-        if parts.front.is_empty()
-            || !carries_text(message.kind)
-            || is_exempt(scene, message.name, parts)
-        {
+        if parts.front.is_empty() || is_exempt(scene, message.name, parts) {
             return;
         }
         let parent = self.parent(scene, parts.domain);
