@@ -73,8 +73,9 @@ pub trait AppEventSink {
         false
     }
 
-    /// All that somebody looks into: the same answer as [`Self::wants`], asked once a message.
-    fn wanted(&self) -> BufferSet {
+    /// All that somebody looks into of what goes this way: asked once a message. [`Self::wants`] answers for
+    /// both ways.
+    fn wanted(&self, _direction: Direction) -> BufferSet {
         crate::event::wanted(|buffer| self.wants(buffer))
     }
 
@@ -88,6 +89,9 @@ pub trait AppEventSink {
 /// A connection within the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId(u32);
+
+/// Evidence of none so far.
+const UNDECIDED: &str = "too few bytes yet";
 
 /// Evidence of an application that took the place of the one before it (Upgrade), where that agreed:
 /// not of one that is carried within it (CONNECT).
@@ -110,6 +114,19 @@ pub struct Identification {
     pub carried: Option<AppId>,
     /// The bytes contradicted the application, and nothing behind that point was read.
     pub violation: Option<&'static str>,
+}
+
+impl Identification {
+    /// Of a connection that there is not.
+    const NONE: Self = Self {
+        app: None,
+        refinable: false,
+        candidates: AppSet::EMPTY,
+        confidence: Confidence::None,
+        evidence: UNDECIDED,
+        carried: None,
+        violation: None,
+    };
 }
 
 /// What the engine wants next of a direction.
@@ -206,8 +223,20 @@ impl Session {
             carried: None,
             confidence: Confidence::None,
             changes: 0,
-            evidence: "too few bytes yet",
+            evidence: UNDECIDED,
             violation: None,
+        }
+    }
+
+    fn identification(&self) -> Identification {
+        Identification {
+            app: self.app,
+            refinable: self.refinable,
+            candidates: self.candidates(),
+            confidence: self.confidence,
+            evidence: self.evidence,
+            carried: self.carried,
+            violation: self.violation,
         }
     }
 
@@ -241,11 +270,7 @@ impl Session {
         match self.app {
             Some(app) if self.refinable => registry::special_cases(app),
             Some(app) => AppSet::of(app),
-            None => self
-                .candidates
-                .iter()
-                .map(registry::special_cases)
-                .fold(AppSet::EMPTY, AppSet::union),
+            None => registry::with_special_cases(self.candidates),
         }
     }
 
@@ -414,17 +439,14 @@ impl Engine {
 
     /// What is known of the connection.
     pub fn identification(&self, id: SessionId) -> Identification {
-        let empty = Session::empty();
-        let session = self.sessions.get(id.0 as usize).unwrap_or(&empty);
-        Identification {
-            app: session.app,
-            refinable: session.refinable,
-            candidates: session.candidates(),
-            confidence: session.confidence,
-            evidence: session.evidence,
-            carried: session.carried,
-            violation: session.violation,
-        }
+        let session = self.sessions.get(id.0 as usize);
+        session.map_or(Identification::NONE, Session::identification)
+    }
+
+    /// What the connection may still turn out to be: of [`Self::identification`] the candidates alone.
+    pub fn candidates(&self, id: SessionId) -> AppSet {
+        let session = self.sessions.get(id.0 as usize);
+        session.map_or(AppSet::EMPTY, Session::candidates)
     }
 
     /// What is wanted next of a direction.

@@ -161,22 +161,54 @@ static ON_PORT: LazyLock<Vec<(u16, AppSet)>> = LazyLock::new(|| {
     sets.into_iter().collect()
 });
 
-/// By number: the application and its special cases.
-static SPECIAL_CASES: LazyLock<Vec<AppSet>> = LazyLock::new(|| {
-    (0..=u8::MAX >> 1)
-        .map(|number| {
-            let cases = TABLE.iter().map(|row| row.id);
-            cases
-                .filter(|&case| chain(case).any(|general| general.number() == number))
-                .fold(AppSet::EMPTY, AppSet::with)
-        })
-        .collect()
+/// What names say of the applications, by their numbers: no packet has names compared.
+struct Kinship {
+    /// The application and its special cases.
+    special_cases: [AppSet; NUMBERS],
+    /// The most general application that it is a special case of.
+    roots: [AppId; NUMBERS],
+    /// Those that have special cases.
+    general: AppSet,
+}
+
+/// Numbers of applications are below this.
+const NUMBERS: usize = 128;
+
+static KINSHIP: LazyLock<Kinship> = LazyLock::new(|| {
+    let mut kinship = Kinship {
+        special_cases: [AppSet::EMPTY; NUMBERS],
+        roots: [AppId::UNKNOWN; NUMBERS],
+        general: AppSet::EMPTY,
+    };
+    for app in AppSet::ALL.iter() {
+        for general in chain(app) {
+            kinship.special_cases[usize::from(general.number())].insert(app);
+            kinship.roots[usize::from(app.number())] = general;
+            if general != app {
+                kinship.general.insert(general);
+            }
+        }
+    }
+    kinship
 });
+
+/// By number: the place in the table.
+static PLACES: [u8; NUMBERS] = places();
+
+const fn places() -> [u8; NUMBERS] {
+    let mut places = [u8::MAX; NUMBERS];
+    let mut place = 0;
+    while place < TABLE.len() {
+        places[TABLE[place].id.number() as usize] = place as u8;
+        place += 1;
+    }
+    places
+}
 
 /// Computes what is asked per packet, so that no worker does: an engine is made with it.
 pub(crate) fn prepare() {
     LazyLock::force(&ON_PORT);
-    LazyLock::force(&SPECIAL_CASES);
+    LazyLock::force(&KINSHIP);
 }
 
 /// Every application, in the order of the ids.
@@ -186,8 +218,7 @@ pub fn applications() -> &'static [ApplicationInfo] {
 
 /// The row of an application; none for [`AppId::UNKNOWN`].
 pub fn info(app: AppId) -> Option<&'static ApplicationInfo> {
-    let index = TABLE.binary_search_by_key(&app, |row| row.id).ok()?;
-    TABLE.get(index)
+    TABLE.get(usize::from(*PLACES.get(usize::from(app.number()))?))
 }
 
 /// The application of that name; "unknown" is [`AppId::UNKNOWN`].
@@ -227,8 +258,14 @@ pub const fn carried_by(transport: Transport) -> AppSet {
 
 /// `app` and everything that is a special case of it: what a rule that names `app` covers.
 pub fn special_cases(app: AppId) -> AppSet {
-    let set = SPECIAL_CASES.get(usize::from(app.number()));
+    let set = KINSHIP.special_cases.get(usize::from(app.number()));
     set.copied().unwrap_or_default().with(app)
+}
+
+/// Those of `apps`, and the special cases of each.
+pub(crate) fn with_special_cases(apps: AppSet) -> AppSet {
+    let general = apps.intersection(KINSHIP.general);
+    general.iter().map(special_cases).fold(apps, AppSet::union)
 }
 
 /// Whether `special` is `general` or a special case of it.
@@ -238,7 +275,8 @@ pub fn refines(special: AppId, general: AppId) -> bool {
 
 /// The most general application that `app` is a special case of; the fields are its.
 pub fn root(app: AppId) -> AppId {
-    chain(app).last().unwrap_or(app)
+    let root = KINSHIP.roots.get(usize::from(app.number()));
+    root.copied().unwrap_or(app)
 }
 
 /// An application, what it is a special case of, and so on. A circle would end nowhere; a test

@@ -2,7 +2,7 @@
 
 use weir_flow::{FlowKey, Hot, Life, StreamState, TcpConnection};
 use weir_l7::{AppId, Confidence, Identification, SessionId, TURNED, registry};
-use weir_policy::{Application, Decision, Question};
+use weir_policy::{Application, Certainty, Decision, Question, spec::Action};
 use weir_sigs::ScanFlow;
 use weir_sigs::sensor::SensorFlow;
 use weir_wire::{Direction, protocol, to_ip_address};
@@ -175,6 +175,14 @@ impl Connection {
             application: Application::Known(part.control.application),
             ..plain
         }
+    }
+
+    /// The application, where the decision allows all of its requests.
+    pub fn allowed(&self) -> Option<(AppId, Decision)> {
+        let decision = self.decision?;
+        let is_final = decision.certainty == Certainty::Final && !self.refinable;
+        let allows = decision.rule_action == Action::Allow && self.part_of.is_none();
+        Some((self.application?, decision)).filter(|_| is_final && allows)
     }
 
     /// What threat detectors are told of it.

@@ -54,8 +54,8 @@ pub struct ContentDecoding {
     open: HashMap<Key, Open, foldhash::fast::RandomState>,
     /// By direction.
     wanted: [BufferSet; 2],
-    /// What is wanted, and what that is made from.
-    needed: BufferSet,
+    /// What is wanted, and what that is made from, by direction.
+    needed: [BufferSet; 2],
 }
 
 /// Whose content it is.
@@ -101,12 +101,20 @@ impl ContentDecoding {
 
     /// Whether a parser is to tell this buffer: it is wanted, or something wanted is made from it.
     pub fn wants(&self, buffer: Buffer) -> bool {
-        self.needed.contains(buffer)
+        self.needed.iter().any(|needed| needed.contains(buffer))
     }
 
-    /// All that parsers are to tell.
-    pub fn needed(&self) -> BufferSet {
-        self.needed
+    /// All that parsers are to tell of what goes this way.
+    pub fn needed(&self, direction: Direction) -> BufferSet {
+        self.needed[direction as usize]
+    }
+
+    /// Whether such content may travel coded, and has parts: of all others the bytes are what is meant.
+    pub fn decodes(buffer: Buffer) -> bool {
+        matches!(
+            buffer,
+            Buffer::HttpRequestBody | Buffer::HttpResponseBody | Buffer::Mail
+        )
     }
 
     /// A piece of content: `each` is given what it says. Some: why it cannot be read to its end.
@@ -116,10 +124,7 @@ impl ContentDecoding {
         content: &Content<'_>,
         each: &mut dyn FnMut(&Content<'_>),
     ) -> Option<&'static str> {
-        if !matches!(
-            content.buffer,
-            Buffer::HttpRequestBody | Buffer::HttpResponseBody | Buffer::Mail
-        ) {
+        if !Self::decodes(content.buffer) {
             each(content);
             return None;
         }
@@ -218,17 +223,15 @@ fn wants_made(wanted: BufferSet) -> bool {
 }
 
 /// What is wanted, and what that is made from.
-fn needed(wanted: &[BufferSet; 2]) -> BufferSet {
-    let bodies = [Buffer::HttpRequestBody, Buffer::HttpResponseBody];
-    let with_body = |(wanted, body): (&BufferSet, Buffer)| match wants_made(*wanted) {
+fn needed(wanted: &[BufferSet; 2]) -> [BufferSet; 2] {
+    let with_body = |wanted: BufferSet, body| match wants_made(wanted) {
         true => wanted.with(body).with(Buffer::Mail),
-        false => *wanted,
+        false => wanted,
     };
-    wanted
-        .iter()
-        .zip(bodies)
-        .map(with_body)
-        .fold(BufferSet::EMPTY, BufferSet::union)
+    [
+        with_body(wanted[0], Buffer::HttpRequestBody),
+        with_body(wanted[1], Buffer::HttpResponseBody),
+    ]
 }
 
 /// Decoded parts on their way, as the buffers that they are.

@@ -109,6 +109,9 @@ impl Searcher<'_> {
 impl Heard<'_, '_> {
     /// A piece of content, decoded, to all who look.
     fn look_into(&mut self, speaker: Speaker, content: &Content<'_>) {
+        if !ContentDecoding::decodes(content.buffer) {
+            return self.lookers.content(speaker, content);
+        }
         let owner = Owner {
             flow: self.flow,
             direction: speaker.direction,
@@ -148,8 +151,8 @@ impl AppEventSink for Heard<'_, '_> {
         self.decoding.wants(buffer)
     }
 
-    fn wanted(&self) -> BufferSet {
-        self.decoding.needed()
+    fn wanted(&self, direction: Direction) -> BufferSet {
+        self.decoding.needed(direction)
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {

@@ -49,7 +49,7 @@ impl EventSink for Named<'_> {
     }
 
     fn wanted(&self) -> BufferSet {
-        self.sink.wanted()
+        self.sink.wanted(self.speaker.direction)
     }
 
     fn content(&mut self, content: &Content<'_>) {

@@ -76,6 +76,10 @@ const INDEX: &[&[u8]] = &[
 
 /// Whether a path is of its interface.
 pub(super) fn is_path(target: &[u8]) -> bool {
+    // Every one of its segments begins so.
+    if memchr::memchr(b'_', target).is_none() {
+        return false;
+    }
     let end = target.iter().position(|&byte| byte == b'?');
     let path = &target[..end.unwrap_or(target.len())];
     let mut segments = path.split(|&byte| byte == b'/').skip(1);

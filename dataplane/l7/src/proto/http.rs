@@ -13,10 +13,12 @@ pub(crate) mod head;
 mod path;
 mod probe;
 pub(crate) mod product;
+mod rows;
 
 use weir_wire::Direction;
 
 use self::head::Coding;
+use self::rows::Rows;
 use super::{elasticsearch, etcd};
 use crate::{
     Application, BufferSet, ByteSet, EventSink, FieldSpec, Openings, Probe, ProbeInput, Step,
@@ -224,18 +226,21 @@ impl Http {
             }
         }
         let side = self.side(direction);
-        let Some(length) = head::end(input, &mut side.scanned) else {
+        let mut rows = Rows::new();
+        let Some(length) = rows.cut(input, &mut side.scanned) else {
             return early(to_server, input);
         };
         side.scanned = 0;
-        let Some((first, lines)) = head::line(&input[..length]) else {
+        let start = &input[..length];
+        let Some(first) = rows.first(start) else {
             return Step::Violation("a message without a first line");
         };
         let told = content::Told {
             is_request: to_server,
             first,
-            lines,
-            start: &input[..length],
+            lines: rows.lines(start).rest(),
+            start,
+            rows: Some(&rows),
             ..content::Told::default()
         };
         let read = match to_server {
@@ -279,7 +284,7 @@ impl Http {
         sink: &mut dyn EventSink,
     ) -> Result<Step, &'static str> {
         let line = head::request_line(told.first).ok_or(NOT_A_REQUEST)?;
-        let headers = head::headers(told.lines, true)?;
+        let headers = head::headers(told, true)?;
         if line.minor == 0 && headers.coding != Coding::None {
             return Err(violation::HTTP_CODING_TOO_OLD);
         }
@@ -316,7 +321,7 @@ impl Http {
             return Ok(Step::Done);
         }
         let line = head::status_line(told.first).ok_or(NOT_A_RESPONSE)?;
-        let headers = head::headers(told.lines, false)?;
+        let headers = head::headers(told, false)?;
         if line.status >= 200 || line.status == 101 {
             let evidence = &headers.evidence;
             let application = evidence.application_asked(self.hint, headers.content_type);

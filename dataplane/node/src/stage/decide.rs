@@ -23,16 +23,21 @@ const RESET_BYTES: usize = 512;
 impl<S: FrameSource> Path<S> {
     /// Asks policy about a flow as far as it is known, and lets the answer stand.
     pub(crate) fn ask(&mut self, id: FlowId, now_us: u64) {
-        let snapshot = self.policy.snapshot_shared();
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let question = cold.question(
             &hot.key,
             hot,
             self.inspection.candidates(cold, hot.key.protocol()),
         );
-        let decision = snapshot.decide(&question);
+        let decision = self.policy.snapshot().decide(&question);
+        self.let_stand(id, decision, now_us);
+    }
+
+    /// Puts policy's answer about a flow into it, and tells what is news.
+    pub(crate) fn let_stand(&mut self, id: FlowId, decision: Decision, now_us: u64) {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         cold.decision = Some(decision);
-        cold.policy_version = snapshot.version();
+        cold.policy_version = self.policy.snapshot().version();
         hot.epoch = self.policy.epoch();
         let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
         hot.verdict = if stops {

@@ -9,9 +9,8 @@ use weir_flow::{FlowId, SegmentOutcome, payload_sequence};
 use weir_l7::{
     Announcement, AppId, EventKind as MessageKind, Interest, SessionId, Transport, registry,
 };
-use weir_policy::{Application, Question, WireAction, spec::Action};
-use weir_sigs::{Facts, Hits};
-use weir_threat::Found;
+use weir_policy::{Application, Decision, Question, WireAction, spec::Action};
+use weir_sigs::Facts;
 use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
 
 use crate::announced::{Control, Expected};
@@ -19,11 +18,11 @@ use crate::connection::{Connection, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
 use crate::heard::{Heard, Lookers, Searcher, Watcher};
-use crate::inspection::{Findings, Inspection, close, learned_name, plain_event};
+use crate::inspection::{Brought, Findings, Inspection, close, learned_name, plain_event};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
 use crate::session::Known;
-use crate::stage::sense::{Sensing, SensorHits};
+use crate::stage::sense::Sensing;
 
 impl<S: FrameSource> Path<S> {
     /// Looks inside the packets whose flow is not settled.
@@ -181,7 +180,7 @@ impl<S: FrameSource> Path<S> {
         if let Some(session) = cold.session {
             self.inspection.l7.gap(session, direction, lost);
             self.heed(id, session);
-            self.note_identification(id, now_us);
+            self.note_identification(id, None, now_us);
             self.judge_unreadable(id, now_us);
         }
         self.read_buffered(id, direction, now_us);
@@ -196,14 +195,26 @@ impl<S: FrameSource> Path<S> {
         content: &[u8],
         now_us: u64,
     ) -> Fate {
+        let mut brought = self.inspection.brought.take().unwrap_or_default();
+        brought.clear();
+        let fate = self.read_into(&mut brought, id, direction, transport, content, now_us);
+        self.inspection.brought = Some(brought);
+        fate
+    }
+
+    fn read_into(
+        &mut self,
+        brought: &mut Brought,
+        id: FlowId,
+        direction: Direction,
+        transport: Transport,
+        content: &[u8],
+        now_us: u64,
+    ) -> Fate {
         self.look_at(id);
-        let snapshot = self.policy.snapshot_shared();
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let question = cold.question(
-            &hot.key,
-            hot,
-            self.inspection.candidates(cold, hot.key.protocol()),
-        );
+        let candidates = self.inspection.candidates(cold, hot.key.protocol());
+        let question = cold.question(&hot.key, hot, candidates);
         let (_, client_port, _, server_port) = hot.key.endpoints(hot.initiator_is_low);
         let ports = [client_port, server_port];
         let Some(session) = self.inspection.session(cold, transport, ports) else {
@@ -218,32 +229,30 @@ impl<S: FrameSource> Path<S> {
         };
         let tell = (self.rules.tell_requests, self.rules.tell_answers);
         let is_part = cold.part_of.is_some();
-        let mut findings = Findings::new(&snapshot, question, is_part, direction, tell);
-        let mut found = Found::new();
-        let mut sensor_hits = SensorHits::new();
+        let snapshot = self.policy.snapshot();
+        let is_in_force = hot.epoch == self.policy.epoch();
+        brought.allowed = cold.allowed().filter(|_| is_in_force);
+        let (mut findings, alarms) =
+            Findings::new(brought, snapshot, question, is_part, direction, tell);
         let connection = cold.watched(hot);
-        let mut hits = Hits::new();
         let sensed = self.inspection.sensed(cold, hot, self.policy.epoch());
-        let mut known = Known::of(cold, now_us, self.rules.zero_unix_us);
-        // What the application says is added while it is read.
-        let facts = Facts {
-            session: None,
-            ..cold.scan_facts(hot, &known)
-        };
         let scan_flow = self.inspection.scan_flow(cold);
-        let searcher = self
-            .inspection
-            .scanner
-            .as_mut()
-            .zip(scan_flow)
-            .map(|(scanner, flow)| Searcher {
+        let mut known = scan_flow.map(|_| Known::of(cold, now_us, self.rules.zero_unix_us));
+        let searcher = match (self.inspection.scanner.as_mut().zip(scan_flow), &mut known) {
+            (Some((scanner, flow)), Some(known)) => Some(Searcher {
                 scanner,
                 flow,
-                facts,
-                known: &mut known,
-                hits: &mut hits,
+                // What the application says is added while it is read.
+                facts: Facts {
+                    session: None,
+                    ..cold.scan_facts(hot, known)
+                },
+                known,
+                hits: alarms.hits,
                 now_us,
-            });
+            }),
+            _ => None,
+        };
         let mut heard = Heard {
             findings: &mut findings,
             listener: self.inspection.listener.as_mut(),
@@ -252,7 +261,7 @@ impl<S: FrameSource> Path<S> {
                     threats,
                     watch: &mut cold.watch,
                     connection,
-                    found: &mut found,
+                    found: alarms.found,
                     now_us,
                 }),
                 searcher,
@@ -264,7 +273,7 @@ impl<S: FrameSource> Path<S> {
                     .map(|(scanner, flow)| Sensing {
                         scanner,
                         flow,
-                        hits: &mut sensor_hits,
+                        hits: alarms.sensor_hits,
                         now_us,
                     }),
             },
@@ -279,30 +288,39 @@ impl<S: FrameSource> Path<S> {
             .data(session, direction, content, &mut heard);
         let unreadable = heard.unreadable;
         cold.decoding |= heard.decoded;
-        cold.told_by_application = known.told;
+        if let Some(known) = known {
+            cold.told_by_application = known.told;
+        }
         self.stages.lap(stage, 1);
         if let (Some(what), Some(threats)) = (outcome.violation, &mut self.inspection.threats) {
             let known = self.inspection.l7.identification(session);
             let application = known.app.unwrap_or(AppId::UNKNOWN);
-            threats.violation(&connection, application, what, &mut found);
+            threats.violation(&connection, application, what, &mut brought.found);
         }
-        self.sense_stream(id, direction, transport, content, now_us, &mut sensor_hits);
+        self.sense_stream(
+            id,
+            direction,
+            transport,
+            content,
+            now_us,
+            &mut brought.sensor_hits,
+        );
         if let Some(what) = outcome.violation {
-            self.search_objection(id, direction, what, now_us, &mut hits);
+            self.search_objection(id, direction, what, now_us, &mut brought.hits);
         }
-        let attacked = self.heed_found(id, &mut found, now_us);
-        let leaked = self.heed_sensed(id, sensor_hits, now_us);
+        let attacked = self.heed_found(id, &mut brought.found, now_us);
+        let leaked = self.heed_sensed(id, &mut brought.sensor_hits, now_us);
         self.heed(id, session);
         if let Some(fate) = attacked
             .or(leaked)
             .or_else(|| self.judge_undecoded(id, unreadable))
         {
-            self.heed_hits(id, &hits, now_us);
+            self.heed_hits(id, &brought.hits, now_us);
             return fate;
         }
         if outcome.violation.is_some() && transport != Transport::Tcp {
-            self.heed_hits(id, &hits, now_us);
-            self.note_identification(id, now_us);
+            self.heed_hits(id, &brought.hits, now_us);
+            self.note_identification(id, None, now_us);
             return self.judge_strange_datagram(id, now_us);
         }
         if outcome.violation.is_some() {
@@ -310,12 +328,12 @@ impl<S: FrameSource> Path<S> {
             self.flows.table.cold_mut(id).contradict(&known);
             self.name_application(id, AppId::UNKNOWN, now_us);
         } else {
-            self.note_identification(id, now_us);
+            self.note_identification(id, brought.allowed, now_us);
         }
-        let matched = self.scan(id, direction, content, hits, now_us);
-        self.learn(id, &mut findings, now_us);
-        self.expect_announced(id, &findings.announcements, now_us);
-        let fate = self.judge_content(id, findings, matched, now_us);
+        let matched = self.scan(id, direction, content, &mut brought.hits, now_us);
+        self.learn(id, brought, now_us);
+        self.expect_announced(id, &brought.announcements, now_us);
+        let fate = self.judge_content(id, brought, matched, now_us);
         self.stages.lap(Stage::Decide, 1);
         fate
     }
@@ -374,8 +392,9 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
-    /// Takes over what the engine knows of the application; policy is asked again when it is news.
-    fn note_identification(&mut self, id: FlowId, now_us: u64) {
+    /// Takes over what the engine knows of the application; policy is asked again when it is news. Where it was
+    /// asked about its first request, and `allowed` all of them, that was the answer already.
+    fn note_identification(&mut self, id: FlowId, allowed: Option<(AppId, Decision)>, now_us: u64) {
         let cold = self.flows.table.cold_mut(id);
         let Some(session) = cold.session else { return };
         if cold.contradicted {
@@ -392,8 +411,13 @@ impl<S: FrameSource> Path<S> {
         cold.confidence = Some(identification.confidence);
         cold.evidence = identification.evidence;
         // While undecided the candidates may have become fewer: perhaps none is allowed any more.
-        if news || identification.app.is_none() {
-            self.ask(id, now_us);
+        let answered = allowed.filter(|&(app, _)| {
+            application == Some(app) && !identification.refinable && cold.part_of.is_none()
+        });
+        match answered {
+            Some((_, decision)) if news => self.let_stand(id, decision, now_us),
+            _ if news || identification.app.is_none() => self.ask(id, now_us),
+            _ => {}
         }
     }
 
@@ -410,14 +434,17 @@ impl<S: FrameSource> Path<S> {
         self.judge_unreadable(id, now_us);
     }
 
-    fn learn(&mut self, id: FlowId, findings: &mut Findings<'_>, now_us: u64) {
+    fn learn(&mut self, id: FlowId, brought: &mut Brought, now_us: u64) {
+        if brought.names.is_empty() {
+            return;
+        }
         // An answer counts only from a server that is known and that policy lets the client ask.
         let cold = self.flows.table.cold(id);
         let trusted = cold.server != weir_policy::spec::UNKNOWN_IDENTITY
             && cold
                 .decision
                 .is_some_and(|decision| decision.rule_action == weir_policy::spec::Action::Allow);
-        for found in findings.names.drain(..) {
+        for found in brought.names.drain(..) {
             if trusted {
                 let name = learned_name(found, now_us);
                 self.policy.learn(name);
@@ -429,6 +456,9 @@ impl<S: FrameSource> Path<S> {
 
     /// Connections that this one announces are known when they come.
     fn expect_announced(&mut self, id: FlowId, announcements: &[Announcement], now_us: u64) {
+        if announcements.is_empty() {
+            return;
+        }
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let (client, client_port, server, server_port) = hot.key.endpoints(hot.initiator_is_low);
         for announcement in announcements {
@@ -472,17 +502,36 @@ impl<S: FrameSource> Path<S> {
     fn judge_content(
         &mut self,
         id: FlowId,
-        findings: Findings<'_>,
+        brought: &mut Brought,
         matched: bool,
         now_us: u64,
     ) -> Fate {
+        if !brought.messages.is_empty() {
+            self.tell_messages(id, brought, now_us);
+        }
+        if let Some((decision, _, detail)) = brought.denied.take() {
+            if self.deny(id, decision, detail, now_us) {
+                return Fate::Drop(decision.reason.unwrap_or(Reason::PolicyDenied));
+            }
+        } else if brought.granted_by.is_some() {
+            self.flows.table.cold_mut(id).granted_by = brought.granted_by;
+        }
+        self.judge_unreadable(id, now_us);
+        if matched {
+            return self.judge_matched(id);
+        }
+        self.fate_of(id)
+    }
+
+    fn tell_messages(&mut self, id: FlowId, brought: &mut Brought, now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let facts = cold.facts(hot);
-        for (kind, _, detail) in findings.messages {
-            let Some(flow) = facts else { break };
+        let Some(flow) = cold.facts(hot) else {
+            return;
+        };
+        for (kind, _, detail) in brought.messages.drain(..) {
             let kind = match kind {
                 MessageKind::Request => EventKind::Request,
-                _ if findings.tell => EventKind::Response,
+                _ if self.rules.tell_requests => EventKind::Response,
                 _ => EventKind::Answer,
             };
             self.events.emit(Event {
@@ -490,19 +539,6 @@ impl<S: FrameSource> Path<S> {
                 ..plain_event(kind, now_us, flow)
             });
         }
-        let granted_by = findings.granted_by;
-        if let Some((decision, _, detail)) = findings.denied {
-            if self.deny(id, decision, detail, now_us) {
-                return Fate::Drop(decision.reason.unwrap_or(Reason::PolicyDenied));
-            }
-        } else if granted_by.is_some() {
-            self.flows.table.cold_mut(id).granted_by = granted_by;
-        }
-        self.judge_unreadable(id, now_us);
-        if matched {
-            return self.judge_matched(id);
-        }
-        self.fate_of(id)
     }
 
     /// The fate of a packet by the standing of its flow; settles the flow when nothing is left to see.
@@ -520,11 +556,12 @@ impl<S: FrameSource> Path<S> {
 }
 
 impl Inspection {
-    /// What the flow may still turn out to speak.
+    /// What the flow may still turn out to speak; nobody asks of one that is named.
     pub fn candidates(&self, cold: &Connection, protocol_number: u8) -> weir_l7::AppSet {
         use weir_l7::registry::carried_by;
         match cold.session {
-            Some(session) => self.l7.identification(session).candidates,
+            _ if cold.application.is_some() => weir_l7::AppSet::EMPTY,
+            Some(session) => self.l7.candidates(session),
             None => Transport::of(protocol_number).map_or(weir_l7::AppSet::EMPTY, carried_by),
         }
     }

@@ -25,9 +25,12 @@ impl<S: FrameSource> Path<S> {
         id: FlowId,
         direction: Direction,
         content: &[u8],
-        mut hits: Hits,
+        hits: &mut Hits,
         now_us: u64,
     ) -> bool {
+        if self.inspection.scanner.is_none() {
+            return false;
+        }
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let depth_left = self
             .rules
@@ -36,19 +39,16 @@ impl<S: FrameSource> Path<S> {
         let length = content
             .len()
             .min(usize::try_from(depth_left).unwrap_or(usize::MAX));
-        if self.inspection.scanner.is_none() {
-            return false;
-        }
         if length > 0 && hot.key.protocol() == protocol::TCP {
             cold.scanned[direction as usize] += length as u64;
             let known = Known::of(cold, now_us, self.rules.zero_unix_us);
             let facts = cold.scan_facts(hot, &known);
             let content = &content[..length];
             self.inspection
-                .search(cold, &facts, direction, content, now_us, &mut hits);
+                .search(cold, &facts, direction, content, now_us, hits);
         }
         self.stages.lap(Stage::Scan, 1);
-        self.heed_hits(id, &hits, now_us)
+        self.heed_hits(id, hits, now_us)
     }
 
     /// Looks for signatures that ask for what a parser objected to.

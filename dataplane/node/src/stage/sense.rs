@@ -129,7 +129,7 @@ impl<S: FrameSource> Path<S> {
     pub(crate) fn heed_sensed(
         &mut self,
         id: FlowId,
-        hits: SensorHits,
+        hits: &mut SensorHits,
         now_us: u64,
     ) -> Option<Fate> {
         if hits.is_empty() {
@@ -143,7 +143,7 @@ impl<S: FrameSource> Path<S> {
             .is_some_and(|decision| protects(decision.mode));
         let sensors = self.inspection.sensors.as_ref().map(SensorScanner::set);
         if let (Some(flow), Some(set)) = (cold.facts(hot), sensors) {
-            for hit in hits {
+            for hit in hits.drain(..) {
                 // Each tells once of a message, so that what is beyond the flow's share is counted.
                 if self.alarms.take(&mut cold.alarms, now_us) != Telling::Tell {
                     continue;
@@ -180,6 +180,6 @@ impl<S: FrameSource> Path<S> {
         };
         let mut hits = SensorHits::new();
         scanner.close(flow, now_us, &mut |hit| drop(hits.try_push(hit)));
-        self.heed_sensed(id, hits, now_us);
+        self.heed_sensed(id, &mut hits, now_us);
     }
 }

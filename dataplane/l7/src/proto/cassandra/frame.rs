@@ -214,23 +214,22 @@ impl Cassandra {
         body: &[u8],
         sink: &mut dyn EventSink,
     ) -> Result<(), Step> {
-        let mut output = [0; BODY_MAX];
+        // Filled where it is needed: few messages are compressed.
+        let mut output = None;
         let mut message = Message {
             head,
             body,
             whole: body.len() == head.length as usize,
         };
         if head.flags & flag::COMPRESSED != 0 && !self.framed(direction) {
+            let output = output.insert([0; BODY_MAX]);
             let (count, size) = match self.compression {
                 Compression::Lz4 => {
                     let (size, block) = body.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
                     let size = u32::from_be_bytes(*size) as usize;
-                    (unpack::lz4(block, &mut output), size)
+                    (unpack::lz4(block, output), size)
                 }
-                Compression::Snappy => (
-                    unpack::snappy(body, &mut output),
-                    unpack::snappy_length(body),
-                ),
+                Compression::Snappy => (unpack::snappy(body, output), unpack::snappy_length(body)),
                 Compression::None | Compression::Unknown => (0, usize::MAX),
             };
             message.body = output.get(..count).unwrap_or_default();

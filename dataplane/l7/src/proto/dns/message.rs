@@ -1,6 +1,7 @@
 //! A message: header, questions, records (RFC 1035, 4.1; RFC 6891; RFC 6762).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
@@ -259,7 +260,10 @@ pub(super) fn tell(
         true => tell_response(header, walk, sink),
         false => tell_requests(header, walk, sink)?,
     };
-    if !whole {
+    let (questions, records) = header.counts();
+    // Every name of it was read: there is none left to be wrong.
+    let read = told.is_some() && records == 0 && (questions <= 1 || !header.is_response());
+    if !whole || read {
         return Ok(());
     }
     match (told, fault::find(message)) {
@@ -337,18 +341,20 @@ fn tell_request(
     content::whole(Buffer::DnsQuery, name, sink);
 }
 
-/// An answer whose data is told.
+/// Names of answers, one behind the other.
+type Names = ArrayVec<u8, { 2 * ANSWERS_PER_EVENT * name::NAME_BYTES_MAX }>;
+
+/// An answer whose data is told; its names lie in [`Names`].
 struct Answer<'a> {
-    name: Name,
+    name: Range<usize>,
     ttl_s: u32,
     data: Data<'a>,
 }
 
-#[allow(clippy::large_enum_variant, reason = "on the stack, for one message")]
 enum Data<'a> {
     Address(IpAddr),
     /// The field it belongs to, and a name.
-    Name(u8, Name),
+    Name(u8, Range<usize>),
     Text(&'a [u8]),
 }
 
@@ -372,6 +378,7 @@ fn tell_response(header: Header, mut walk: Walk<'_>, sink: &mut dyn EventSink) -
         id,
         length,
     ];
+    let mut names = Names::new();
     let mut answers = ArrayVec::<Answer<'_>, ANSWERS_PER_EVENT>::new();
     let mut sound = Some(());
     let mut told = false;
@@ -380,29 +387,37 @@ fn tell_response(header: Header, mut walk: Walk<'_>, sink: &mut dyn EventSink) -
             sound = None;
             break;
         };
-        let Some(answer) = answer(&walk, &record) else {
-            continue;
-        };
         if answers.is_full() {
-            tell_answers(&about, &answers, sink);
+            tell_answers(&about, &answers, &names, sink);
             answers.clear();
+            names.clear();
             told = true;
         }
-        let _ = answers.try_push(answer);
+        if let Some(answer) = answer(&walk, &record, &mut names) {
+            let _ = answers.try_push(answer);
+        }
     }
     if !told || !answers.is_empty() {
-        tell_answers(&about, &answers, sink);
+        tell_answers(&about, &answers, &names, sink);
     }
     sound
 }
 
-fn answer<'a>(walk: &Walk<'a>, record: &Record<'a>) -> Option<Answer<'a>> {
+fn answer<'a>(walk: &Walk<'a>, record: &Record<'a>, names: &mut Names) -> Option<Answer<'a>> {
     if record.class & CLASS_MASK != CLASS_IN {
         return None;
     }
-    let target = |field: u8, skipped: usize| {
-        let mut target = Name::new();
-        name::read(walk.message, record.data_at + skipped, &mut target)?;
+    let before = names.len();
+    let answer = read_answer(walk, record, names);
+    if answer.is_none() {
+        names.truncate(before);
+    }
+    answer
+}
+
+fn read_answer<'a>(walk: &Walk<'a>, record: &Record<'a>, names: &mut Names) -> Option<Answer<'a>> {
+    let mut target = |field: u8, skipped: usize| {
+        let target = name::append(walk.message, record.data_at + skipped, names)?;
         Some(Data::Name(field, target))
     };
     let data = match record.kind {
@@ -419,8 +434,7 @@ fn answer<'a>(walk: &Walk<'a>, record: &Record<'a>) -> Option<Answer<'a>> {
         }
         _ => return None,
     };
-    let mut name = Name::new();
-    name::read(walk.message, record.name_at, &mut name)?;
+    let name = name::append(walk.message, record.name_at, names)?;
     // The highest bit counts as zero (RFC 2181, 8).
     let ttl_s = if record.ttl_s > 0x7fff_ffff {
         0
@@ -430,17 +444,23 @@ fn answer<'a>(walk: &Walk<'a>, record: &Record<'a>) -> Option<Answer<'a>> {
     Some(Answer { name, ttl_s, data })
 }
 
-fn tell_answers(about: &[Field<'_>; 5], answers: &[Answer<'_>], sink: &mut dyn EventSink) {
+fn tell_answers(
+    about: &[Field<'_>; 5],
+    answers: &[Answer<'_>],
+    names: &Names,
+    sink: &mut dyn EventSink,
+) {
+    let named = |range: &Range<usize>| names.get(range.clone()).unwrap_or_default();
     let mut fields = ArrayVec::<Field<'_>, { 5 + 3 * ANSWERS_PER_EVENT }>::new();
     fields.extend(*about);
     for answer in answers {
         let (index, value) = match &answer.data {
             Data::Address(address) => (ADDRESS, Value::Address(*address)),
-            Data::Name(index, name) => (*index, Value::Bytes(name)),
+            Data::Name(index, name) => (*index, Value::Bytes(named(name))),
             Data::Text(text) => (TEXT, Value::Bytes(text)),
         };
         fields.extend([
-            Field::bytes(ANSWER_NAME, &answer.name),
+            Field::bytes(ANSWER_NAME, named(&answer.name)),
             Field { index, value },
             Field::number(TTL, answer.ttl_s.into()),
         ]);

@@ -7,8 +7,8 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use super::emit;
-use super::head;
 use super::path::{self, PathBuffer};
+use super::rows::{Lines, Rows};
 use crate::{Buffer, BufferSet, Content, EventSink, Form};
 
 /// All headers of a message, written out.
@@ -54,6 +54,48 @@ const OF_HEAD: BufferSet = BufferSet::EMPTY
     .with(Buffer::Http2HeaderName)
     .with(Buffer::Http2Header);
 
+/// Of these, those that the first line has.
+const OF_FIRST_LINE: BufferSet = BufferSet::EMPTY
+    .with(Buffer::HttpMethod)
+    .with(Buffer::HttpUri)
+    .with(Buffer::HttpUriRaw)
+    .with(Buffer::HttpProtocol)
+    .with(Buffer::HttpRequestLine)
+    .with(Buffer::HttpResponseLine)
+    .with(Buffer::HttpStatusCode)
+    .with(Buffer::HttpStatusMessage);
+
+/// Those that hold all headers, or all of one name.
+const TOGETHER: BufferSet = BufferSet::EMPTY
+    .with(Buffer::HttpHeader)
+    .with(Buffer::HttpHeaderRaw)
+    .with(Buffer::HttpHeaderNames)
+    .with(Buffer::HttpCookie);
+
+/// Those that hold the value of one header.
+const VALUES: BufferSet = BufferSet::EMPTY
+    .with(Buffer::HttpUserAgent)
+    .with(Buffer::HttpHostRaw)
+    .with(Buffer::HttpReferer)
+    .with(Buffer::HttpAccept)
+    .with(Buffer::HttpAcceptEncoding)
+    .with(Buffer::HttpAcceptLanguage)
+    .with(Buffer::HttpConnection)
+    .with(Buffer::HttpContentType)
+    .with(Buffer::HttpContentLength)
+    .with(Buffer::HttpServer)
+    .with(Buffer::HttpLocation);
+
+/// Those that hold one header.
+const ONE_HEADER: BufferSet = VALUES
+    .with(Buffer::HttpRequestHeader)
+    .with(Buffer::HttpResponseHeader);
+
+/// Those of HTTP/2.
+const OF_HTTP2: BufferSet = BufferSet::EMPTY
+    .with(Buffer::Http2HeaderName)
+    .with(Buffer::Http2Header);
+
 /// The buffers that a body is looked into for.
 const OF_REQUEST_BODY: BufferSet = BufferSet::EMPTY
     .with(Buffer::HttpRequestBody)
@@ -73,6 +115,8 @@ pub(crate) struct Told<'a> {
     pub(crate) lines: &'a [u8],
     /// All of it, as sent.
     pub(crate) start: &'a [u8],
+    /// Its lines, where it was cut into them.
+    pub(crate) rows: Option<&'a Rows>,
     /// What HTTP/2 has before the headers, as lines.
     pub(crate) pseudo: &'a [u8],
     /// Where HTTP/2 has the host.
@@ -131,38 +175,49 @@ pub(crate) fn piece(
     });
 }
 
-impl Told<'_> {
-    /// Tells what is wanted of a head.
-    pub(crate) fn tell(&self, wanted: BufferSet, sink: &mut dyn EventSink) {
-        if !wanted.is_empty() {
-            self.tell_wanted(wanted, sink);
+impl<'a> Told<'a> {
+    /// The header lines, up to the empty one.
+    pub(super) fn header_lines(&self) -> Lines<'a> {
+        match self.rows {
+            Some(rows) => rows.lines(self.start),
+            None => Lines::of(self.lines),
         }
     }
 
-    /// Apart, since it needs much of the stack.
-    #[inline(never)]
-    fn tell_wanted(&self, wanted: BufferSet, sink: &mut dyn EventSink) {
+    /// Whether a zero byte or a CR that ends no line may be in the head.
+    pub(super) fn may_be_odd(&self) -> bool {
+        self.rows.is_none_or(Rows::may_be_odd)
+    }
+
+    /// Tells what is wanted of a head.
+    pub(crate) fn tell(&self, wanted: BufferSet, sink: &mut dyn EventSink) {
+        if wanted.is_empty() {
+            return;
+        }
         let mut teller = Teller {
             wanted,
             stream: self.stream,
             sink,
         };
         match self.is_request {
-            _ if self.first.is_empty() => {}
+            _ if self.first.is_empty() || wanted.intersection(OF_FIRST_LINE).is_empty() => {}
             true => self.request_line(&mut teller),
             false => self.status_line(&mut teller),
         }
         if !self.start.is_empty() {
             teller.tell(Buffer::HttpStart, self.start);
         }
-        let mut scratch = Scratch::new();
-        self.together(&mut teller, &mut scratch);
-        self.each(&mut teller, &mut scratch);
-        for header in headers(self.pseudo).chain(headers(self.lines)) {
-            // HTTP/1 has neither.
-            if self.stream > 0 {
+        if !wanted.intersection(TOGETHER).is_empty() {
+            self.together(&mut teller);
+        }
+        if !wanted.intersection(ONE_HEADER).is_empty() {
+            self.each(&mut teller);
+        }
+        // HTTP/1 has neither.
+        if self.stream > 0 && !wanted.intersection(OF_HTTP2).is_empty() {
+            for header in headers(Lines::of(self.pseudo)).chain(headers(self.header_lines())) {
                 teller.tell(Buffer::Http2HeaderName, header.name);
-                teller.line(Buffer::Http2Header, &header, &mut scratch);
+                teller.line(Buffer::Http2Header, &header);
             }
         }
     }
@@ -181,23 +236,8 @@ impl Told<'_> {
             Buffer::HttpProtocol,
             rest.get(end + 1..).unwrap_or_default(),
         );
-        if !teller.wanted.contains(Buffer::HttpUri) {
-            return;
-        }
-        let Ok((None | Some(_), path)) = emit::split_target(method, target) else {
-            return;
-        };
-        let mut buffer = PathBuffer::new();
-        match path::normalise(path, &mut buffer) {
-            Some(path) if !path.is_empty() => {
-                let mut uri = Scratch::new();
-                append(&mut uri, path);
-                if let Some(query) = memchr::memchr2(b'?', b'#', target) {
-                    path::decode(&target[query..], &mut uri);
-                }
-                teller.tell(Buffer::HttpUri, &uri);
-            }
-            _ => teller.tell(Buffer::HttpUri, target),
+        if teller.wanted.contains(Buffer::HttpUri) {
+            uri(method, target, teller);
         }
     }
 
@@ -211,11 +251,13 @@ impl Told<'_> {
         }
     }
 
-    /// The buffers that hold all headers, or all of one name.
-    fn together(&self, teller: &mut Teller<'_>, scratch: &mut Scratch) {
-        if headers(self.lines).next().is_none() {
+    /// The buffers that hold all headers, or all of one name. Apart, since it needs much of the stack.
+    #[inline(never)]
+    fn together(&self, teller: &mut Teller<'_>) {
+        if self.header_lines().next().is_none() {
             return;
         }
+        let scratch = &mut Scratch::new();
         // What is not in a trailer is not missing from the message.
         let is_head = !self.first.is_empty();
         if is_head {
@@ -223,7 +265,7 @@ impl Told<'_> {
         }
         if teller.wanted.contains(Buffer::HttpHeader) {
             scratch.clear();
-            for header in headers(self.lines).filter(|header| !self.is_cookie(header)) {
+            for header in headers(self.header_lines()).filter(|header| !self.is_cookie(header)) {
                 header.append(scratch);
                 append(scratch, b"\r\n");
             }
@@ -232,7 +274,7 @@ impl Told<'_> {
         if is_head && teller.wanted.contains(Buffer::HttpHeaderNames) {
             scratch.clear();
             append(scratch, b"\r\n");
-            for header in headers(self.lines) {
+            for header in headers(self.header_lines()) {
                 append(scratch, header.name);
                 append(scratch, b"\r\n");
             }
@@ -243,7 +285,7 @@ impl Told<'_> {
             scratch.clear();
             // HTTP/2 cuts cookies up, and says how they belong together (RFC 9113, 8.2.3).
             let between: &[u8] = if self.stream > 0 { b"; " } else { b", " };
-            for header in headers(self.lines).filter(|header| self.is_cookie(header)) {
+            for header in headers(self.header_lines()).filter(|header| self.is_cookie(header)) {
                 if !scratch.is_empty() {
                     append(scratch, between);
                 }
@@ -256,17 +298,18 @@ impl Told<'_> {
     }
 
     /// The buffers that hold one header each.
-    fn each(&self, teller: &mut Teller<'_>, scratch: &mut Scratch) {
+    fn each(&self, teller: &mut Teller<'_>) {
+        let wants_values = !teller.wanted.intersection(VALUES).is_empty();
         let mut hosts = 0;
-        for header in headers(self.lines) {
+        for header in headers(self.header_lines()) {
             let line = match self.is_request {
                 true => Buffer::HttpRequestHeader,
                 false => Buffer::HttpResponseHeader,
             };
-            teller.line(line, &header, scratch);
-            if let Some(buffer) = self.buffer_of(&header) {
+            teller.line(line, &header);
+            if wants_values && let Some(buffer) = self.buffer_of(&header) {
                 hosts += usize::from(buffer == Buffer::HttpHostRaw);
-                teller.value(buffer, &header, scratch);
+                teller.value(buffer, &header);
             }
         }
         if hosts == 0 && !self.authority.is_empty() {
@@ -302,6 +345,26 @@ impl Told<'_> {
     }
 }
 
+/// Apart, since it needs much of the stack.
+#[inline(never)]
+fn uri(method: &[u8], target: &[u8], teller: &mut Teller<'_>) {
+    let Ok((None | Some(_), path)) = emit::split_target(method, target) else {
+        return;
+    };
+    let mut buffer = PathBuffer::new();
+    match path::normalise(path, &mut buffer) {
+        Some(path) if !path.is_empty() => {
+            let mut uri = Scratch::new();
+            append(&mut uri, path);
+            if let Some(query) = memchr::memchr2(b'?', b'#', target) {
+                path::decode(&target[query..], &mut uri);
+            }
+            teller.tell(Buffer::HttpUri, &uri);
+        }
+        _ => teller.tell(Buffer::HttpUri, target),
+    }
+}
+
 /// Tells buffers of one head.
 struct Teller<'a> {
     wanted: BufferSet,
@@ -318,32 +381,61 @@ impl Teller<'_> {
     }
 
     /// `Name: value`.
-    fn line(&mut self, buffer: Buffer, header: &Header<'_>, scratch: &mut Scratch) {
+    fn line(&mut self, buffer: Buffer, header: &Header<'_>) {
         if self.wanted.contains(buffer) {
-            scratch.clear();
-            header.append(scratch);
-            self.tell(buffer, scratch);
+            match header.as_written() {
+                Some(line) => self.tell(buffer, line),
+                None => self.put_together(buffer, &|text| header.append(text)),
+            }
         }
     }
 
-    fn value(&mut self, buffer: Buffer, header: &Header<'_>, scratch: &mut Scratch) {
+    fn value(&mut self, buffer: Buffer, header: &Header<'_>) {
         if self.wanted.contains(buffer) {
-            scratch.clear();
-            header.append_value(scratch);
-            self.tell(buffer, scratch);
+            match header.value_as_written() {
+                Some(value) => self.tell(buffer, value),
+                None => self.put_together(buffer, &|text| header.append_value(text)),
+            }
         }
+    }
+
+    /// Apart, since it needs much of the stack.
+    #[inline(never)]
+    fn put_together(&mut self, buffer: Buffer, write: &dyn Fn(&mut Scratch)) {
+        let mut text = Scratch::new();
+        write(&mut text);
+        self.tell(buffer, &text);
     }
 }
 
 /// A header, perhaps folded over lines.
 #[derive(Clone, Copy)]
 struct Header<'a> {
+    /// All of it, without the end of its last line.
+    whole: &'a [u8],
+    folded: bool,
     name: &'a [u8],
     /// With the ends of lines that it goes on behind; none where there is no colon.
     value: Option<&'a [u8]>,
 }
 
-impl Header<'_> {
+impl<'a> Header<'a> {
+    /// `Name: value`, where it stands like that in the message, as nearly all do.
+    fn as_written(&self) -> Option<&'a [u8]> {
+        let value = self.value_as_written()?;
+        let behind = self.whole.get(self.name.len()..)?;
+        let is_written = behind.starts_with(b": ")
+            && behind.len() == value.len() + 2
+            && value.len() + self.name.len() + 2 <= HEADERS_BYTES_MAX;
+        is_written.then_some(self.whole)
+    }
+
+    /// The value, where it is on one line.
+    fn value_as_written(&self) -> Option<&'a [u8]> {
+        let value = self.value.unwrap_or_default();
+        (!self.folded && value.len() <= HEADERS_BYTES_MAX).then_some(value)
+    }
+
     fn append(&self, text: &mut Scratch) {
         append(text, self.name);
         if self.value.is_some() {
@@ -366,28 +458,26 @@ impl Header<'_> {
 }
 
 /// The headers up to the empty line.
-fn headers(mut lines: &[u8]) -> impl Iterator<Item = Header<'_>> {
+fn headers<'a>(mut lines: Lines<'a>) -> impl Iterator<Item = Header<'a>> {
     std::iter::from_fn(move || {
-        let (line, mut rest) = head::line(lines)?;
-        if line.is_empty() {
-            return None;
-        }
-        let mut length = line.len();
-        while let (Some(b' ' | b'\t'), Some((_, after))) = (rest.first(), head::line(rest)) {
-            length = lines.len() - after.len();
-            rest = after;
-        }
-        let whole = &lines[..length];
-        lines = rest;
-        // A name that HTTP/2 begins with a colon.
-        let start = usize::from(whole.first() == Some(&b':'));
-        Some(match memchr::memchr(b':', &line[start..]) {
+        let (whole, line) = lines.next_folded()?;
+        let folded = whole.len() != line.bytes.len();
+        let colon = match line.bytes {
+            // A name that HTTP/2 begins with a colon.
+            [b':', rest @ ..] => rest.iter().position(|&byte| byte == b':').map(|at| at + 1),
+            _ => line.colon,
+        };
+        Some(match colon {
             Some(colon) => Header {
-                name: whole[..start + colon].trim_ascii_end(),
-                value: Some(whole[start + colon + 1..].trim_ascii()),
+                whole,
+                folded,
+                name: whole[..colon].trim_ascii_end(),
+                value: Some(whole[colon + 1..].trim_ascii()),
             },
             None => Header {
-                name: line,
+                whole,
+                folded,
+                name: line.bytes,
                 value: None,
             },
         })
@@ -397,5 +487,6 @@ fn headers(mut lines: &[u8]) -> impl Iterator<Item = Header<'_>> {
 /// As much as there is room for.
 fn append(text: &mut Scratch, bytes: &[u8]) {
     let fits = bytes.len().min(text.remaining_capacity());
-    text.extend(bytes[..fits].iter().copied());
+    // Never more than fits.
+    let _ = text.try_extend_from_slice(&bytes[..fits]);
 }

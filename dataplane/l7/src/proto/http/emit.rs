@@ -202,28 +202,54 @@ fn host<'a>(
     authority: &'a [u8],
     buffer: &'a mut ArrayVec<u8, HOST_BYTES_MAX>,
 ) -> Result<&'a [u8], &'static str> {
-    let start = authority
-        .iter()
-        .rposition(|&byte| byte == b'@')
-        .map_or(0, |at| at + 1);
-    let authority = &authority[start..];
-    let end = match authority.first() {
-        Some(b'[') => authority
+    let kinds = |bytes: &[u8]| {
+        bytes
             .iter()
-            .position(|&byte| byte == b']')
-            .map(|end| end + 1),
-        _ => authority.iter().position(|&byte| byte == b':'),
+            .fold(0, |all, &byte| all | HOST_BYTES[usize::from(byte)])
     };
-    let host = &authority[..end.unwrap_or(authority.len())];
+    let (mut host, mut known) = (authority, kinds(authority));
+    if known & MARK != 0 {
+        let start = memchr::memrchr(b'@', authority).map_or(0, |at| at + 1);
+        let authority = &authority[start..];
+        let end = match authority.first() {
+            Some(b'[') => memchr::memchr(b']', authority).map(|end| end + 1),
+            _ => memchr::memchr(b':', authority),
+        };
+        host = &authority[..end.unwrap_or(authority.len())];
+        known = kinds(host);
+    }
     let host = host.strip_suffix(b".").unwrap_or(host);
-    let allowed =
-        |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || b"-._~%:[]".contains(byte);
-    if host.len() > HOST_BYTES_MAX || !host.iter().all(allowed) {
+    if host.len() > HOST_BYTES_MAX || known & FOREIGN != 0 {
         return Err("a malformed host");
     }
-    if !host.iter().any(u8::is_ascii_uppercase) {
+    if known & UPPER == 0 {
         return Ok(host);
     }
     buffer.extend(host.iter().map(u8::to_ascii_lowercase));
     Ok(buffer)
+}
+
+/// A byte that no host has.
+const FOREIGN: u8 = 1;
+const UPPER: u8 = 2;
+/// What user and port are told by, and addresses of IPv6.
+const MARK: u8 = 4;
+
+static HOST_BYTES: [u8; 256] = host_bytes();
+
+const fn host_bytes() -> [u8; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            b'A'..=b'Z' => UPPER,
+            b'a'..=b'z' | b'0'..=b'9' | 0x80.. => 0,
+            b'-' | b'.' | b'_' | b'~' | b'%' => 0,
+            b':' | b'[' | b']' => MARK,
+            b'@' => MARK | FOREIGN,
+            _ => FOREIGN,
+        };
+        byte += 1;
+    }
+    kinds
 }

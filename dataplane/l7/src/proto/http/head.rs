@@ -3,8 +3,10 @@
 //! Written by hand, since a policy needs what general parsers do not tell: whether two servers
 //! could read the same head in two ways.
 
+use super::content::Told;
 use super::product::{Evidence, contains};
-use crate::violation;
+use super::rows::Line;
+use crate::{ByteSet, violation};
 
 /// What the headers say, as far as anybody asks.
 #[derive(Default)]
@@ -47,22 +49,6 @@ pub(super) struct StatusLine {
     pub(super) status: u16,
 }
 
-/// The length of the head with its empty line, when it is all there. `scanned` remembers how far
-/// an earlier call looked, so that a head in many pieces is read once.
-pub(super) fn end(input: &[u8], scanned: &mut usize) -> Option<usize> {
-    let mut from = (*scanned).min(input.len());
-    while let Some(offset) = memchr::memchr(b'\n', &input[from..]) {
-        let after = from + offset + 1;
-        match &input[after..] {
-            [b'\n', ..] => return Some(after + 1),
-            [b'\r', b'\n', ..] => return Some(after + 2),
-            _ => from = after,
-        }
-    }
-    *scanned = input.len().saturating_sub(2);
-    None
-}
-
 /// The next line without its end, and what follows. Ends with LF; a CR before it belongs to it.
 pub(super) fn line(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let newline = memchr::memchr(b'\n', input)?;
@@ -93,7 +79,11 @@ pub(super) fn request_line(line: &[u8]) -> Option<RequestLine<'_>> {
         return None;
     };
     let whole = !method.is_empty() && method.iter().all(|&byte| is_token(byte));
-    let visible = !target.is_empty() && target.iter().all(|&byte| byte > b' ' && byte != 0x7f);
+    // Without an early end, which lets sixteen bytes be looked at at a time.
+    let unseen = target.iter().fold(false, |unseen, &byte| {
+        unseen | (byte <= b' ') | (byte == 0x7f)
+    });
+    let visible = !target.is_empty() && !unseen;
     (whole && visible).then_some(RequestLine {
         method,
         target,
@@ -120,21 +110,20 @@ pub(super) fn status_line(line: &[u8]) -> Option<StatusLine> {
 /// Reads the headers up to the empty line. `strict` for requests: what servers must refuse
 /// (RFC 9112, 5 and 6) is refused, since it is how requests are smuggled past a middle box. Of
 /// responses, which some servers send with two lengths, the coding counts (RFC 9112, 6.3).
-pub(super) fn headers(mut lines: &[u8], strict: bool) -> Result<Headers<'_>, &'static str> {
+pub(super) fn headers<'a>(told: &Told<'a>, strict: bool) -> Result<Headers<'a>, &'static str> {
     let mut headers = Headers::default();
     let mut framing = true;
-    while let Some((line, rest)) = line(lines) {
-        lines = rest;
+    let odd = told.may_be_odd();
+    for Line { bytes: line, colon } in told.header_lines() {
         match line {
-            [] => break,
             [b' ' | b'\t', ..] if framing && strict => return Err(violation::HTTP_FOLDED),
             [b' ' | b'\t', ..] => continue,
             _ => {}
         }
-        if strict && line.iter().any(|byte| matches!(byte, 0 | b'\r')) {
+        if strict && odd && line.iter().any(|byte| matches!(byte, 0 | b'\r')) {
             return Err(violation::HTTP_CONTROL);
         }
-        framing = match memchr::memchr(b':', line) {
+        framing = match colon {
             Some(colon) => take(&mut headers, &line[..colon], &line[colon + 1..], strict)?,
             None if strict => return Err(violation::HTTP_NO_COLON),
             None => false,
@@ -253,5 +242,18 @@ fn coding(value: &[u8], strict: bool) -> Coding {
 
 /// RFC 9110, 5.6.2.
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN[usize::from(byte)]
+}
+
+static TOKEN: [bool; 256] = token();
+
+const fn token() -> [bool; 256] {
+    let marks = ByteSet::of(b"!#$%&'*+-.^_`|~");
+    let mut token = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        token[byte] = (byte as u8).is_ascii_alphanumeric() || marks.contains(byte as u8);
+        byte += 1;
+    }
+    token
 }

@@ -12,10 +12,7 @@ pub(super) type PathBuffer = ArrayVec<u8, PATH_BYTES_MAX>;
 /// resolved (RFC 3986, 5.2.4 and 6.2.2), so that a rule on `/api/` holds for `/%61pi/` and
 /// `/x/../api/` too. None when it is longer than [`PATH_BYTES_MAX`].
 pub(super) fn normalise<'a>(target: &'a [u8], buffer: &'a mut PathBuffer) -> Option<&'a [u8]> {
-    let end = target
-        .iter()
-        .position(|byte| matches!(byte, b'?' | b'#'))
-        .unwrap_or(target.len());
+    let end = memchr::memchr2(b'?', b'#', target).unwrap_or(target.len());
     let path = &target[..end];
     if path.len() > PATH_BYTES_MAX {
         return None;
@@ -34,7 +31,11 @@ pub(super) fn normalise<'a>(target: &'a [u8], buffer: &'a mut PathBuffer) -> Opt
 
 /// Whether nothing has to be rewritten: the usual case.
 fn is_plain(path: &[u8]) -> bool {
-    !path.contains(&b'%') && !path.windows(2).any(|pair| pair == b"//" || pair == b"/.")
+    let (plain, _) = path.iter().fold((true, false), |(plain, slash), &byte| {
+        let rewritten = (byte == b'%') | slash & matches!(byte, b'/' | b'.');
+        (plain & !rewritten, byte == b'/')
+    });
+    plain
 }
 
 /// Percent-decodes once, as far as there is room.

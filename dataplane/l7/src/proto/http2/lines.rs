@@ -72,6 +72,7 @@ impl Lines {
             first: &first,
             lines: &self.regular,
             start: &[],
+            rows: None,
             pseudo: &self.pseudo,
             authority: told.authority,
             stream,
