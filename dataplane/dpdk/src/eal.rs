@@ -178,7 +178,7 @@ impl Eal {
             device: device.clone(),
             advice: error::advice(
                 &log,
-                "check that it exists; a PCI device must be bound to vfio-pci (dpdk-devbind.py --status shows it), \
+                "check that it exists; a PCI device must be bound to vfio-pci (weir doctor shows it), \
                  a virtual one's interface, file or socket must be there",
             ),
             log,

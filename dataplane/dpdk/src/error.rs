@@ -221,11 +221,12 @@ pub(crate) fn advice(log: &[String], otherwise: &'static str) -> &'static str {
         ),
         (
             &["vfio", "uio"],
-            "bind the device to vfio-pci (dpdk-devbind.py -b vfio-pci ADDRESS), and let this user open /dev/vfio/*",
+            "give the card to vfio-pci and its file to this user (weir host prepare --device ADDRESS --owner USER); weir \
+             doctor says what else is missing",
         ),
         (
             &["hugepage", "huge page", "hugetlb"],
-            "reserve hugepages (echo N > /proc/sys/vm/nr_hugepages), or run without them",
+            "reserve hugepages (weir host prepare), or run without them",
         ),
         (
             &["permission denied", "operation not permitted"],
