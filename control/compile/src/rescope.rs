@@ -7,7 +7,7 @@ use weir_policy::spec::{IdentitySpec, UNKNOWN_IDENTITY};
 
 use crate::change::{AddressKey, SpecChange, address_key};
 use crate::scope::{is_lenient, restricted, sensor_for, threat_policy_for};
-use crate::scopes::{Entry, Node, Scopes, Stir};
+use crate::scopes::{Entry, Node, Scopes, Stir, change};
 use crate::settle::{address, name};
 
 /// The prefix of a network of one address.
@@ -185,7 +185,9 @@ impl Scopes {
                 && let Some(entry) = self.identities.get_mut(&id)
                 && entry.parents != parents
             {
+                let outermost = parents.contains(&UNKNOWN_IDENTITY);
                 entry.parents = parents;
+                change(&mut self.outermost, id, outermost);
                 again.extend(places.iter().map(|place| (*place, id)));
             }
         }

@@ -38,6 +38,11 @@ pub struct Scopes {
     /// What runs where, also on nodes that are not kept.
     by_node: HashMap<String, BTreeSet<u32>>,
     everywhere: BTreeSet<u32>,
+    /// Who is known wherever anything runs: those who are not protected; and wherever a node is.
+    lenient: BTreeSet<u32>,
+    quarantined: BTreeSet<u32>,
+    /// Whoever would be nobody if he were not known.
+    pub(crate) outermost: BTreeSet<u32>,
 }
 
 /// An identity.
@@ -188,7 +193,6 @@ impl Scopes {
         }
         self.places.insert(name, place);
         let mut stir = Stir::default();
-        // Everybody is looked at anyway, so each rule is asked once.
         let entries = self.local(place).into_iter();
         let entries = entries.filter_map(|id| Some((id, self.identities.get(&id)?)));
         let (mut lenient, mut rules) = (BTreeSet::new(), self.bind_any.clone());
@@ -206,9 +210,29 @@ impl Scopes {
             self.bind(place, rule, &mut stir);
             stir.rules.insert((place, rule));
         }
-        stir.nodes.insert(place);
         stir.attached.insert(place);
+        self.stir_newcomer(place, &mut stir);
         self.settle(stir);
+    }
+
+    /// Who can be known on a node of which nothing is known yet. Whom its rules name has been stirred.
+    fn stir_newcomer(&self, place: usize, stir: &mut Stir) {
+        let Some(node) = self.nodes.get(place).and_then(Option::as_ref) else {
+            return;
+        };
+        if node.meets_everybody() {
+            stir.nodes.insert(place);
+            return;
+        }
+        let mut lists = vec![&self.quarantined];
+        if !node.local.is_empty() {
+            lists.extend([&node.local, &self.lenient]);
+        }
+        if node.meets_strangers() {
+            lists.push(&self.outermost);
+        }
+        let ids = lists.into_iter().flatten();
+        stir.pairs.extend(ids.map(|id| (place, *id)));
     }
 
     /// Forgets a node.
@@ -401,6 +425,13 @@ impl Scopes {
             if before.iter().flatten().any(|one| one.managed) {
                 self.place(*id, &placement, false, stir);
             }
+            for set in [
+                &mut self.lenient,
+                &mut self.quarantined,
+                &mut self.outermost,
+            ] {
+                set.remove(id);
+            }
             stir.identities.insert(*id);
             stir.described.insert(*id, before);
         }
@@ -429,7 +460,10 @@ impl Scopes {
                 });
                 entry.spec = Some(new.clone());
                 stir.identities.insert(id);
+                change(&mut self.lenient, id, is_lenient(new));
+                change(&mut self.quarantined, id, new.quarantined);
             }
+            let entry = self.entry(id);
             let is_there = entry.spec.as_ref().is_some_and(|spec| spec.managed);
             if was_there && (!is_there || before != placement) {
                 self.place(id, &before, false, stir);
@@ -531,7 +565,7 @@ impl Entry {
     }
 }
 
-fn change(set: &mut BTreeSet<u32>, id: u32, there: bool) {
+pub(crate) fn change(set: &mut BTreeSet<u32>, id: u32, there: bool) {
     match there {
         true => set.insert(id),
         false => set.remove(&id),
