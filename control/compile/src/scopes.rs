@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use weir_policy::spec::{
     Action, IdentitySpec, RuleSpec, SensorSpec, SnapshotSpec, ThreatPolicySpec, UNKNOWN_IDENTITY,
 };
@@ -23,7 +24,7 @@ use crate::scope::{ends, is_lenient, meets};
 /// on the node.
 #[derive(Clone, Debug, Default)]
 pub struct Scopes {
-    pub(crate) identities: HashMap<u32, Entry>,
+    pub(crate) identities: HashMap<u32, Entry, FixedState>,
     pub(crate) rules: BTreeMap<u32, Arc<RuleSpec>>,
     /// Rules that bind anybody, and that name anybody.
     bind_any: BTreeSet<u32>,
@@ -329,12 +330,12 @@ impl Scopes {
             let (subjects, peers, bind_any, name_any) = list(&new);
             let subject_changes = differing(&old_subjects, &subjects);
             let peer_changes = differing(&old_peers, &peers);
-            for (one, there) in &subject_changes {
-                change(&mut self.entry(*one).binds, id, *there);
+            for &(one, there) in &subject_changes {
+                change(&mut self.entry(one).binds, id, there);
             }
-            for (one, there) in &peer_changes {
-                change(&mut self.entry(*one).named, id, *there);
-                stir.identities.insert(*one);
+            for &(one, there) in &peer_changes {
+                change(&mut self.entry(one).named, id, there);
+                stir.identities.insert(one);
             }
             change(&mut self.bind_any, id, bind_any);
             change(&mut self.name_any, id, name_any);
@@ -352,19 +353,19 @@ impl Scopes {
                 }
                 _ => false,
             };
-            let changed = subject_changes.keys().chain(peer_changes.keys());
-            let changed: BTreeSet<u32> = changed.copied().collect();
-            self.look_at_rule(id, only_members.then_some(&changed), stir);
+            let changed = subject_changes.iter().chain(&peer_changes);
+            let changed = || changed.map(|(one, _)| *one).collect();
+            self.look_at_rule(id, only_members.then(changed), stir);
         }
     }
 
     /// On which nodes a rule has to be looked at that is another now.
-    fn look_at_rule(&mut self, id: u32, members: Option<&BTreeSet<u32>>, stir: &mut Stir) {
+    fn look_at_rule(&mut self, id: u32, members: Option<BTreeSet<u32>>, stir: &mut Stir) {
         for place in 0..self.nodes.len() {
             let Some(node) = self.nodes.get(place).and_then(Option::as_ref) else {
                 continue;
             };
-            let concerned = match members {
+            let concerned = match &members {
                 Some(members) => members.iter().any(|one| {
                     let known = || {
                         self.identities
@@ -573,8 +574,8 @@ pub(crate) fn change(set: &mut BTreeSet<u32>, id: u32, there: bool) {
 }
 
 /// What is in one of two sorted lists only, and whether it is in the second.
-fn differing(old: &[u32], new: &[u32]) -> BTreeMap<u32, bool> {
-    let mut differing = BTreeMap::new();
+fn differing(old: &[u32], new: &[u32]) -> Vec<(u32, bool)> {
+    let mut differing = Vec::new();
     let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
     loop {
         match (old.peek(), new.peek()) {
@@ -583,15 +584,15 @@ fn differing(old: &[u32], new: &[u32]) -> BTreeMap<u32, bool> {
                 new.next();
             }
             (Some(&&a), b) if b.is_none_or(|b| a < **b) => {
-                differing.insert(a, false);
+                differing.push((a, false));
                 old.next();
             }
             (_, Some(&&b)) => {
-                differing.insert(b, true);
+                differing.push((b, true));
                 new.next();
             }
             (Some(&&a), None) => {
-                differing.insert(a, false);
+                differing.push((a, false));
                 old.next();
             }
             (None, None) => return differing,

@@ -188,20 +188,22 @@ impl Compilation {
             let (atoms, world) = (&mut self.atoms, &self.world);
             Some(List::new(key, located, allowlist, atoms, world))
         });
-        let votes = |located: Option<&Arc<Located<Document>>>| {
-            located
-                .and_then(|located| vote(allowlist(&located.value)?))
-                .is_some()
+        let vote_of = |located: Option<&Arc<Located<Document>>>| {
+            located.and_then(|located| vote(allowlist(&located.value)?))
         };
-        let both = [(votes(old), &before), (votes(new), &list)];
-        for (votes, list) in both {
+        let (old_vote, new_vote) = (vote_of(old), vote_of(new));
+        let target = |list: &Option<List>| list.as_ref().map(|list| list.target);
+        let same = old_vote == new_vote && target(&before) == target(&list);
+        let both = [(old_vote, &before), (new_vote, &list)];
+        for (vote, list) in both {
             let Some(list) = list else { continue };
             let numbers = (0..).take(list.rules.len());
             self.marks
                 .rules
                 .extend(numbers.map(|number| (key.clone(), number)));
             if let Some(target) = self.atoms.get(list.target)
-                && votes
+                && vote.is_some()
+                && !same
             {
                 self.marks.identities.extend(target.members());
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, oneshot};
 use weir_learn::ConversationKey;
 use weir_model::{Document, Located, Problem};
 use weir_policy::Snapshot;
@@ -24,8 +24,12 @@ use crate::state::State;
 const NODES_FIRST: Duration = Duration::from_millis(100);
 /// and takes one part in so many of the time.
 const SHARE: u32 = 10;
-/// What was made in less is made at once for who cannot wait long.
-const MOMENT: Duration = Duration::from_millis(20);
+/// How much others go before it: as far as it goes.
+const IDLE: i32 = 19;
+/// But is never older than this because of it.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A policy of so many items is made in a moment, so that even who must not wait long has the newest.
+const SMALL_ITEMS: usize = 5_000;
 
 /// The documents of a source.
 pub type Documents = Arc<[Arc<Located<Document>>]>;
@@ -53,7 +57,7 @@ pub struct Published {
 #[derive(Debug)]
 pub struct View {
     latest: ArcSwap<Published>,
-    /// Held while a newer one is made.
+    /// Held while a newer one is made for somebody who waits.
     making: Arc<Mutex<()>>,
 }
 
@@ -87,6 +91,11 @@ impl Published {
         })
     }
 
+    fn is_small(&self) -> bool {
+        let spec = self.snapshot.spec();
+        spec.identities.len() + spec.addresses.len() + spec.rules.len() <= SMALL_ITEMS
+    }
+
     /// What the policy says of a conversation now, and who decides.
     pub fn judge(&self, key: &ConversationKey) -> (Action, String) {
         match self.ends.decide(&self.snapshot, key) {
@@ -107,6 +116,16 @@ impl View {
             making: Arc::default(),
         }
     }
+
+    /// Takes one that was made, unless a newer one is there.
+    fn keep(&self, published: Published) {
+        let published = Arc::new(published);
+        self.latest
+            .rcu(|latest| match latest.state < published.state {
+                true => published.clone(),
+                false => latest.clone(),
+            });
+    }
 }
 
 impl State {
@@ -123,7 +142,9 @@ impl State {
         }
         let state = self.clone();
         blocking(move || {
-            state.make_policy();
+            if let Some(whole) = state.pipeline.whole() {
+                state.make_policy(whole);
+            }
             drop(turn);
             state.policy_of_late()
         })
@@ -133,7 +154,7 @@ impl State {
     /// The same where it is there in a moment, else as it was made last.
     pub async fn policy_soon(self: &Arc<Self>) -> Arc<Published> {
         let latest = self.policy_of_late();
-        match latest.took <= MOMENT {
+        match latest.is_small() {
             true => self.policy().await,
             false => latest,
         }
@@ -149,14 +170,32 @@ impl State {
         (latest.state >= wanted).then_some(latest)
     }
 
-    fn make_policy(&self) {
-        let Some(whole) = self.pipeline.whole() else {
-            return;
-        };
+    fn make_policy(&self, whole: Whole) {
         match Published::new(whole) {
-            Ok(published) => self.view.latest.store(Arc::new(published)),
+            Ok(published) => self.view.keep(published),
             Err(problem) => self.set_problems(vec![problem]),
         }
+    }
+}
+
+/// Makes it while nobody else wants the processor.
+async fn make_idly(state: &Arc<State>) {
+    let taking = state.clone();
+    // What others wait for is not done idly.
+    let Some(whole) = blocking(move || taking.pipeline.whole()).await else {
+        return;
+    };
+    let (done, made) = oneshot::channel();
+    let state = state.clone();
+    let idle = std::thread::Builder::new().name("whole policy".to_owned());
+    let started = idle.spawn(move || {
+        // Of this thread alone. Where it cannot be had it is made all the same.
+        let _ = rustix::process::nice(IDLE);
+        state.make_policy(whole);
+        let _ = done.send(());
+    });
+    if started.is_ok() {
+        let _ = made.await;
     }
 }
 
@@ -168,8 +207,9 @@ pub async fn follow(state: Arc<State>) {
         while given.changed().await.is_ok() {
             tokio::time::sleep(NODES_FIRST).await;
             given.mark_unchanged();
-            let took = state.policy().await.took;
-            tokio::time::sleep(took * (SHARE - 1)).await;
+            make_idly(&state).await;
+            let took = state.policy_of_late().took;
+            tokio::time::sleep((took * (SHARE - 1)).min(PAUSE_MAX)).await;
         }
     };
     tokio::select! {
