@@ -175,7 +175,11 @@ pub(crate) fn ends(rule: &RuleSpec) -> (&[u32], &[u32]) {
 
 /// Whether the list names one of these, or anybody.
 pub(crate) fn meets(list: &[u32], these: &BTreeSet<u32>) -> bool {
-    list.is_empty() || these.iter().any(|id| list.binary_search(id).is_ok())
+    list.is_empty()
+        || match list.len() < these.len() {
+            true => list.iter().any(|id| these.contains(id)),
+            false => these.iter().any(|id| list.binary_search(id).is_ok()),
+        }
 }
 
 /// What remains of a rule for the pairs that have an end in `local`.
@@ -189,8 +193,12 @@ pub(crate) fn restricted<'a>(
     }
     let (subjects, peers) = ends(rule);
     let here = |list: &[u32]| -> Vec<u32> {
-        let here = local.iter().copied();
-        here.filter(|id| list.binary_search(id).is_ok()).collect()
+        match list.len() < local.len() {
+            true => (list.iter().copied().filter(|id| local.contains(id))).collect(),
+            false => (local.iter().copied())
+                .filter(|id| list.binary_search(id).is_ok())
+                .collect(),
+        }
     };
     let seen = |list: &[u32]| -> Vec<u32> {
         let ids = list.iter().copied();
