@@ -39,7 +39,6 @@ pub struct Scopes {
     /// What runs where, also on nodes that are not kept.
     by_node: HashMap<String, BTreeSet<u32>>,
     everywhere: BTreeSet<u32>,
-    /// Who is known wherever anything runs: those who are not protected; and wherever a node is.
     lenient: BTreeSet<u32>,
     quarantined: BTreeSet<u32>,
     /// Whoever would be nobody if he were not known.
@@ -232,8 +231,8 @@ impl Scopes {
         if node.meets_strangers() {
             lists.push(&self.outermost);
         }
-        let ids = lists.into_iter().flatten();
-        stir.pairs.extend(ids.map(|id| (place, *id)));
+        stir.pairs
+            .extend(lists.into_iter().flatten().map(|id| (place, *id)));
     }
 
     /// Forgets a node.
@@ -353,8 +352,8 @@ impl Scopes {
                 }
                 _ => false,
             };
-            let changed = subject_changes.iter().chain(&peer_changes);
-            let changed = || changed.map(|(one, _)| *one).collect();
+            let both = subject_changes.iter().chain(&peer_changes);
+            let changed = || both.map(|(one, _)| *one).collect();
             self.look_at_rule(id, only_members.then(changed), stir);
         }
     }
