@@ -224,8 +224,8 @@ impl Named<'_> {
         let (wide, rule) = (&self.rule, &narrow.rule);
         wide.action == rule.action
             && wide.end == rule.end
-            && includes(&self.clients, &narrow.clients)
-            && includes(&self.servers, &narrow.servers)
+            && includes_sorted(&self.clients, &narrow.clients)
+            && includes_sorted(&self.servers, &narrow.servers)
             && includes(&wide.applications, &rule.applications)
             && includes(&wide.protocols, &rule.protocols)
             && includes_ports(&wide.ports, &rule.ports)
@@ -240,6 +240,12 @@ impl Named<'_> {
 /// Lists where empty means any.
 fn includes<T: PartialEq>(wide: &[T], narrow: &[T]) -> bool {
     wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|item| wide.contains(item)))
+}
+
+/// The same of sorted lists, which may be long.
+fn includes_sorted(wide: &[&str], narrow: &[&str]) -> bool {
+    let within = |item: &&str| wide.binary_search(item).is_ok();
+    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(within))
 }
 
 fn includes_ports(wide: &[(u16, u16)], narrow: &[(u16, u16)]) -> bool {

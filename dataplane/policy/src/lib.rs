@@ -49,6 +49,7 @@ mod addresses;
 mod decide;
 mod diff;
 mod explain;
+mod index;
 mod names;
 mod nearest;
 mod pattern;
@@ -63,8 +64,8 @@ mod weigh;
 
 pub use diff::{Change, PolicyChange};
 pub use explain::{ExplainStep, Explanation};
+pub use index::index_entries;
 pub use nearest::{Difference, Nearest};
 pub use question::{Application, Certainty, Decider, Decision, Question, WireAction};
-pub use rules::index_entries;
 pub use snapshot::Snapshot;
 pub use validate::{BuildError, INDEX_ENTRIES_MAX};

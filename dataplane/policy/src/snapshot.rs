@@ -7,8 +7,9 @@ use foldhash::fast::FixedState;
 
 use crate::Decider;
 use crate::addresses::AddressTable;
+use crate::index::RuleIndex;
 use crate::names::NameTable;
-use crate::rules::{Rule, RuleIndex};
+use crate::rules::Rule;
 use crate::spec::{IdentitySpec, SnapshotSpec, ThreatPolicySpec, UNKNOWN_IDENTITY};
 use crate::threats::ThreatSets;
 use crate::validate::{BuildError, validate};

@@ -226,7 +226,11 @@ fn the_index_is_bounded() {
                 .collect();
             spec.rules[0].clients = (1..=3000).collect();
             spec.rules[0].servers = (1..=3000).collect();
+            let wide = spec.rules[0].clone();
+            spec.rules = (1..=800)
+                .map(|id| RuleSpec { id, ..wide.clone() })
+                .collect();
         },
-        &["list of rules", "pairs of identities"],
+        &["list of rules", "identities, more than"],
     );
 }

@@ -97,7 +97,10 @@ fn asks_no_more(wide: &LabelSelector, narrow: &LabelSelector) -> bool {
 }
 
 fn implies_expression(narrow: &Expression, wide: &Expression) -> bool {
-    let all = |these: &[String], those: &[String]| these.iter().all(|one| those.contains(one));
+    let all = |these: &[String], those: &[String]| {
+        let those: BTreeSet<&String> = those.iter().collect();
+        these.iter().all(|one| those.contains(one))
+    };
     narrow.key == wide.key
         && match (narrow.operator, wide.operator) {
             (Operator::In, Operator::In) => all(&narrow.values, &wide.values),
