@@ -37,6 +37,8 @@ pub enum ItemKey {
     Bundle,
     /// A threat policy by its id.
     ThreatPolicy(u32),
+    /// What services claim of others.
+    Claims,
 }
 
 /// Orders addresses as [`weir_policy::spec::AddressSpec`] does: by network in its 128-bit form.
@@ -158,6 +160,7 @@ impl ItemKey {
             Self::Sensor(_) => 10,
             Self::Bundle => 11,
             Self::ThreatPolicy(_) => 12,
+            Self::Claims => 14,
         }
     }
 }
@@ -212,7 +215,9 @@ impl Item {
         let link = (message.link.as_ref()).map(|it| Self::of(ItemKey::Link, it));
         let bundle = (message.bundle.as_ref()).map(|it| Self::of(ItemKey::Bundle, it));
         let style = Self::deny_style(message.deny_style);
-        unknown.into_iter().chain(link).chain(style).chain(bundle)
+        let claims = (message.claims.as_ref()).map(|it| Self::of(ItemKey::Claims, it));
+        let all = unknown.into_iter().chain(link).chain(style).chain(bundle);
+        all.chain(claims)
     }
 
     /// The encoding.
@@ -286,9 +291,12 @@ impl Contents {
         for (key, item) in singles(&snapshot.unknown, &snapshot.link, snapshot.deny_style) {
             contents.put(key, item);
         }
-        if let Some(bundle) = &snapshot.bundle {
-            let item = Item::of_bytes(&ItemKey::Bundle, bundle);
-            contents.put(ItemKey::Bundle, Some(item));
+        for (key, bytes) in [
+            (ItemKey::Bundle, &snapshot.bundle),
+            (ItemKey::Claims, &snapshot.claims),
+        ] {
+            let item = bytes.as_ref().map(|bytes| Item::of_bytes(&key, bytes));
+            contents.put(key, item);
         }
         contents.expect(snapshot.version, snapshot.checksum)?;
         Ok(contents)
@@ -379,6 +387,7 @@ impl Contents {
                 ItemKey::Sensor(_) => snapshot.sensors.push(bytes),
                 ItemKey::Bundle => snapshot.bundle = Some(bytes),
                 ItemKey::ThreatPolicy(_) => snapshot.threat_policies.push(bytes),
+                ItemKey::Claims => snapshot.claims = Some(bytes),
             }
         }
         snapshot
@@ -420,6 +429,7 @@ impl Contents {
                 (ItemKey::ThreatPolicy(_), Some(bytes)) => delta.threat_policies.push(bytes),
                 (ItemKey::ThreatPolicy(id), None) => delta.removed_threat_policies.push(*id),
                 (ItemKey::Bundle, bytes) => delta.bundle = Some(bytes.unwrap_or_default()),
+                (ItemKey::Claims, bytes) => delta.claims = Some(bytes.unwrap_or_default()),
                 (ItemKey::Unknown | ItemKey::Link | ItemKey::DenyStyle, _) => {}
             }
         }
@@ -550,6 +560,10 @@ fn changes(delta: &wire::Delta) -> Result<Vec<(ItemKey, Option<Item>)>, ApplyErr
         let signed = v1::SignedBundle::decode(bundle.clone());
         let there = signed.is_ok_and(|signed| !signed.payload.is_empty());
         changes.push((ItemKey::Bundle, there.then_some(item)));
+    }
+    if let Some(claims) = &delta.claims {
+        let item = Item::of_bytes(&ItemKey::Claims, claims);
+        changes.push((ItemKey::Claims, (!claims.is_empty()).then_some(item)));
     }
     Ok(changes)
 }

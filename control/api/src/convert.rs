@@ -13,6 +13,7 @@ use weir_policy::spec::{
 
 use crate::{Item, ItemKey, checksum, v1};
 
+mod claims;
 mod sensor;
 mod threat;
 
@@ -66,6 +67,7 @@ pub fn to_message(spec: &SnapshotSpec) -> v1::Snapshot {
             .iter()
             .map(threat::to_message)
             .collect(),
+        claims: claims::to_message(&spec.claims),
     };
     message.checksum = checksum(&message);
     message
@@ -111,6 +113,7 @@ pub fn from_message(message: &v1::Snapshot) -> Result<SnapshotSpec, FieldError> 
             "threat_policies",
             threat::from_message,
         )?,
+        claims: claims::from_message(message.claims.as_ref())?,
     };
     check_order(&spec)?;
     check_references(&spec)?;

@@ -17,6 +17,7 @@ pub const PROTOCOL: u32 = 1;
 pub fn snapshot(mut snapshot: v1::Snapshot) -> v1::Snapshot {
     snapshot.bundle = None;
     snapshot.threat_policies.clear();
+    snapshot.claims = None;
     for identity in &mut snapshot.identities {
         identity.services.clear();
         identity.service_account = None;

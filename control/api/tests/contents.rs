@@ -70,6 +70,10 @@ fn slow_checksum(message: &v1::Snapshot) -> u64 {
         .threat_policies
         .iter()
         .for_each(|it| add(12, it.encode_to_vec()));
+    message
+        .claims
+        .iter()
+        .for_each(|it| add(14, it.encode_to_vec()));
     sum
 }
 

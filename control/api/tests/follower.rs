@@ -109,6 +109,12 @@ fn version_1_has_the_very_bytes_that_it_had() {
     now.identities[0].service_account = Some("db".into());
     now.identities[0].services = vec!["shop/db".into()];
     now.bundle = Some(v1::SignedBundle::default());
+    now.claims = Some(v1::Claims {
+        claims: vec![v1::Claim {
+            address: vec![8, 8, 8, 8],
+            service: "shop/grab".into(),
+        }],
+    });
     assert_eq!(first::snapshot(now), old);
     let new = v1::Snapshot::decode(AFTER).unwrap();
     let delta = v1::controller_message::Message::Delta(first::delta(&old, &new));

@@ -192,6 +192,16 @@ fn what_breaks_the_contract_is_named() {
         ("sensors[0].patterns[0]", |m| {
             m.sensors[0].patterns[0].literals = vec!["y".into()]
         }),
+        ("claims.claims[0].address", |m| {
+            m.claims = Some(v1::Claims {
+                claims: vec![v1::Claim::default()],
+            })
+        }),
+        ("claims.claims", |m| {
+            m.claims = Some(v1::Claims {
+                claims: vec![v1::Claim::default(); 1025],
+            })
+        }),
         ("sensors[0].patterns[0].mask", |m| {
             m.sensors[0].patterns[0].mask = 0
         }),

@@ -13,8 +13,8 @@ use std::fmt;
 
 use serde_json::Value;
 use weir_model::{
-    Action, Document, LinkSettings, Mode, SensorAction, SensorSpec, Settings, SettingsSpec, Stage,
-    ThreatAction, UnknownSettings,
+    Action, Document, LinkSettings, Mode, Selector, SensorAction, SensorSpec, Settings,
+    SettingsSpec, Stage, ThreatAction, UnknownSettings,
 };
 
 use self::cover::Scope;
@@ -195,13 +195,11 @@ fn sensors(old: &[Document], new: &[Document], found: &mut Vec<Weakening>) {
         if before.spec.action == SensorAction::Drop && after.spec.action == SensorAction::Alert {
             tell("action", "goes from drop to alert");
         }
-        let narrower = match (&before.spec.target, &after.spec.target) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(before), Some(after)) => {
-                !Scope::of(after, namespace).covers(&Scope::of(before, namespace))
-            }
-        };
+        // Without a target it looks into its namespace.
+        let own = Selector::labels(BTreeMap::new());
+        let target = |spec: &SensorSpec| spec.target.clone().unwrap_or_else(|| own.clone());
+        let (wide, narrow) = (target(&after.spec), target(&before.spec));
+        let narrower = !Scope::of(&wide, namespace).covers(&Scope::of(&narrow, namespace));
         if narrower {
             tell("target", "is another: some are no longer looked into");
         }

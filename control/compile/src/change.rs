@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use weir_model::{Document, Kind, Located, Problem};
 use weir_policy::spec::{
-    AddressSpec, DenyStyle, IdentitySpec, LinkSpec, NameSpec, RuleSpec, SensorSpec, SnapshotSpec,
-    ThreatPolicySpec, UnknownSpec,
+    AddressSpec, ClaimSpec, DenyStyle, IdentitySpec, LinkSpec, NameSpec, RuleSpec, SensorSpec,
+    SnapshotSpec, ThreatPolicySpec, UnknownSpec,
 };
 
 /// Which document: kind, namespace, name. Kinds that belong to no namespace have an empty one.
@@ -97,6 +97,9 @@ pub struct Global {
     pub link: LinkSpec,
     /// How denial of TCP shows on the wire.
     pub deny_style: DenyStyle,
+    /// What services claim of others: told to every node, since whoever sends there is a victim on
+    /// whichever node.
+    pub claims: Vec<ClaimSpec>,
 }
 
 impl Key {
@@ -128,6 +131,7 @@ impl Global {
             unknown: spec.unknown.clone(),
             link: spec.link.clone(),
             deny_style: spec.deny_style,
+            claims: spec.claims.clone(),
         }
     }
 }
@@ -177,6 +181,7 @@ impl SpecChange {
             deny_style: global.deny_style,
             sensors: own(self.sensors),
             threat_policies: own(self.threat_policies),
+            claims: global.claims,
         }
     }
 
@@ -226,6 +231,7 @@ impl SpecChange {
             spec.unknown = global.unknown;
             spec.link = global.link;
             spec.deny_style = global.deny_style;
+            spec.claims = global.claims;
         }
     }
 }

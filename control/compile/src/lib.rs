@@ -5,7 +5,10 @@
 //!
 //! # What a peer matches
 //!
-//! * `workload`, `matchLabels`, `service`: the identities of those workloads.
+//! * `workload`, `matchLabels`: the identities of those workloads, and of a service's addresses those of a
+//!   service that one workload alone answers.
+//! * `service`: the workloads that answer, the service's own addresses, and the domain name that it stands
+//!   for (`externalName`), whose addresses nodes learn from DNS.
 //! * `cidr`: every network that any allowlist names and that lies within it (each is an identity),
 //!   without those that lie within an `except`; and every workload whose addresses all lie within
 //!   the networks of the rule. A workload that lies partly within is not allowed by the rule, but is
@@ -18,10 +21,24 @@
 //!
 //! A network that a rule names never takes addresses away from a workload.
 //!
+//! # Addresses of services
+//!
+//! What is sent to a service's virtual address is seen before the cluster has chosen who answers, and
+//! after it with the address of the pod that was chosen, which is judged by itself. Where one workload
+//! answers, the virtual address is that workload's. Where several do, or nobody whom Weir knows, it is
+//! nobody's: an identity of its own, like a network that rules name, and the client's end alone judges
+//! it. A rule that allows the service allows its address. A rule that allows one of the workloads does
+//! not, although the address may lead there: it may lead to the others too. A rule that denies one of
+//! them denies the address. Rules for networks mean it as any other address.
+//!
+//! Whoever may write services in a namespace decides where they lead: to name a service of another
+//! namespace as a peer is to trust that namespace.
+//!
 //! # Sensors
 //!
-//! A sensor is attached to the workloads that its target selects, and to every connection without
-//! one. One that a node could not look for (an expression, a check, a place) is refused.
+//! A sensor is attached to the workloads that its target selects, and without one to all of its
+//! namespace: whoever writes it there looks into nobody else's connections. One that a node could not
+//! look for (an expression, a check, a place) is refused.
 //!
 //! # What it refuses
 //!

@@ -136,7 +136,7 @@ impl List {
 
     /// The rule with whom it binds and names at present, still without a number; none where it binds or
     /// names nobody.
-    pub(crate) fn rule(&self, number: u32, atoms: &Atoms) -> Option<RuleSpec> {
+    pub(crate) fn rule(&self, number: u32, atoms: &Atoms, world: &World) -> Option<RuleSpec> {
         let entry = self.rules.get(number as usize)?;
         let targets = atoms.get(self.target)?.members();
         if targets.is_empty() {
@@ -145,7 +145,10 @@ impl List {
         let peers = match &entry.peers {
             None => Vec::new(),
             Some(these) => {
-                let peers = entry.union(these, atoms);
+                let mut peers = entry.union(these, atoms);
+                if entry.action() == Action::Deny && !world.shared.is_empty() {
+                    with_ways(&mut peers, world);
+                }
                 // An empty list would mean any: a rule for nobody is left out instead.
                 if peers.is_empty() {
                     return None;
@@ -164,6 +167,15 @@ impl List {
             ..entry.template.clone()
         })
     }
+}
+
+/// Adds the addresses of services that lead to one of these, and to others as well.
+fn with_ways(peers: &mut Vec<u32>, world: &World) {
+    let ways = peers.iter().flat_map(|id| world.leading_to(*id));
+    let ways: Vec<u32> = ways.collect();
+    peers.extend(ways);
+    peers.sort_unstable();
+    peers.dedup();
 }
 
 impl Entry {

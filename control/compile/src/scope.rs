@@ -71,6 +71,7 @@ pub fn scope(whole: &SnapshotSpec, local: &BTreeSet<u32>) -> SnapshotSpec {
         unknown: whole.unknown.clone(),
         link: whole.link.clone(),
         deny_style: whole.deny_style,
+        claims: whole.claims.clone(),
         sensors: whole
             .sensors
             .iter()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use weir_model::{Document, Kind, Network};
 use weir_policy::spec::{
-    AddressSpec, IdentitySpec, Mode, NameSpec, RuleSpec, SensorSpec, ThreatPolicySpec,
+    AddressSpec, CLAIMS_MAX, IdentitySpec, Mode, NameSpec, RuleSpec, SensorSpec, ThreatPolicySpec,
 };
 use weir_policy::{INDEX_ENTRIES_MAX, index_entries};
 
@@ -181,11 +181,12 @@ impl Outputs {
     }
 
     /// A network or domain name.
-    pub(crate) fn set_outsider(&mut self, id: u32, name: Option<String>) {
+    pub(crate) fn set_outsider(&mut self, id: u32, name: Option<String>, services: Vec<String>) {
         let identity = name.map(|name| {
             Arc::new(IdentitySpec {
                 id,
                 name,
+                services,
                 ..IdentitySpec::default()
             })
         });
@@ -345,7 +346,7 @@ impl Compilation {
         let rules = rules.map(|item| {
             let list = self.lists.get(&item.0);
             let home = list.and_then(|list| Some(list.rules.get(item.1 as usize)?.home));
-            let rule = list.and_then(|list| list.rule(item.1, &self.atoms));
+            let rule = list.and_then(|list| list.rule(item.1, &self.atoms, &self.world));
             let draft = list.is_some_and(|list| list.draft);
             (item, (draft, home.zip(rule)))
         });
@@ -478,6 +479,7 @@ impl Compilation {
             unknown: settings.unknown,
             link: modes::link(settings.link, strictest),
             deny_style: settings.deny_style,
+            claims: self.world.claims.iter().take(CLAIMS_MAX).cloned().collect(),
         }
     }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use weir_model::{Document, DomainPattern, Kind, Located, Network, Peer, Selector};
+use weir_model::{Document, DomainPattern, Kind, LabelSelector, Located, Network, Peer};
 
-use crate::atoms::{AtomId, Stirred, Use};
+use crate::atoms::{AtomId, Stirred, Use, What};
 use crate::change::Key;
 use crate::compilation::{Compilation, Held};
 use crate::lists::{List, allowlist, selected, vote, written};
 use crate::settle::bracketed;
-use crate::world::{Outsider, Space, workloads};
+use crate::world::{Outsider, Space, Spaces, shared, workloads};
 
 impl Compilation {
     /// Puts a document in force, in place of its state of before, or takes it away.
@@ -150,6 +150,8 @@ impl Compilation {
     ) {
         let mut stirred = Stirred::default();
         let mut name = None;
+        // What both share out stays named meanwhile.
+        self.name_shared(new, true);
         for (located, comes) in [(old, false), (new, true)] {
             let Some(Document::Service(service)) = located.map(|located| &located.value) else {
                 continue;
@@ -159,15 +161,87 @@ impl Compilation {
                 false => self.world.stop_serving(service),
             }
             name = Some(service.metadata.full_name());
+            self.marks.global |= !service.spec.disputed_addresses.is_empty();
             self.touch(service.spec.all_addresses());
             let ids = workloads(service).into_iter();
             let ids = ids.filter_map(|workload| self.world.id(&workload));
+            let ids: Vec<u32> = ids.collect();
+            if !shared(service).is_empty() {
+                self.stir_denials(&ids);
+            }
             self.marks.identities.extend(ids);
+        }
+        self.name_shared(old, false);
+        for located in [old, new] {
+            self.tell_shared(located);
         }
         if let Some(name) = name {
             self.atoms.service(&name, &self.world, &mut stirred);
         }
         self.stir(stirred);
+    }
+
+    /// A service's own addresses and the name that it stands for are named, or no longer.
+    fn name_shared(&mut self, located: Option<&Arc<Located<Document>>>, comes: bool) {
+        let Some(Document::Service(service)) = located.map(|located| &located.value) else {
+            return;
+        };
+        for network in &shared(service) {
+            match comes {
+                true => self.name_network(network),
+                false => self.forget_network(network),
+            }
+        }
+        if let Some(domain) = &service.spec.external_name {
+            match comes {
+                true => self.name_domain(domain),
+                false => self.forget_domain(domain),
+            }
+        }
+    }
+
+    /// Which services an address or name is of may have changed.
+    fn tell_shared(&mut self, located: Option<&Arc<Located<Document>>>) {
+        let Some(Document::Service(service)) = located.map(|located| &located.value) else {
+            return;
+        };
+        for network in &shared(service) {
+            if let Some(outsider) = self.world.networks.get(network) {
+                self.tell_network(network, outsider.id);
+            }
+        }
+        if let Some(domain) = &service.spec.external_name
+            && let Some(outsider) = self.world.domains.get(domain)
+        {
+            self.tell_domain(domain, outsider.id);
+        }
+    }
+
+    fn tell_network(&mut self, network: &Network, id: u32) {
+        let there = self.world.networks.contains_key(network);
+        let services = self.world.shared.get(network);
+        let services = services.into_iter().flatten().cloned().collect();
+        let name = there.then(|| bracketed(network));
+        self.outputs.set_outsider(id, name, services);
+    }
+
+    fn tell_domain(&mut self, domain: &DomainPattern, id: u32) {
+        let there = self.world.domains.contains_key(domain);
+        let services = self.world.external.get(domain);
+        let services = services.into_iter().flatten().cloned().collect();
+        let name = there.then(|| bracketed(domain));
+        self.outputs.set_outsider(id, name, services);
+    }
+
+    /// Rules that deny one of these deny every address that may lead there, which may be others now.
+    fn stir_denials(&mut self, ids: &[u32]) {
+        for id in ids {
+            for (key, used) in self.atoms.of(*id).flat_map(|atom| atom.users()) {
+                if let Use::Peer(number) = used {
+                    self.marks.rules.insert((key.clone(), number));
+                }
+            }
+        }
     }
 
     fn take_allowlist(
@@ -251,12 +325,7 @@ impl Compilation {
         let mut stirred = Stirred::default();
         self.atoms.network(network, &self.world, &mut stirred, id);
         self.marks.networks.insert(*network);
-        let name = self
-            .world
-            .networks
-            .contains_key(network)
-            .then(|| bracketed(network));
-        self.outputs.set_outsider(id, name);
+        self.tell_network(network, id);
         self.stir(stirred);
     }
 
@@ -287,22 +356,18 @@ impl Compilation {
     fn stir_domain(&mut self, domain: &DomainPattern, id: u32) {
         let mut stirred = Stirred::default();
         self.atoms.domain(domain, &self.world, &mut stirred, id);
+        self.tell_domain(domain, id);
         let there = self.world.domains.contains_key(domain);
-        self.outputs
-            .set_outsider(id, there.then(|| bracketed(domain)));
         let pattern = domain.as_str().to_owned();
         self.outputs.names.set(pattern, there.then_some(id));
         self.stir(stirred);
     }
 
     fn take_target(&mut self, key: &Arc<Key>, new: Option<&Arc<Located<Document>>>) {
-        let target = new.and_then(|located| target(&located.value));
+        let target = new.and_then(|located| target(&located.value, &key.namespace));
         let before = self.targets.remove(key);
-        let own = &key.namespace;
-        let atom: Option<AtomId> = target.map(|target| {
-            let what = selected(target, own);
-            self.atoms.take(what, key, Use::Target, &self.world)
-        });
+        let atom: Option<AtomId> =
+            target.map(|target| self.atoms.take(target, key, Use::Target, &self.world));
         if key.kind == Kind::Mode {
             for atom in before.iter().chain(&atom) {
                 if let Some(atom) = self.atoms.get(*atom) {
@@ -354,14 +419,23 @@ impl Compilation {
     }
 }
 
-/// The target of a document that has one beside allowlists.
-pub(crate) fn target(document: &Document) -> Option<&Selector> {
-    match document {
-        Document::Mode(document) => Some(&document.spec.target),
-        Document::Sensor(document) => document.spec.target.as_ref(),
-        Document::ThreatPolicy(document) => Some(&document.spec.target),
-        _ => None,
-    }
+/// What the target of a document in `own` selects, of those that have one beside allowlists. A sensor
+/// without target looks into its namespace: whoever may write there has no say over others.
+fn target(document: &Document, own: &str) -> Option<What> {
+    let target = match document {
+        Document::Mode(document) => &document.spec.target,
+        Document::ThreatPolicy(document) => &document.spec.target,
+        Document::Sensor(document) => match &document.spec.target {
+            Some(target) => target,
+            None if own.is_empty() => return None,
+            None => {
+                let own = Spaces::One(own.to_owned());
+                return Some(What::Labels(own, LabelSelector::default()));
+            }
+        },
+        _ => return None,
+    };
+    Some(selected(target, own))
 }
 
 /// The networks and domain names that an allowlist names, each once.

@@ -22,9 +22,9 @@ impl Compilation {
             }
             Document::Sensor(sensor) => {
                 let what = "selects no workload, so the sensor looks at nothing";
-                if let Some(target) = &sensor.spec.target {
-                    self.warn_of_target(key, target, what, tell);
-                }
+                let all = Selector::labels(Default::default());
+                let target = sensor.spec.target.as_ref().unwrap_or(&all);
+                self.warn_of_target(key, target, what, tell);
             }
             Document::ThreatPolicy(policy) => {
                 let what = "selects no workload, so the policy holds for nobody";
@@ -80,10 +80,10 @@ impl Compilation {
         if addresses > 0 && workloads(service).len() > 1 {
             tell(
                 "spec.workloads",
-                "several workloads answer, so the service's own addresses belong to none of them"
+                "several workloads answer, so that the service's own addresses belong to none of them: \
+                 rules that allow these workloads do not allow what is sent there"
                     .to_owned(),
-                "rules that name the service mean its workloads; give each a service of its own \
-                 where clients are seen with the service's address"
+                "name the service in rules for its clients, or give each workload one of its own"
                     .to_owned(),
             );
         }

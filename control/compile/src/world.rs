@@ -9,6 +9,8 @@ use weir_model::{
     Selector, Service, WorkloadSpec, did_you_mean,
 };
 
+use weir_policy::spec::ClaimSpec;
+
 use crate::{Assignments, Key};
 
 /// Names beyond these are not compared with one that is probably misspelt.
@@ -27,6 +29,11 @@ pub(crate) struct World {
     pub(crate) answers: HashMap<String, BTreeSet<String>>,
     pub(crate) networks: BTreeMap<Network, Outsider>,
     pub(crate) domains: BTreeMap<DomainPattern, Outsider>,
+    /// The services that share out a network, and those that stand for a domain name.
+    pub(crate) shared: BTreeMap<Network, BTreeSet<String>>,
+    pub(crate) external: BTreeMap<DomainPattern, BTreeSet<String>>,
+    /// What services claim of others.
+    pub(crate) claims: BTreeSet<ClaimSpec>,
     /// Workloads by their own addresses.
     located: BTreeMap<Network, BTreeSet<u32>>,
 }
@@ -72,6 +79,10 @@ pub(crate) struct Serving {
     pub(crate) key: Arc<Key>,
     /// Full names; they need not exist.
     pub(crate) workloads: Vec<String>,
+    /// Its addresses, where they are not those of one workload; each is named as rules name networks.
+    pub(crate) shared: Vec<Network>,
+    /// The name that it stands for, named as rules name domain names.
+    pub(crate) external: Option<DomainPattern>,
 }
 
 /// A network or a domain name.
@@ -260,14 +271,42 @@ impl World {
             let services = self.answers.entry(workload.clone()).or_default();
             services.insert(name.clone());
         }
-        let key = key.clone();
-        self.services.insert(name, Serving { key, workloads });
+        self.claims.extend(claims(service));
+        let serving = Serving {
+            key: key.clone(),
+            workloads,
+            shared: shared(service),
+            external: service.spec.external_name.clone(),
+        };
+        for network in &serving.shared {
+            let services = self.shared.entry(*network).or_default();
+            services.insert(name.clone());
+        }
+        if let Some(domain) = &serving.external {
+            let services = self.external.entry(domain.clone()).or_default();
+            services.insert(name.clone());
+        }
+        self.services.insert(name, serving);
     }
 
     /// Takes a service away.
     pub(crate) fn stop_serving(&mut self, service: &Service) {
         let name = service.metadata.full_name();
-        self.services.remove(&name);
+        let serving = self.services.remove(&name);
+        if let Some(Serving {
+            shared, external, ..
+        }) = serving
+        {
+            shared
+                .iter()
+                .for_each(|network| strike(&mut self.shared, network, &name));
+            if let Some(domain) = external {
+                strike(&mut self.external, &domain, &name);
+            }
+        }
+        for claim in claims(service) {
+            self.claims.remove(&claim);
+        }
         for workload in workloads(service) {
             if let Some(services) = self.answers.get_mut(&workload) {
                 services.remove(&name);
@@ -278,14 +317,35 @@ impl World {
         }
     }
 
-    /// The numbers of the workloads that answer for a service, by its full name.
+    /// The numbers of those that a service leads to, by its full name: the workloads that answer, its
+    /// addresses where they are not those of one workload, the name that it stands for.
     pub(crate) fn serving(&self, service: &str) -> Vec<u32> {
-        let workloads = self.services.get(service).map(|found| &found.workloads);
-        let ids = workloads.into_iter().flatten();
-        let mut ids: Vec<u32> = ids.filter_map(|workload| self.id(workload)).collect();
+        let Some(found) = self.services.get(service) else {
+            return Vec::new();
+        };
+        let workloads = found.workloads.iter();
+        let workloads = workloads.filter_map(|workload| self.id(workload));
+        let name = found.external.as_ref();
+        let name = name.and_then(|name| Some(self.domains.get(name)?.id));
+        let mut ids: Vec<u32> = workloads.chain(self.shared_by(found)).chain(name).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
+    }
+
+    /// The numbers of a service's addresses that are not those of one workload.
+    fn shared_by<'a>(&'a self, serving: &'a Serving) -> impl Iterator<Item = u32> + 'a {
+        let networks = serving.shared.iter();
+        networks.filter_map(|network| Some(self.networks.get(network)?.id))
+    }
+
+    /// The numbers of all addresses that may lead to a workload, and to others as well.
+    pub(crate) fn leading_to(&self, workload: u32) -> impl Iterator<Item = u32> + '_ {
+        let name = self.members.get(&workload).map(|member| &member.name);
+        let services = name.and_then(|name| self.answers.get(name));
+        let serving = services.into_iter().flatten();
+        let serving = serving.filter_map(|service| self.services.get(service));
+        serving.flat_map(|serving| self.shared_by(serving))
     }
 
     /// Whether a name in brackets is that of a network or domain name that rules name.
@@ -353,6 +413,34 @@ pub(crate) fn workloads(service: &Service) -> Vec<String> {
         .map(|name| name.resolve(&service.metadata.namespace))
         .collect();
     names.into_iter().collect()
+}
+
+/// The addresses of a service that no one workload has: those of one that several answer, or nobody.
+pub(crate) fn shared(service: &Service) -> Vec<Network> {
+    if service.spec.zone.is_some() || workloads(service).len() == 1 {
+        return Vec::new();
+    }
+    let networks: BTreeSet<Network> = service.spec.all_addresses().copied().collect();
+    networks.into_iter().collect()
+}
+
+fn strike<K: Ord>(lists: &mut BTreeMap<K, BTreeSet<String>>, of: &K, name: &str) {
+    if let Some(names) = lists.get_mut(of) {
+        names.remove(name);
+        if names.is_empty() {
+            lists.remove(of);
+        }
+    }
+}
+
+/// What a service claims of others.
+pub(crate) fn claims(service: &Service) -> impl Iterator<Item = ClaimSpec> {
+    let name = service.metadata.full_name();
+    let addresses = service.spec.disputed_addresses.iter();
+    addresses.map(move |address| ClaimSpec {
+        address: weir_wire::from_ip_address(*address),
+        service: name.clone(),
+    })
 }
 
 fn pairs(metadata: &Metadata) -> impl Iterator<Item = (String, String)> + '_ {

@@ -338,6 +338,7 @@ fn a_sensor_is_attached_to_the_identities_that_its_target_selects() {
         "Workload shop/a {tier: data}|{addresses: [10.0.0.1]}
          Workload shop/b {tier: data}|{addresses: [10.0.0.2]}
          Workload shop/c {addresses: [10.0.0.3]}
+         Workload other/d {tier: data}|{addresses: [10.0.0.4]}
          Sensor shop/keys {direction: from, action: drop, target: {matchLabels: {tier: data}}, where: [body], patterns: [{name: key, literals: [k]}, {name: word, words: [w], where: [url]}], match: {all: [key, {not: word}]}, threshold: {source: {matches: 3, withinS: 60}}}
          Sensor shop/all {where: [stream], patterns: [{name: x, regex: xyz, mask: none, checks: [luhn], entropy: 2.5}]}",
     );
@@ -363,7 +364,9 @@ fn a_sensor_is_attached_to_the_identities_that_its_target_selects() {
     );
     assert_eq!(keys.flow_matches, None);
     let all = sensor("sensor shop/all");
-    assert!(all.targets.is_empty(), "means every connection");
+    let targets = all.targets.iter().map(|id| snapshot.identity_name(*id));
+    let own = ["shop/a", "shop/b", "shop/c"];
+    assert_eq!(targets.collect::<Vec<_>>(), own, "its namespace alone");
     assert_eq!(all.patterns[0].entropy_millibits, 2500);
     assert_eq!(
         all.combination,

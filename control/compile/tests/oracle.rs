@@ -336,6 +336,133 @@ fn policy_mode(mode: Mode) -> weir_policy::spec::Mode {
     }
 }
 
+/// Services of two workloads or none, each with an address that is nobody's own.
+fn shared_services() -> impl Strategy<Value = Vec<Document>> {
+    let workloads = proptest::collection::vec(reference(), 0..3);
+    proptest::collection::vec(workloads, 1..3).prop_map(|services| {
+        let service = |(index, mut workloads): (usize, Vec<Reference>)| {
+            // Of one alone the address would be that workload's.
+            let full = |one: &Reference| one.resolve("red");
+            if workloads.iter().all(|one| full(one) == full(&workloads[0])) {
+                workloads.clear();
+            }
+            let metadata = Metadata::new("red", NAMES[index]).unwrap();
+            let addresses = vec![format!("10.0.0.{}", 100 + index).parse().unwrap()];
+            let spec = ServiceSpec {
+                workloads,
+                addresses,
+                ..ServiceSpec::default()
+            };
+            Document::Service(Service { metadata, spec })
+        };
+        services.into_iter().enumerate().map(service).collect()
+    })
+}
+
+/// What the documents say of a client that sends to a service's address, where nobody's end but the
+/// client's judges.
+fn may_send(
+    documents: &[Document],
+    client: &Workload,
+    service: &Service,
+    asked: &Asked<'_>,
+) -> bool {
+    let (mut allowed, mut denied) = (false, false);
+    let address = &service.spec.addresses[0];
+    for document in documents {
+        let Document::Allowlist(allowlist) = document else {
+            continue;
+        };
+        let own = &allowlist.metadata.namespace;
+        if !selects(&allowlist.spec.target, own, client) {
+            continue;
+        }
+        let within = |peer: &Peer| match peer {
+            Peer::Network { cidr, except } => {
+                cidr.contains(address) && !except.iter().any(|except| except.contains(address))
+            }
+            _ => false,
+        };
+        let mut rules = allowlist.spec.ingress.iter().chain(&allowlist.spec.egress);
+        let known = rules.any(|rule| rule.peers.iter().any(within));
+        for rule in &allowlist.spec.egress {
+            let leads_to = |selector: &Selector| {
+                let names = service.spec.workloads.iter().map(|one| one.resolve("red"));
+                let names: Vec<String> = names.collect();
+                documents.iter().any(|document| match document {
+                    Document::Workload(workload) => {
+                        names.contains(&workload.metadata.full_name())
+                            && selects(selector, own, workload)
+                    }
+                    _ => false,
+                })
+            };
+            let shares = |other: &str| {
+                documents.iter().any(|document| match document {
+                    Document::Service(one) => {
+                        one.metadata.full_name() == other
+                            && one.spec.workloads.iter().any(|workload| {
+                                let exists = documents.iter().any(|document| match document {
+                                    Document::Workload(it) => {
+                                        it.metadata.full_name() == workload.resolve("red")
+                                    }
+                                    _ => false,
+                                });
+                                exists
+                                    && service
+                                        .spec
+                                        .workloads
+                                        .iter()
+                                        .any(|it| it.resolve("red") == workload.resolve("red"))
+                            })
+                    }
+                    _ => false,
+                })
+            };
+            // Workloads whose addresses lie in the rule's networks are denied with them.
+            let in_networks = |workload: &Workload| {
+                let lies = |address: &weir_model::Network| {
+                    rule.peers.iter().any(|peer| match peer {
+                        Peer::Network { cidr, except } => {
+                            cidr.contains(address) && !except.iter().any(|it| it.contains(address))
+                        }
+                        _ => false,
+                    })
+                };
+                workload.spec.addresses.iter().any(lies)
+            };
+            let leads_into_networks = documents.iter().any(|document| match document {
+                Document::Workload(workload) => {
+                    service
+                        .spec
+                        .workloads
+                        .iter()
+                        .any(|it| it.resolve("red") == workload.metadata.full_name())
+                        && in_networks(workload)
+                }
+                _ => false,
+            });
+            let meant = rule.peers.iter().any(|peer| match peer {
+                Peer::Any => true,
+                Peer::Service(name) if name.resolve(own) == service.metadata.full_name() => true,
+                Peer::Service(name) => rule.action == Action::Deny && shares(&name.resolve(own)),
+                Peer::Workload(selector) => rule.action == Action::Deny && leads_to(selector),
+                Peer::Unknown => !known,
+                Peer::Network { .. } => within(peer),
+                Peer::Domain(_) => false,
+            });
+            let meant = meant || (rule.action == Action::Deny && leads_into_networks);
+            if meant && terms_hold(rule, asked) {
+                match rule.action {
+                    Action::Allow => allowed = true,
+                    Action::Deny => denied = true,
+                }
+            }
+        }
+    }
+    allowed && !denied && !quarantined(documents, client)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -394,5 +521,42 @@ proptest! {
         let again = compile(&located(&shuffled), Some(&one.assignments));
         prop_assert_eq!(&again.spec, &one.spec);
         prop_assert_eq!(&again.assignments, &one.assignments);
+    }
+
+    /// What is sent to an address that several workloads share is allowed by who names the service, and
+    /// not by who names one of them.
+    #[test]
+    fn a_shared_address_opens_to_those_who_name_the_service(documents in documents(), services in shared_services()) {
+        let documents: Vec<Document> = documents
+            .into_iter()
+            .filter(|document| !matches!(document, Document::Service(_)))
+            .chain(services)
+            .collect();
+        let compiled = compile(&located(&documents), None);
+        prop_assert_eq!(&compiled.problems, &vec![]);
+        let snapshot = Snapshot::build(compiled.spec).unwrap();
+        for document in &documents {
+            let Document::Service(service) = document else { continue };
+            let address = weir_wire::from_ip_address(service.spec.addresses[0].net().addr());
+            let server = snapshot.identity_of(0, address);
+            let identity = snapshot.identity(server).expect("it has one of its own");
+            prop_assert_eq!(&identity.services, &vec![service.metadata.full_name()]);
+            for client in &documents {
+                let Document::Workload(client) = client else { continue };
+                for application in APPLICATIONS {
+                    let asked = Asked { client, server: client, application, protocol: 6, port: 80 };
+                    let question = Question {
+                        client: snapshot.identity_by_name(&client.metadata.full_name()).unwrap(),
+                        server,
+                        protocol: 6,
+                        server_port: 80,
+                        application: Application::Known(registry::by_name(application).unwrap()),
+                        request: None,
+                    };
+                    let allowed = snapshot.decide(&question).rule_action == weir_policy::spec::Action::Allow;
+                    prop_assert_eq!(allowed, may_send(&documents, client, service, &asked), "{:?} to {:?}", &client.metadata, &service);
+                }
+            }
+        }
     }
 }

@@ -4,9 +4,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{ALLOWLIST, Site, WORKLOADS, hello};
-use weir_api::v1;
+use common::{ALLOWLIST, Node, Site, WORKLOADS, hello};
 use weir_api::v1::controller_message::Message as FromController;
+use weir_api::v1::node_message::Message as FromNode;
+use weir_api::{Contents, Follower, Step, v1};
 use weir_model::parse_documents;
 use weir_sources::{Change, News};
 
@@ -286,4 +287,61 @@ async fn an_emptied_directory_opens_nothing() {
     site.write("settings.yaml", settings);
     let status = site.status_when(|status| status.workloads == 0).await;
     assert_eq!((status.policy_version, status.problems.len()), (2, 0));
+}
+
+/// Follows the stream until what the node has is as wanted.
+async fn follow(
+    node: &mut Node,
+    follower: &mut Follower,
+    wanted: impl Fn(&v1::Snapshot) -> bool,
+) -> v1::Snapshot {
+    loop {
+        let has = follower.contents().message(follower.version()).unwrap();
+        if follower.version() > 0 && wanted(&has) {
+            return has;
+        }
+        let next = tokio::time::timeout(common::PATIENCE, node.incoming.message()).await;
+        let next = next.expect("a message in time").unwrap().unwrap();
+        let answer = match follower.take(next) {
+            Step::Nothing => continue,
+            Step::Answer(answer) | Step::Keep(answer) => answer,
+            Step::Enforce => follower.enforced(),
+            Step::Failed(failure) => panic!("{failure:?}"),
+        };
+        node.say(answer.message.unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_services_claim_reaches_nodes_and_an_older_node_goes_on_without() {
+    const GRAB: &str = "\
+apiVersion: weir.dev/v1alpha1
+kind: Service
+metadata: {name: grab, namespace: evil}
+spec: {workloads: [], disputedAddresses: [8.8.8.8, 10.91.0.3]}
+";
+    let site = Site::start().await;
+    let mut older = site.subscribe(hello(0)).await;
+    older.take().await;
+    let mut follower = Follower::new("node-2", "test", 0, Contents::default());
+    let Some(FromNode::Hello(newer)) = follower.hello().message else {
+        panic!("it says hello first");
+    };
+    let mut newer = site.subscribe(newer).await;
+    follow(&mut newer, &mut follower, |it| it.claims.is_none()).await;
+    site.write("grab.yaml", GRAB);
+    let has = follow(&mut newer, &mut follower, |it| it.claims.is_some()).await;
+    let claims = weir_api::from_message(&has).unwrap().claims;
+    let told: Vec<String> = (claims.iter())
+        .map(|it| format!("{} {}", weir_wire::to_ip_address(it.address), it.service))
+        .collect();
+    assert_eq!(told, ["8.8.8.8 evil/grab", "10.91.0.3 evil/grab"]);
+    assert!(!older.take().await, "it has every version as before");
+    assert_eq!(older.snapshot.claims, None);
+    site.write(
+        "grab.yaml",
+        &GRAB.replace(", disputedAddresses: [8.8.8.8, 10.91.0.3]", ""),
+    );
+    follow(&mut newer, &mut follower, |it| it.claims.is_none()).await;
+    assert!(!older.take().await);
 }

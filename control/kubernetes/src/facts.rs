@@ -25,6 +25,8 @@ pub enum Watched {
     EndpointSlice,
     /// The hosts.
     Node,
+    /// Whether the accounts that pods run as are there.
+    ServiceAccount,
     /// Between a pod and its Deployment or Rollout.
     ReplicaSet,
     /// A workload.
@@ -213,6 +215,8 @@ pub enum Object {
     Service(Service),
     /// Endpoints.
     Slice(Slice),
+    /// A service account, of which nothing but its being there counts.
+    Account(Meta),
 }
 
 /// What happened to the objects of one kind.
@@ -230,12 +234,13 @@ pub enum Event {
 
 impl Watched {
     /// All of them.
-    pub const ALL: [Watched; 11] = [
+    pub const ALL: [Watched; 12] = [
         Watched::Pod,
         Watched::Namespace,
         Watched::Service,
         Watched::EndpointSlice,
         Watched::Node,
+        Watched::ServiceAccount,
         Watched::ReplicaSet,
         Watched::Deployment,
         Watched::StatefulSet,
@@ -299,6 +304,7 @@ impl Object {
             Self::Namespace(_) => Watched::Namespace,
             Self::Service(_) => Watched::Service,
             Self::Slice(_) => Watched::EndpointSlice,
+            Self::Account(_) => Watched::ServiceAccount,
         }
     }
 
@@ -312,6 +318,7 @@ impl Object {
             Self::Namespace(it) => &it.meta,
             Self::Service(it) => &it.meta,
             Self::Slice(it) => &it.meta,
+            Self::Account(meta) => meta,
         }
     }
 }

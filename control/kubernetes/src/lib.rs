@@ -50,4 +50,4 @@ pub use source::KubernetesSource;
 pub use status::{Counts, is_object_kind, object_status};
 pub use statuses::{Statuses, Write};
 pub use trouble::Trouble;
-pub use world::{Note, World, WorldCounts};
+pub use world::{Note, SPIFFE_ID, World, WorldCounts};

@@ -199,6 +199,7 @@ pub(crate) fn read(kind: Watched, raw: RawObject) -> Object {
                 labels: metadata.labels.unwrap_or_default(),
             })
         }
+        Watched::ServiceAccount => Object::Account(meta(&metadata)),
         Watched::ReplicaSet => Object::Step(step(&metadata, OwnerKind::ReplicaSet)),
         Watched::Job => Object::Step(step(&metadata, OwnerKind::Job)),
         Watched::Deployment => template(&metadata, OwnerKind::Deployment, spec.template),

@@ -43,7 +43,9 @@ impl Resource {
         };
         let metadata = matches!(
             self,
-            Self::Cluster(Watched::Namespace | Watched::ReplicaSet | Watched::Job)
+            Self::Cluster(
+                Watched::Namespace | Watched::ServiceAccount | Watched::ReplicaSet | Watched::Job
+            )
         );
         Target {
             path,
@@ -69,6 +71,7 @@ impl Resource {
                 Watched::Service => "Service",
                 Watched::EndpointSlice => "EndpointSlice",
                 Watched::Node => "Node",
+                Watched::ServiceAccount => "ServiceAccount",
                 Watched::ReplicaSet => "ReplicaSet",
                 Watched::Deployment => "Deployment",
                 Watched::StatefulSet => "StatefulSet",
@@ -88,6 +91,7 @@ impl Resource {
                 Watched::Service => ("", "services"),
                 Watched::EndpointSlice => ("discovery.k8s.io", "endpointslices"),
                 Watched::Node => ("", "nodes"),
+                Watched::ServiceAccount => ("", "serviceaccounts"),
                 Watched::ReplicaSet => ("apps", "replicasets"),
                 Watched::Deployment => ("apps", "deployments"),
                 Watched::StatefulSet => ("apps", "statefulsets"),

@@ -8,6 +8,7 @@
 //! Memory bound: the cluster's objects, each as a small record; strings and sets of labels that objects
 //! share are there once. Past holders of addresses are bounded by a number of their own.
 
+mod accounts;
 mod claims;
 mod pods;
 mod services;
@@ -25,6 +26,8 @@ use crate::claims::{Claim, ExternalAddresses};
 use crate::facts::{Event, Images, Labels, Node, Object, ObjectName, OwnerKind, Service, Watched};
 use crate::identity::NODES_NAMESPACE;
 use crate::names::{Name, Places, Shared};
+
+pub use write::SPIFFE_ID;
 
 /// What happened that somebody should read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +80,10 @@ pub struct World {
     disputed: BTreeMap<u32, Vec<Claim>>,
     disputed_anew: bool,
     namespaces: HashMap<Arc<str>, NamespaceRecord>,
+    /// Service accounts, with the list that brought them.
+    accounts: HashMap<Name, u32>,
+    /// All of them have been seen once.
+    accounts_known: bool,
     addresses: Addresses,
     touched_workloads: BTreeSet<u32>,
     touched_services: BTreeSet<u32>,
@@ -242,6 +249,8 @@ impl World {
             disputed: BTreeMap::new(),
             disputed_anew: false,
             namespaces: HashMap::new(),
+            accounts: HashMap::new(),
+            accounts_known: false,
             addresses: Addresses::default(),
             touched_workloads: BTreeSet::new(),
             touched_services: BTreeSet::new(),
@@ -318,6 +327,7 @@ impl World {
             }
             Object::Service(service) => self.upsert_service(service, now_us),
             Object::Slice(slice) => self.upsert_slice(slice),
+            Object::Account(meta) => self.upsert_account(&meta.name),
         }
     }
 
@@ -332,6 +342,7 @@ impl World {
             Watched::Namespace => self.remove_namespace(&key.1),
             Watched::Service => self.remove_service(&key, now_us),
             Watched::EndpointSlice => self.remove_slice(&key),
+            Watched::ServiceAccount => self.remove_account(&key),
             Watched::Node => {
                 if let Some(&node) = self.node_by_name.get(&key.1) {
                     self.remove_node(node, now_us);
@@ -351,6 +362,10 @@ impl World {
         };
         list.open = false;
         let number = list.number;
+        if kind == Watched::ServiceAccount && !self.accounts_known {
+            self.accounts_known = true;
+            self.touch_all();
+        }
         for name in self.unlisted(kind, number) {
             let (namespace, name) = (name.0.to_string(), name.1.to_string());
             self.remove(kind, &ObjectName { namespace, name }, now_us);
@@ -373,6 +388,13 @@ impl World {
                 let known = self.services.iter();
                 let old = known.filter(|(_, it)| it.service.is_some() && it.listed != number);
                 old.map(|(_, it)| it.name.clone()).collect()
+            }
+            Watched::ServiceAccount => {
+                let old = self
+                    .accounts
+                    .iter()
+                    .filter(|(_, listed)| **listed != number);
+                old.map(|(name, _)| name.clone()).collect()
             }
             Watched::EndpointSlice => {
                 let old = self.slices.iter().filter(|(_, it)| it.listed != number);

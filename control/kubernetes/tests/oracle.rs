@@ -55,7 +55,7 @@ impl Model {
             Object::Node(node) => drop(self.nodes.insert(name, node)),
             Object::Service(service) => drop(self.services.insert(name, service)),
             Object::Slice(slice) => drop(self.slices.insert(name, slice)),
-            Object::Namespace(_) => {}
+            Object::Namespace(_) | Object::Account(_) => {}
         }
     }
 
@@ -141,6 +141,9 @@ impl Model {
                 (None, None) => weir_kubernetes::Labels::new(),
             };
             labels.retain(|key, value| alive.iter().all(|it| it.labels.get(key) == Some(value)));
+            if let Some(account) = alive.first().and_then(|it| it.service_account.clone()) {
+                labels.insert("weir.dev/service-account".to_owned(), account);
+            }
             let nodes: BTreeSet<&String> = alive.iter().filter_map(|it| it.node.as_ref()).collect();
             let held = addresses(name);
             lines.insert(line(

@@ -206,7 +206,7 @@ async fn what_may_not_be_seen_is_named_and_the_rest_goes_on() {
     site.create(pod("p", None)).await;
     let all = json!([
         {"apiGroups": ["", "apps", "batch", "discovery.k8s.io", "weir.dev"],
-         "resources": ["pods", "namespaces", "endpointslices", "nodes", "replicasets", "deployments",
+         "resources": ["pods", "namespaces", "endpointslices", "nodes", "serviceaccounts", "replicasets", "deployments",
                        "statefulsets", "daemonsets", "jobs", "cronjobs"],
          "verbs": ["list", "watch"]},
         {"apiGroups": ["weir.dev"], "resources": ["*"], "verbs": ["list", "watch"]}

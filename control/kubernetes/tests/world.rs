@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use weir_kubernetes::{
-    Claim, ClaimAction, Event, ExternalAddresses, Note, Object, OwnerKind, Watched,
+    Claim, ClaimAction, Event, ExternalAddresses, Meta, Note, Object, ObjectName, OwnerKind,
+    Watched,
 };
 use weir_model::Document;
 
@@ -49,7 +50,8 @@ fn pods_of_one_deployment_are_one_workload_whichever_comes_first() {
     )));
     assert_eq!(cluster.tell(), 0, "the owners say what was guessed");
     let workload = cluster.workload("shop/web");
-    assert_eq!(workload.metadata.labels, labels(&[("app", "web")]));
+    let account = ("weir.dev/service-account", "web");
+    assert_eq!(workload.metadata.labels, labels(&[("app", "web"), account]));
     assert_eq!(workload.spec.service_account.as_deref(), Some("web"));
     let note = |key: &str| workload.metadata.annotations.get(key).map(String::as_str);
     assert_eq!(workload.spec.owner.as_deref(), Some("Deployment"));
@@ -279,7 +281,8 @@ fn workloads_without_pods_stay_while_their_controller_does() {
     deployment.service_account = Some("web".to_owned());
     cluster.upsert(Object::Template(deployment));
     let workload = cluster.workload("shop/web");
-    assert_eq!(workload.metadata.labels, labels(&[("app", "web")]));
+    let account = ("weir.dev/service-account", "web");
+    assert_eq!(workload.metadata.labels, labels(&[("app", "web"), account]));
     assert_eq!(workload.spec.service_account.as_deref(), Some("web"));
     cluster.pod(pod(
         "web-x",
@@ -370,6 +373,58 @@ fn services_lead_to_who_answers() {
     assert_eq!(cluster.world.counts().services, 0);
 }
 
+/// What service shop/grab claims of others, as nodes are told.
+fn disputed(cluster: &Cluster) -> Vec<String> {
+    let mut grab = cluster.told.values().filter_map(|document| match document {
+        Document::Service(service) if service.metadata.name == "grab" => Some(service),
+        _ => None,
+    });
+    let addresses = &grab.next().expect("it is there").spec.disputed_addresses;
+    addresses.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_workload_says_by_which_account_it_runs_and_whether_that_is_there() {
+    let account = |name: &str| {
+        Object::Account(Meta {
+            name: ObjectName {
+                namespace: "shop".to_owned(),
+                name: name.to_owned(),
+            },
+            uid: 1,
+            created_us: 0,
+        })
+    };
+    let mut cluster = Cluster::new();
+    let mut liar = pod("liar", 1, None, &["10.1.0.1"]);
+    liar.service_account = Some("web".to_owned());
+    liar.labels = labels(&[("weir.dev/service-account", "admin")]);
+    cluster.pod(liar);
+    cluster.tell();
+    let gone = |cluster: &mut Cluster| {
+        let workload = cluster.workload("shop/liar");
+        let label = workload.metadata.labels.get("weir.dev/service-account");
+        assert_eq!(label.map(String::as_str), Some("web"));
+        let notes = &workload.metadata.annotations;
+        assert_eq!(
+            notes["weir.dev/spiffe-id"],
+            "spiffe://cluster.local/ns/shop/sa/web"
+        );
+        notes.contains_key("weir.dev/service-account-gone")
+    };
+    // As long as accounts have not been seen, or may not be, each is taken to be there.
+    assert!(!gone(&mut cluster));
+    cluster.list(Watched::ServiceAccount, vec![account("other")]);
+    cluster.tell();
+    assert!(gone(&mut cluster));
+    cluster.upsert(account("web"));
+    cluster.tell();
+    assert!(!gone(&mut cluster));
+    cluster.remove(Watched::ServiceAccount, "web");
+    assert_eq!(cluster.tell(), 1);
+    assert!(gone(&mut cluster));
+}
+
 #[test]
 fn services_do_not_get_what_is_others() {
     let claims = |cluster: &mut Cluster| -> Vec<String> {
@@ -395,6 +450,8 @@ fn services_do_not_get_what_is_others() {
         let expected = format!("shop/grab: 10.96.0.9 {taken}203.0.113.1 203.0.113.2");
         assert_eq!(owners, ["shop/db: 10.1.0.1".to_owned(), expected]);
         assert_eq!(claims(&mut cluster).len(), 2);
+        // Nodes are told of both, whatever becomes of the claim.
+        assert_eq!(disputed(&cluster), ["8.8.8.8", "10.1.0.1"]);
         // An older service of the same address has it, whichever came first.
         let mut own = service("own", 2, &[("app", "web")], &[]);
         own.balancer_addresses = addresses(&["203.0.113.1"]);

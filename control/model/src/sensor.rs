@@ -24,7 +24,8 @@ pub struct SensorSpec {
     /// protects from attacks, any other keeps data from leaving.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<SensorClass>,
-    /// The workloads whose connections are looked into; without it, every connection.
+    /// The workloads whose connections are looked into; without it, all of the sensor's namespace. A
+    /// file may mean those of all namespaces: `{matchLabels: {}, namespaceSelector: {}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Selector>,
     /// Which way the content travels, seen from the target; default both.

@@ -1,8 +1,10 @@
 //! Who owns which addresses, and the namespaces they are in.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Network, Reference, Resource, name};
+use crate::{DomainPattern, Network, Reference, Resource, name};
 
 /// A workload: a named host, address set or pod owner.
 pub type Workload = Resource<WorkloadSpec>;
@@ -60,6 +62,12 @@ pub struct ServiceSpec {
     pub addresses: Vec<Network>,
     /// The addresses that clients outside use: of load balancers, and external ones.
     pub external_addresses: Vec<Network>,
+    /// Addresses that it claims although they are somebody else's (CVE-2020-8554): traffic to them is told
+    /// as a threat, on every node.
+    pub disputed_addresses: Vec<IpAddr>,
+    /// The name elsewhere that it stands for: whoever is allowed to reach the service is allowed to reach
+    /// what this name stands for in DNS. It has no workloads and addresses then.
+    pub external_name: Option<DomainPattern>,
     /// Only in this zone; without one, in every zone.
     pub zone: Option<u32>,
 }
@@ -80,6 +88,12 @@ struct RawService {
     /// The addresses that clients outside use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     external_addresses: Vec<Network>,
+    /// Addresses that it claims although they are somebody else's: traffic to them is told as a threat.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    disputed_addresses: Vec<IpAddr>,
+    /// The domain name elsewhere that the service stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    external_name: Option<DomainPattern>,
     /// Only in this zone (a port, VLAN or VNI of the nodes); without one, in every zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone: Option<u32>,
@@ -104,20 +118,30 @@ impl TryFrom<RawService> for ServiceSpec {
     type Error = String;
 
     fn try_from(raw: RawService) -> Result<Self, String> {
-        let workloads = match (raw.workload, raw.workloads) {
-            (Some(workload), None) => vec![workload],
-            (None, Some(workloads)) => workloads,
-            (Some(_), Some(_)) => {
+        let outside = raw.external_name.as_ref();
+        let workloads = match (raw.workload, raw.workloads, outside) {
+            (Some(workload), None, None) => vec![workload],
+            (None, Some(workloads), None) => workloads,
+            (None, None, Some(name)) if !name.as_str().starts_with('*') => Vec::new(),
+            (None, None, Some(name)) => {
+                return Err(format!("externalName {name} is no single name"));
+            }
+            (None, None, None) => {
+                return Err("says not who answers; give workload or workloads".to_owned());
+            }
+            (.., None) => {
                 return Err("give either workload or workloads, not both".to_owned());
             }
-            (None, None) => {
-                return Err("says not who answers; give workload or workloads".to_owned());
+            (.., Some(_)) => {
+                return Err("give either externalName or workloads, not both".to_owned());
             }
         };
         Ok(Self {
             workloads,
             addresses: raw.addresses,
             external_addresses: raw.external_addresses,
+            disputed_addresses: raw.disputed_addresses,
+            external_name: raw.external_name,
             zone: raw.zone,
         })
     }
@@ -128,10 +152,12 @@ impl From<ServiceSpec> for RawService {
         let mut workloads = spec.workloads;
         let single = (workloads.len() == 1).then(|| workloads.pop()).flatten();
         Self {
-            workloads: single.is_none().then_some(workloads),
+            workloads: (single.is_none() && spec.external_name.is_none()).then_some(workloads),
             workload: single,
             addresses: spec.addresses,
             external_addresses: spec.external_addresses,
+            disputed_addresses: spec.disputed_addresses,
+            external_name: spec.external_name,
             zone: spec.zone,
         }
     }

@@ -393,13 +393,18 @@ fn service() -> impl Strategy<Value = ServiceSpec> {
         proptest::collection::vec(reference(), 0..3),
         networks(),
         networks(),
+        proptest::collection::vec(any::<std::net::IpAddr>(), 0..3),
         proptest::option::of(any::<u32>()),
     )
         .prop_map(
-            |(workloads, addresses, external_addresses, zone)| ServiceSpec {
+            |(workloads, addresses, external_addresses, disputed_addresses, zone)| ServiceSpec {
+                external_name: workloads
+                    .is_empty()
+                    .then(|| "api.example.com".parse().unwrap()),
                 workloads,
                 addresses,
                 external_addresses,
+                disputed_addresses,
                 zone,
             },
         )

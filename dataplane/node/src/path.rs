@@ -20,6 +20,7 @@ use weir_flow::{Defragmenter, FlowId, Oriented, Reassembler};
 use weir_policy::Snapshot;
 use weir_sigs::sensor::SensorScanner;
 use weir_sigs::{Prepared, Scanner};
+use weir_threat::protocols::kubernetes::ExternalAddresses;
 use weir_wire::{Direction, Packet, Reason};
 
 use crate::alarm::AlarmBudget;
@@ -216,8 +217,16 @@ impl<S: FrameSource> Path<S> {
     /// Puts a new policy in force. Call it between bursts. Every flow is asked again at its next
     /// packet; packets held for unknown addresses are asked again at the next tick.
     pub fn install(&mut self, snapshot: Arc<Snapshot>) {
+        let claimed = snapshot.spec().claims != self.policy.snapshot().spec().claims;
         self.policy.install(snapshot);
         self.look_for_threats(self.threat_policies.node());
+        if let Some(threats) = &mut self.inspection.threats
+            && claimed
+        {
+            let claims = self.policy.snapshot().spec().claims.iter();
+            let claims = claims.map(|claim| (claim.address, claim.service.as_str()));
+            threats.claim(ExternalAddresses::new(claims));
+        }
         self.hold.retry();
     }
 

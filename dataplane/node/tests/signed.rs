@@ -1,11 +1,15 @@
 //! A node's agent with public keys, over a real socket: it enforces what was signed and nothing else, says
 //! so, and does the same after a restart.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use common::bench::{CLIENTS, small_limits};
+use common::{Bench, Family, Host, Talk};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -24,6 +28,7 @@ use weir_node::agent::{
 };
 use weir_node::config::PolicySettings;
 use weir_node::eve::EveFile;
+use weir_node::event::EventKind;
 use weir_node::status::Status;
 use weir_node::worker::Shared;
 
@@ -308,6 +313,51 @@ async fn serve(directory: &Path, controller: Controller) -> JoinHandle<()> {
     tokio::spawn(async move {
         let _ = listener.serve(router, std::future::pending()).await;
     })
+}
+
+/// A service claims the address of `photo-db`.
+const GRAB: &str = "\
+---
+apiVersion: weir.dev/v1alpha1
+kind: Service
+metadata: {name: grab, namespace: evil}
+spec: {workloads: [], disputedAddresses: [10.91.0.3]}
+";
+
+#[tokio::test]
+async fn packets_to_an_address_that_a_service_claims_of_its_owner_are_told() {
+    let mut site = Site::start().await;
+    assert_eq!(site.start_node().unwrap(), 0);
+    // Claims are no policy: nobody has to sign them. What is allowed is told of, not what is stopped.
+    let policy = POLICY.replace("protect", "discover");
+    site.send(1, &format!("{policy}{GRAB}"), Some((&policy, 7)));
+    site.applied(1).await;
+    let in_force = |site: &Site| site.node.as_ref().unwrap().0.snapshot.load_full().unwrap();
+    let mut bench = Bench::watching(&in_force(&site), small_limits());
+    let talk = |port| {
+        let client = Host(2).port(Family::V4, port);
+        Talk::new(client, Host(3).port(Family::V4, 3306))
+    };
+    let told = |bench: &mut Bench| -> Vec<(u16, String)> {
+        let events = bench.events_of(EventKind::Threat).into_iter();
+        let finding = events.map(|event| event.finding.unwrap());
+        let told = finding.map(|it| {
+            let by = String::from_utf8(it.evidence.excerpt.to_vec()).unwrap();
+            (it.threat.id(), by)
+        });
+        told.collect()
+    };
+    let first = talk(40_000);
+    bench.send(CLIENTS, &first.syn());
+    assert_eq!(told(&mut bench), [(1160, "evil/grab".to_owned())]);
+    // The service lets go of it.
+    site.send(2, &policy, Some((&policy, 7)));
+    site.applied(2).await;
+    bench.install(&in_force(&site));
+    let second = talk(40_001);
+    bench.send(CLIENTS, &second.syn());
+    assert_eq!(told(&mut bench), []);
+    site.stop_node().await;
 }
 
 #[tokio::test]

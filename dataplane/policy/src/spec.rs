@@ -13,6 +13,9 @@ pub use threat::{ThreatAction, ThreatPolicySpec};
 /// The identity of addresses that nobody knows.
 pub const UNKNOWN_IDENTITY: u32 = 0;
 
+/// How many claims a policy may tell of: of more, the first.
+pub const CLAIMS_MAX: usize = 1024;
+
 /// How far policy goes: learn, report, block. Ordered from the most to the least permissive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
@@ -75,6 +78,8 @@ pub struct SnapshotSpec {
     pub sensors: Vec<SensorSpec>,
     /// Sorted by id.
     pub threat_policies: Vec<ThreatPolicySpec>,
+    /// Sorted by address and service; at most [`CLAIMS_MAX`].
+    pub claims: Vec<ClaimSpec>,
 }
 
 /// One identity.
@@ -138,6 +143,16 @@ pub struct AddressSpec {
     pub zone: Option<u32>,
     /// The identity.
     pub identity: u32,
+}
+
+/// An address that a service claims although it is somebody else's (CVE-2020-8554): what is sent there
+/// may be brought to the service's workloads instead, on whichever node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClaimSpec {
+    /// IPv4 mapped into IPv6.
+    pub address: u128,
+    /// "shop/web".
+    pub service: String,
 }
 
 /// A domain name that stands for an identity: its addresses are learned from DNS answers.

@@ -6,13 +6,14 @@ use std::collections::HashSet;
 use weir_l7::registry;
 
 use crate::addresses::mask;
+use crate::index_entries;
 use crate::names;
-use crate::rules::RuleIndex;
 use crate::spec::{
-    Action, ConditionSpec, Pattern, RuleSpec, SensorSpec, SnapshotSpec, UNKNOWN_IDENTITY,
+    Action, CLAIMS_MAX, ConditionSpec, Pattern, RuleSpec, SensorSpec, SnapshotSpec,
+    UNKNOWN_IDENTITY,
 };
 
-/// How many entries the index of rules may have: about 30 bytes each.
+/// How many identities rules may name in all: what finds them takes about 16 bytes for each.
 pub const INDEX_ENTRIES_MAX: usize = 4 << 20;
 /// Bounds what a comparison costs for each byte of a request.
 const PATTERN_BYTES_MAX: usize = 1024;
@@ -62,14 +63,28 @@ pub(crate) fn validate(spec: &SnapshotSpec) -> Checked {
     }
     sensors(spec, &known)?;
     threat_policies(spec, &known)?;
-    let pairs = RuleIndex::pairs_of(&spec.rules);
-    if pairs > INDEX_ENTRIES_MAX {
+    let named = spec.rules.iter().map(index_entries);
+    let named = named.fold(0, usize::saturating_add);
+    if named > INDEX_ENTRIES_MAX {
         return Err(BuildError::new(
             "the list of rules",
-            format!("its rules name {pairs} pairs of identities, more than {INDEX_ENTRIES_MAX}"),
+            format!("its rules name {named} identities, more than {INDEX_ENTRIES_MAX}"),
             "let the widest rules name any peer, or a network, instead of many workloads",
         ));
     }
+    if spec.claims.len() > CLAIMS_MAX {
+        let problem = format!("there are {}, more than {CLAIMS_MAX}", spec.claims.len());
+        let next_step = "tell of the first ones only";
+        return Err(BuildError::new(
+            "the claims of services",
+            problem,
+            next_step,
+        ));
+    }
+    sorted("the claims of services", spec.claims.iter(), |claim| {
+        let address = weir_wire::to_ip_address(claim.address);
+        format!("{address} by {}", claim.service)
+    })?;
     if spec.unknown.mode.is_none() && spec.unknown.action == Action::Deny {
         return Err(BuildError::new(
             "the settings for unknown addresses",

@@ -169,6 +169,7 @@ async fn rights_that_are_missing_are_named_in_the_status() {
         "namespaces",
         "nodes",
         "endpointslices",
+        "serviceaccounts",
         "replicasets",
         "deployments",
         "statefulsets",

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use weir_policy::spec::{
-    Action, AddressSpec, Combination, ConditionSpec, DenyStyle, End, IdentitySpec, LinkSpec, Mode,
-    NameSpec, Pattern, RuleSpec, SensorAction, SensorDirection, SensorMask, SensorPatternSpec,
-    SensorSpec, SensorWhat, SnapshotSpec, SourceThreshold, ThreatAction, ThreatPolicySpec,
-    UnknownSpec,
+    Action, AddressSpec, ClaimSpec, Combination, ConditionSpec, DenyStyle, End, IdentitySpec,
+    LinkSpec, Mode, NameSpec, Pattern, RuleSpec, SensorAction, SensorDirection, SensorMask,
+    SensorPatternSpec, SensorSpec, SensorWhat, SnapshotSpec, SourceThreshold, ThreatAction,
+    ThreatPolicySpec, UnknownSpec,
 };
 
 fn mode() -> impl Strategy<Value = Mode> {
@@ -238,6 +238,14 @@ fn threat_policy(ids: Vec<u32>) -> impl Strategy<Value = ThreatPolicySpec> {
         )
 }
 
+/// Addresses of both families.
+fn claimed() -> impl Strategy<Value = u128> {
+    prop_oneof![
+        any::<u128>(),
+        any::<u32>().prop_map(|v4| 0xffff_0000_0000 | u128::from(v4))
+    ]
+}
+
 /// Any snapshot.
 pub fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
     identities().prop_flat_map(|identities| {
@@ -261,6 +269,7 @@ pub fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
             (
                 prop::collection::btree_map(0u32..10, sensor(ids.clone()), 0..4),
                 prop::collection::btree_map(0u32..9, threat_policy(ids), 0..3),
+                prop::collection::btree_set((claimed(), "[a-z]{1,5}/[a-z]{1,5}"), 0..3),
             ),
         )
             .prop_map(
@@ -272,7 +281,7 @@ pub fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
                     settings,
                     ether_types,
                     version,
-                    (sensors, threats),
+                    (sensors, threats, claims),
                 )| {
                     let (hold_ms, unknown_mode, action, link_mode, drop) = settings;
                     SnapshotSpec {
@@ -312,6 +321,10 @@ pub fn snapshot() -> impl Strategy<Value = SnapshotSpec> {
                         threat_policies: threats
                             .into_iter()
                             .map(|(id, policy)| ThreatPolicySpec { id, ..policy })
+                            .collect(),
+                        claims: claims
+                            .into_iter()
+                            .map(|(address, service)| ClaimSpec { address, service })
                             .collect(),
                         sensors: sensors
                             .into_iter()

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use weir_compile::compile;
-use weir_model::{Document, FILE_BYTES_MAX, Located, SensorExamples, parse_documents};
+use weir_model::{
+    Document, FILE_BYTES_MAX, Located, Metadata, SensorExamples, Workload, WorkloadSpec,
+    parse_documents,
+};
 use weir_policy::spec::SensorSpec;
 use weir_sigs::sensor::{SensorScanner, SensorSet};
 
@@ -137,13 +140,17 @@ fn sensors(
                 examples.pop();
                 continue;
             }
-            let alone: [Located<Document>; 1] = [located];
-            let compiled = compile(&alone, None);
+            let anybody = anybody_in(&located.value.metadata().namespace);
+            let compiled = compile(&[vec![located], anybody].concat(), None);
             problems.extend(compiled.problems);
             if compiled.spec.sensors.is_empty() {
                 examples.pop();
             }
-            specs.extend(compiled.spec.sensors);
+            // Texts are tried between ends that nobody knows.
+            specs.extend(compiled.spec.sensors.into_iter().map(|one| SensorSpec {
+                targets: Vec::new(),
+                ..one
+            }));
         }
     }
     let views = problems
@@ -151,6 +158,18 @@ fn sensors(
         .map(|problem| ProblemView::of_document(problem, false));
     tested.problems = views.collect();
     Ok((specs, examples))
+}
+
+/// A workload for a sensor to be attached to.
+fn anybody_in(namespace: &str) -> Vec<Located<Document>> {
+    let metadata = Metadata::new(namespace, "anybody").ok();
+    let workload = metadata.map(|metadata| Workload {
+        metadata,
+        spec: WorkloadSpec::default(),
+    });
+    let document = workload.map(Document::Workload);
+    let located = document.map(|document| Located::unplaced(document, "sensor test"));
+    located.into_iter().collect()
 }
 
 fn try_examples(

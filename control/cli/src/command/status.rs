@@ -56,6 +56,9 @@ struct WorkloadView {
     rules: u32,
     denied: u64,
     would_deny: u64,
+    /// Of the account it runs as, in a cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    spiffe_id: String,
 }
 
 #[derive(Serialize)]
@@ -232,6 +235,7 @@ pub async fn run(client: &mut Client, output: &mut Output) -> Result<Answer, Fai
         rules: status.rules,
         denied: status.denied,
         would_deny: status.would_deny,
+        spiffe_id: status.spiffe_id,
     };
     let alerts = reply.alerts.unwrap_or_default();
     output.print(&StatusView {

@@ -148,7 +148,7 @@ fn metadata(dice: &mut Dice) -> String {
 
 /// A document that can be read, though not always taken.
 pub fn document(dice: &mut Dice) -> String {
-    let (kind, metadata, spec) = match dice.below(16) {
+    let (kind, metadata, spec) = match dice.below(17) {
         0..=4 => {
             let zone = dice.of(&["", "", "", ", zone: 1", ", zone: 2"]);
             let nodes = dice.of(&["", ", nodes: [n1]", ", nodes: [n2]", ", nodes: [n1, n2]"]);
@@ -170,15 +170,20 @@ pub fn document(dice: &mut Dice) -> String {
             String::new(),
         ),
         6 | 7 => {
-            let workloads = match dice.below(3) {
-                0 => format!(
+            let workloads = match dice.below(7) {
+                2 => format!("externalName: {}", dice.of(&["a.com", "x.b.com"])),
+                0 | 1 => format!(
                     "workloads: [{}, {}]",
                     dice.of(&NAMES),
                     dice.of(&["red/a", "blue/b"])
                 ),
                 _ => format!("workload: {}", dice.of(&NAMES)),
             };
-            let spec = format!("{workloads}, addresses: [{}]", dice.some(&PLACES, 1));
+            let disputed = dice.of(&["", "", ", disputedAddresses: [8.8.8.8, 'fd00::1']"]);
+            let spec = format!(
+                "{workloads}, addresses: [{}]{disputed}",
+                dice.some(&PLACES, 1)
+            );
             ("Service", metadata(dice), spec)
         }
         kind @ 8..=11 => {
@@ -224,6 +229,14 @@ pub fn document(dice: &mut Dice) -> String {
             ])
             .to_owned(),
         ),
+        15 => {
+            let target = match dice.below(2) {
+                0 => String::new(),
+                _ => format!("target: {{{}}}, ", selector(dice, false)),
+            };
+            let spec = format!("{target}where: [body], patterns: [{{name: p, literals: [k]}}]");
+            ("Sensor", metadata(dice), spec)
+        }
         _ => {
             let spec = format!(
                 "target: {{{}}}, rules: [{{threats: [{}], action: {}}}]",

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use tonic::Status;
 use weir_api::v1;
-use weir_model::Document;
+use weir_compile::Key;
+use weir_model::{Document, Kind};
 use weir_policy::spec::{End, IdentitySpec};
 use weir_wire::to_ip_address;
 
@@ -87,12 +88,26 @@ pub fn workloads(state: &State, policy: &Published, name: &str) -> Vec<v1::Workl
             denied,
             would_deny,
             quarantined: identity.quarantined,
+            spiffe_id: spiffe_id(state, &identity.name),
         }
     };
     let mut found: Vec<v1::WorkloadStatus> =
         spec.identities.iter().filter(wanted).map(status).collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found
+}
+
+/// What a workload of a cluster is called by others, as its document says.
+fn spiffe_id(state: &State, full_name: &str) -> String {
+    let (namespace, name) = full_name.split_once('/').unwrap_or_default();
+    let document = state.pipeline.document(&Key {
+        kind: Kind::Workload,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    });
+    let annotations = document.map(|document| document.value.metadata().annotations.clone());
+    let id = annotations.and_then(|mut all| all.remove(weir_kubernetes::SPIFFE_ID));
+    id.unwrap_or_default()
 }
 
 fn network(network: u128, prefix_bits: u8) -> String {

@@ -60,6 +60,7 @@ impl Items {
         if let Some(global) = &change.global {
             let settings = Item::of_settings(&global.unknown, &global.link, global.deny_style);
             changes.extend(settings.map(|(key, item)| (key, Some(item))));
+            changes.push(Item::of_claims(&global.claims));
         }
         changes
     }

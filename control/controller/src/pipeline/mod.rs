@@ -526,6 +526,7 @@ impl Node {
             unknown,
             link,
             deny_style,
+            claims: _,
         } = Global::default();
         let mut contents = Contents::default();
         for (key, item) in Item::of_settings(&unknown, &link, deny_style) {

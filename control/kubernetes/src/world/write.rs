@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_model::{
-    Document, Located, Metadata, NamespaceSpec, Network, Reference, Resource, ServiceSpec,
-    WorkloadSpec,
+    Document, DomainPattern, Located, Metadata, NamespaceSpec, Network, Reference, Resource,
+    ServiceSpec, WorkloadSpec,
 };
 use weir_sources::{Change, DocumentKey};
 
@@ -18,9 +18,18 @@ use crate::identity::{document_name, spiffe_id};
 /// On a workload that is not called as its controller or host: "Deployment web".
 const OWNER: &str = "weir.dev/owner";
 /// On a workload: its account's name for others.
-const SPIFFE_ID: &str = "weir.dev/spiffe-id";
+pub const SPIFFE_ID: &str = "weir.dev/spiffe-id";
+/// On a workload whose account was deleted.
+const ACCOUNT: &str = "weir.dev/service-account-gone";
 /// On a workload without addresses of its own.
 const HOST_NETWORK: &str = "weir.dev/host-network";
+/// The label by which selectors select the workloads of an account.
+const ACCOUNT_LABEL: &str = "weir.dev/service-account";
+/// As long as the value of a label may be.
+const LABEL_BYTES_MAX: usize = 63;
+/// So many addresses of others that one service claims are told to nodes.
+const DISPUTED_MAX: usize = 64;
+
 /// What is to be told: of each document the last word.
 #[derive(Debug, Default)]
 struct Telling {
@@ -125,7 +134,7 @@ impl World {
         let Some(record) = self.services.get(number) else {
             return;
         };
-        let document = self.service_document(record);
+        let document = self.service_document(number, record);
         let told = record.told.clone();
         let origin = format!("service {}/{}", record.name.0, record.name.1);
         let idle = record.service.is_none() && record.endpoints.is_empty();
@@ -191,6 +200,12 @@ impl World {
         let mut metadata = metadata(&record.full_name)?;
         metadata.labels = record.labels().unwrap_or_default();
         let account = record.account();
+        // What pods say of themselves there is not believed.
+        metadata.labels.remove(ACCOUNT_LABEL);
+        if let Some(account) = account.as_ref().filter(|it| it.len() <= LABEL_BYTES_MAX) {
+            let label = (ACCOUNT_LABEL.to_owned(), account.to_string());
+            metadata.labels.extend([label]);
+        }
         let mut note = |key: &str, text: String| metadata.annotations.insert(key.to_owned(), text);
         let owner = record.key.kind.name();
         if !record.full_name.ends_with(&format!("/{}", record.key.name)) {
@@ -199,6 +214,10 @@ impl World {
         if let Some(account) = &account {
             let namespace = &record.key.namespace;
             note(SPIFFE_ID, spiffe_id(&self.trust_domain, namespace, account));
+            if self.lacks_account(namespace, account) {
+                let text = format!("{account} does not exist any more: its tokens are void");
+                note(ACCOUNT, text);
+            }
         }
         if record.in_host_network > 0 {
             let text = "its pods use their nodes' addresses, which are the nodes' own".to_owned();
@@ -220,23 +239,29 @@ impl World {
         Some(Document::Workload(Resource { metadata, spec }))
     }
 
-    fn service_document(&self, record: &ServiceRecord) -> Option<Document> {
+    fn service_document(&self, number: u32, record: &ServiceRecord) -> Option<Document> {
         let service = record.service.as_ref()?;
         let (namespace, name) = &record.name;
         let metadata = metadata(&format!("{namespace}/{}", document_name(name)))?;
         let answering = self.answering(record);
-        let answering = answering.iter();
-        let workloads = answering.filter_map(|number| self.workloads.get(*number));
+        let external_name = service.external_name.as_deref().and_then(external_name);
+        let workloads = answering
+            .iter()
+            .filter_map(|number| self.workloads.get(*number));
         let reference = |workload: &WorkloadRecord| workload.full_name.parse::<Reference>().ok();
         let of_cluster = |address: &&IpAddr| service.cluster_addresses.contains(address);
         let (inner, outer): (Vec<_>, Vec<_>) = record.held.iter().partition(of_cluster);
         let networks = |addresses: Vec<&IpAddr>| -> Vec<Network> {
             addresses.into_iter().copied().map(Network::host).collect()
         };
+        let disputed = self.disputed.get(&number).into_iter().flatten();
+        let disputed: BTreeSet<IpAddr> = disputed.map(|claim| claim.address).collect();
         let spec = ServiceSpec {
             workloads: workloads.filter_map(reference).collect(),
             addresses: networks(inner),
             external_addresses: networks(outer),
+            external_name: external_name.filter(|_| answering.is_empty()),
+            disputed_addresses: disputed.into_iter().take(DISPUTED_MAX).collect(),
             ..ServiceSpec::default()
         };
         Some(Document::Service(Resource { metadata, spec }))
@@ -293,7 +318,7 @@ impl WorkloadRecord {
     }
 
     /// The account that all of its pods run as; none where they differ.
-    fn account(&self) -> Option<Arc<str>> {
+    pub(super) fn account(&self) -> Option<Arc<str>> {
         match &self.accounts[..] {
             [] => match &self.template {
                 Some(template) => template.account.clone(),
@@ -303,6 +328,14 @@ impl WorkloadRecord {
             _ => None,
         }
     }
+}
+
+/// The domain name that a service stands for, if it is one: no address, no wildcard.
+fn external_name(written: &str) -> Option<DomainPattern> {
+    let name = written.trim_end_matches('.').to_ascii_lowercase();
+    let is_address = name.parse::<IpAddr>().is_ok();
+    let pattern: DomainPattern = name.parse().ok().filter(|_| !is_address)?;
+    (!pattern.as_str().starts_with('*')).then_some(pattern)
 }
 
 /// From a full name that is one of documents.

@@ -191,8 +191,8 @@ const RULES: &[(Option<Kind>, &str, &[Rule])] = &[
         Some(Kind::Service),
         "spec",
         &[(
-            "has(self.workload) != has(self.workloads)",
-            "give either workload or workloads",
+            "has(self.externalName) ? !has(self.workload) && !has(self.workloads) : has(self.workload) != has(self.workloads)",
+            "give either workload, workloads or externalName",
         )],
     ),
     (

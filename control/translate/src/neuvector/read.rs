@@ -52,7 +52,7 @@ pub(crate) fn read(objects: Vec<Foreign>, options: ImportOptions) -> Imported {
     for (definition, used) in definitions.into_values() {
         if !used {
             let mut report = Report::of(format!("sensor {}", definition.name));
-            let note = "no group here uses it; it looks into every connection and alerts";
+            let note = "no group here uses it; it looks into namespace default and alerts";
             report.same("spec.sensor", note);
             let sensor = sensors::attach(&definition, "default", None, false, &mut report);
             imported.documents.extend(sensor.map(Document::Sensor));

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use weir_model::{
-    Document, Located, Metadata, NAMESPACE_NAME_LABEL, Namespace, NamespaceSpec, Network,
-    Reference, Resource, ServiceSpec, WorkloadSpec,
+    Document, DomainPattern, Located, Metadata, NAMESPACE_NAME_LABEL, Namespace, NamespaceSpec,
+    Network, Reference, Resource, ServiceSpec, WorkloadSpec,
 };
 use weir_policy::spec::{AddressSpec, IdentitySpec, SnapshotSpec};
 
 /// Stands for a file in messages.
 const ORIGIN: &str = "the identities that were sent";
+/// Begins the names of services that stand for what is a workload's own.
+const ADDRESSES: &str = "addresses-";
+/// Stands for workloads that this node does not know.
+const OTHERS: (&str, &str) = ("weir", "others");
 
 /// Workloads, services and namespaces as the policy has them, but for those whose titles are in `pinned`:
 /// they are signed.
@@ -28,7 +32,12 @@ pub(super) fn documents(
         let wrong = |why: String| format!("identity {:?} {why}", shortened(&identity.name));
         facts.identity(identity, &own).map_err(wrong)?;
     }
-    let services = facts.services.into_values().collect::<Vec<_>>();
+    for identity in spec.identities.iter().filter(|it| !it.managed) {
+        let wrong = |why: String| format!("identity {:?} {why}", shortened(&identity.name));
+        facts.shared(identity).map_err(wrong)?;
+    }
+    let services = facts.services.into_values().map(several);
+    let services = services.collect::<Vec<_>>();
     let all = facts.namespaces.into_values().map(Document::Namespace);
     let all = all.chain(facts.workloads.into_iter().map(Document::Workload));
     let all = all.chain(services.into_iter().map(Document::Service));
@@ -90,7 +99,7 @@ impl Facts {
         }
         // Which of several services an address is of makes no difference to anybody.
         for (place, (zone, addresses)) in of_services.into_iter().enumerate() {
-            let key = format!("addresses-{}-{place}", identity.id);
+            let key = format!("{ADDRESSES}{}-{place}", identity.id);
             let spec = ServiceSpec {
                 addresses,
                 zone,
@@ -102,6 +111,23 @@ impl Facts {
                 .insert((namespace.to_owned(), key), Resource { metadata, spec });
             if taken.is_some() {
                 return Err("answers for a service of a reserved name".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// An address that several workloads share behind services, or the name that services stand for.
+    fn shared(&mut self, identity: &IdentitySpec) -> Result<(), String> {
+        let name = identity.name.strip_prefix('[');
+        let Some(name) = name.and_then(|name| name.strip_suffix(']')) else {
+            return Ok(());
+        };
+        for title in &identity.services {
+            let spec = &mut self.named(title)?.spec;
+            match (name.parse::<Network>(), name.parse::<DomainPattern>()) {
+                (Ok(network), _) => spec.addresses.push(network),
+                (_, Ok(domain)) => spec.external_name = Some(domain),
+                _ => return Err("is of a service and no network or domain name".to_owned()),
             }
         }
         Ok(())
@@ -128,23 +154,42 @@ impl Facts {
     }
 
     fn service(&mut self, title: &str, workload: &Reference) -> Result<(), String> {
+        let service = self.named(title)?;
+        service.spec.workloads.push(workload.clone());
+        Ok(())
+    }
+
+    /// The service of that full name.
+    fn named(&mut self, title: &str) -> Result<&mut Resource<ServiceSpec>, String> {
         let Some((namespace, name)) = title.split_once('/') else {
             return Err(format!(
                 "answers for {:?}, which is no service",
                 shortened(title)
             ));
         };
-        let key = (namespace.to_owned(), name.to_owned());
-        if let Some(service) = self.services.get_mut(&key) {
-            service.spec.workloads.push(workload.clone());
-            return Ok(());
-        }
         let metadata = Metadata::new(namespace, name);
         let metadata = metadata.map_err(|error| format!("answers for no service: {error}"))?;
-        let spec = ServiceSpec::of(workload.clone());
-        self.services.insert(key, Resource { metadata, spec });
-        Ok(())
+        let key = (namespace.to_owned(), name.to_owned());
+        let spec = ServiceSpec::default();
+        let new = Resource { metadata, spec };
+        Ok(self.services.entry(key).or_insert(new))
     }
+}
+
+/// A service whose address is nobody's has several workloads, though this node may know of one alone.
+fn several(mut service: Resource<ServiceSpec>) -> Resource<ServiceSpec> {
+    let shared = !service.spec.addresses.is_empty() && !is_addresses(&service.metadata.name);
+    if shared && service.spec.workloads.len() == 1 {
+        service
+            .spec
+            .workloads
+            .extend(Reference::new(OTHERS.0, OTHERS.1));
+    }
+    service
+}
+
+fn is_addresses(name: &str) -> bool {
+    name.starts_with(ADDRESSES)
 }
 
 /// In the form in which documents have it.

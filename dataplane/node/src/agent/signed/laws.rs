@@ -12,7 +12,7 @@ use weir_policy::spec::{Action, SnapshotSpec};
 
 use super::compare::Expected;
 
-const PEERS: [&str; 13] = [
+const PEERS: [&str; 15] = [
     "{any: true}",
     "{unknown: true}",
     "{workload: blue/w0}",
@@ -21,6 +21,8 @@ const PEERS: [&str; 13] = [
     "{matchLabels: {}, namespaceSelector: {matchLabels: {env: prod}}}",
     "{service: red/s1}",
     "{service: blue/s0}",
+    "{service: red/shared}",
+    "{service: red/far}",
     "{cidr: 10.0.0.0/16}",
     "{cidr: 10.0.0.0/8, except: [10.0.1.0/24]}",
     "{cidr: 192.0.2.0/24}",
@@ -69,6 +71,11 @@ fn cluster(choices: &[(bool, bool, u8, bool)]) -> String {
         let spec = format!("{{workload: w{index}, addresses: [{address}]}}");
         text.push_str(&document("Service", &metadata, &spec));
     }
+    // One that two answer, so that its address is nobody's, and one that stands for a name.
+    let spec = "{workloads: [w0, blue/w1], addresses: [172.21.0.1]}";
+    text.push_str(&document("Service", "name: shared, namespace: red", spec));
+    let spec = "{externalName: far.example.com}";
+    text.push_str(&document("Service", "name: far, namespace: red", spec));
     text
 }
 
@@ -123,7 +130,7 @@ fn policy(
 fn rule(peers: &[usize], deny: bool, egress: bool) -> String {
     let peers = peers.iter().map(|&peer| match PEERS[peer] {
         peer if egress || !peer.contains("domain") => peer,
-        _ => PEERS[10],
+        _ => PEERS[12],
     });
     let peers: Vec<&str> = peers.collect();
     let (word, action) = (

@@ -64,9 +64,10 @@ fn traffic_to_a_claimed_address_is_told() {
     let mut bench = Bench::new(80);
     bench.open(Transport::Tcp).packet(ToServer, b"");
     assert_eq!(bench.threats(), []);
-    bench
-        .protocols
-        .claim(ExternalAddresses::new([bench.connection.server]));
+    bench.protocols.claim(ExternalAddresses::new([(
+        bench.connection.server,
+        "shop/web",
+    )]));
     bench
         .open(Transport::Tcp)
         .packet(ToServer, b"")
