@@ -237,6 +237,15 @@ impl Conversation {
         self.join_points(&other.points);
     }
 
+    /// With no more of anything than is kept, whoever made it up.
+    #[must_use]
+    pub(crate) fn bounded(mut self) -> Self {
+        let points = std::mem::take(&mut self.points);
+        self.join_points(&points);
+        self.bound_names();
+        self
+    }
+
     /// Of a point that both have, the state that counted more stays, whole: the other is an earlier
     /// one. Of too many points, those that saw most stay.
     fn join_points(&mut self, others: &[PointCounts]) {

@@ -48,66 +48,93 @@ pub struct Coverage {
     pub missing: Vec<String>,
 }
 
-/// From the conversations that a workload takes part in. One more of each than was seen keeps few
-/// observations from saying anything: without any the chance is 1, and it cannot be below 1 in n + 1.
+/// What is counted of a workload's conversations, one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    once: u64,
+    twice: u64,
+    on_one_day: u64,
+    occurrences: u64,
+    connections: u64,
+    count: u64,
+    days: Days,
+    first_day: u32,
+}
+
+/// From the conversations that a workload takes part in.
 pub fn coverage<'a>(
     conversations: impl IntoIterator<Item = &'a Conversation>,
     now_us: u64,
 ) -> Coverage {
-    let (mut once, mut twice, mut on_one_day) = (0_u64, 0_u64, 0_u64);
-    let (mut occurrences, mut connections, mut count) = (0_u64, 0_u64, 0_u64);
-    let (mut days, mut first_seen_us) = (Days::default(), u64::MAX);
+    let mut tally = Tally::default();
     for seen in conversations {
+        tally.add(seen);
+    }
+    tally.coverage(now_us)
+}
+
+impl Tally {
+    /// One more conversation.
+    pub fn add(&mut self, seen: &Conversation) {
         if seen.connections == 0 {
-            continue;
+            return;
         }
         // Rows of earlier versions know the days only.
         let hours = u64::from(seen.activity.hours().max(seen.days.count()));
-        once += u64::from(hours == 1);
-        twice += u64::from(hours == 2);
-        on_one_day += u64::from(seen.days.count() == 1);
-        occurrences += hours;
-        connections = connections.saturating_add(seen.connections);
-        count += 1;
-        days.join(&seen.days);
-        first_seen_us = first_seen_us.min(seen.first_seen_us);
+        let first_day = day_of(seen.first_seen_us);
+        self.once += u64::from(hours == 1);
+        self.twice += u64::from(hours == 2);
+        self.on_one_day += u64::from(seen.days.count() == 1);
+        self.occurrences += hours;
+        self.connections = self.connections.saturating_add(seen.connections);
+        self.days.join(&seen.days);
+        self.first_day = match self.count {
+            0 => first_day,
+            _ => self.first_day.min(first_day),
+        };
+        self.count += 1;
     }
-    let (once, total) = (once as f64, occurrences as f64);
-    let next_is_new = (once + 1.0) / (total + 1.0);
-    let (lower, upper) = interval(once, twice as f64, total);
-    let watched = match count {
-        0 => 0,
-        _ => day_of(now_us).saturating_sub(day_of(first_seen_us)) + 1,
-    };
-    let next_day_is_new = match days.count() {
-        0 => 1.0,
-        days => 1.0 - (-(on_one_day as f64) / f64::from(days)).exp(),
-    };
-    let mut missing = Vec::new();
-    if count == 0 {
-        missing.push("no connection was seen".to_owned());
-    } else {
-        if watched < READY_AFTER_DAYS {
-            missing.push(format!(
-                "watched for {} so far; what happens once a week may not have shown before {READY_AFTER_DAYS}",
-                number(watched.into(), "day")
-            ));
+
+    /// What follows. One more of each than was seen keeps few observations from saying anything:
+    /// without any the chance is 1, and it cannot be below 1 in n + 1.
+    pub fn coverage(&self, now_us: u64) -> Coverage {
+        let (once, total) = (self.once as f64, self.occurrences as f64);
+        let next_is_new = (once + 1.0) / (total + 1.0);
+        let (lower, upper) = interval(once, self.twice as f64, total);
+        let watched = match self.count {
+            0 => 0,
+            _ => day_of(now_us).saturating_sub(self.first_day) + 1,
+        };
+        let next_day_is_new = match self.days.count() {
+            0 => 1.0,
+            days => 1.0 - (-(self.on_one_day as f64) / f64::from(days)).exp(),
+        };
+        let mut missing = Vec::new();
+        if self.count == 0 {
+            missing.push("no connection was seen".to_owned());
+        } else {
+            if watched < READY_AFTER_DAYS {
+                missing.push(format!(
+                    "watched for {} so far; what happens once a week may not have shown before {READY_AFTER_DAYS}",
+                    number(watched.into(), "day")
+                ));
+            }
+            if next_is_new >= READY_BELOW || upper >= READY_UPPER_BELOW {
+                missing.push(still_new(once, total, upper));
+            }
         }
-        if next_is_new >= READY_BELOW || upper >= READY_UPPER_BELOW {
-            missing.push(still_new(once, total, upper));
+        Coverage {
+            next_is_new,
+            lower,
+            upper,
+            next_day_is_new,
+            conversations: self.count,
+            connections: self.connections,
+            occurrences: self.occurrences,
+            days: watched,
+            ready: missing.is_empty(),
+            missing,
         }
-    }
-    Coverage {
-        next_is_new,
-        lower,
-        upper,
-        next_day_is_new,
-        conversations: count,
-        connections,
-        occurrences,
-        days: watched,
-        ready: missing.is_empty(),
-        missing,
     }
 }
 

@@ -58,6 +58,25 @@ pub struct DayCounts {
 pub struct Activity(Vec<DayCounts>);
 
 impl Days {
+    /// As they were written: see [`Days::parts`].
+    pub fn of(last: u32, recent: u128, older: u32) -> Self {
+        // The last day is one on which something was seen, whatever was written.
+        let late = match recent {
+            0 => 0,
+            recent => recent.trailing_zeros(),
+        };
+        Self {
+            last: last.saturating_sub(late),
+            recent: recent >> late,
+            older,
+        }
+    }
+
+    /// The last day, a bit for each of the days up to it, and how many there were before these.
+    pub fn parts(&self) -> (u32, u128, u32) {
+        (self.last, self.recent, self.older)
+    }
+
     /// Remembers the day of a time in microseconds since 1970.
     pub fn insert(&mut self, time_unix_us: u64) {
         let day = day_of(time_unix_us);
@@ -185,6 +204,17 @@ impl Activity {
         };
         let kept = u32::try_from(ACTIVITY_DAYS_MAX).unwrap_or(u32::MAX);
         self.0.retain(|counts| last - counts.day < kept);
+    }
+}
+
+/// Of days that are named twice both are joined; what lies too far back is left out.
+impl FromIterator<DayCounts> for Activity {
+    fn from_iter<T: IntoIterator<Item = DayCounts>>(days: T) -> Self {
+        let mut activity = Self::default();
+        for counts in days {
+            activity.join(&Self(vec![counts]));
+        }
+        activity
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::renames::join_formerly;
 use crate::{Conversation, ConversationKey, Decision};
 
 /// A conversation as it is kept.
@@ -28,6 +29,8 @@ pub struct Profile {
     pub conversations: Vec<Learned>,
     /// What was decided of them, sorted by key.
     pub decisions: Vec<Decision>,
+    /// Workloads that this one goes on for, and when somebody said so: see [`crate::Renames`].
+    pub formerly: BTreeMap<String, u64>,
 }
 
 /// The workload in whose profile a conversation is kept: the client, or the server where the client is
@@ -89,5 +92,6 @@ impl Profile {
         let learned = |(key, seen)| Learned { key, seen };
         self.conversations = conversations.into_iter().map(learned).collect();
         self.decisions = decisions.into_values().collect();
+        join_formerly(&mut self.formerly, &other.formerly);
     }
 }

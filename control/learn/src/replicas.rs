@@ -91,6 +91,17 @@ impl Replicas {
     }
 }
 
+/// Of too many those seen last.
+impl FromIterator<(IpAddr, Span)> for Replicas {
+    fn from_iter<T: IntoIterator<Item = (IpAddr, Span)>>(addresses: T) -> Self {
+        let mut replicas = Self::default();
+        for (address, span) in addresses {
+            replicas.join(&Self([(address, span)].into()));
+        }
+        replicas
+    }
+}
+
 impl Span {
     /// Whether they share a day.
     pub fn overlaps(self, other: Self) -> bool {

@@ -185,24 +185,40 @@ fn guardrail(located: &Located<Document>, spec: &GuardrailSpec, problems: &mut V
 }
 
 fn learned(located: &Located<Document>, document: &LearnedProfile, problems: &mut Vec<Problem>) {
-    let conversations = &document.spec.conversations;
+    let status = &document.spec;
     let next_step = "delete the object: Weir writes it anew";
-    if conversations.len() > LearnedStatus::CONVERSATIONS_MAX {
-        let message = format!(
-            "has {} conversations, more than {}",
-            conversations.len(),
-            LearnedStatus::CONVERSATIONS_MAX
-        );
-        problems.push(located.problem("status.conversations", message, next_step));
+    for (field, number, most) in [
+        (
+            "status.conversations",
+            status.conversations.len(),
+            LearnedStatus::CONVERSATIONS_MAX,
+        ),
+        (
+            "status.decisions",
+            status.decisions.len(),
+            LearnedStatus::DECISIONS_MAX,
+        ),
+        (
+            "status.formerly",
+            status.formerly.len(),
+            LearnedStatus::FORMERLY_MAX,
+        ),
+    ] {
+        if number > most {
+            let message = format!("has {number} entries, more than {most}");
+            problems.push(located.problem(field, message, next_step));
+        }
     }
-    for (index, conversation) in conversations.iter().enumerate() {
-        let replicas = conversation.client_replicas.len();
+    for (index, conversation) in status.conversations.iter().enumerate() {
         if conversation.points.len() > LearnedConversation::POINTS_MAX
-            || replicas > LearnedConversation::REPLICAS_MAX
+            || conversation.client_replicas.len() > LearnedConversation::REPLICAS_MAX
+            || conversation.activity.len() > LearnedConversation::ACTIVITY_MAX
+            || conversation.names.len() > LearnedConversation::NAMES_MAX
+            || conversation.alert_names.len() > LearnedConversation::NAMES_MAX
         {
             problems.push(located.problem(
                 &format!("status.conversations[{index}]"),
-                "has more points or replicas than are kept",
+                "has more points, replicas, days or names than are kept",
                 next_step,
             ));
         }

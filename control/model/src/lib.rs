@@ -40,8 +40,8 @@ pub use destination::{HostPort, WebhookUrl};
 pub use document::{API_VERSION, Document, GROUP, Kind, Metadata, Resource, VERSION};
 pub use guardrail::{Enforcement, Guardrail, GuardrailMatch, GuardrailSpec, Parameters};
 pub use learned::{
-    LearnedConfidence, LearnedConversation, LearnedDays, LearnedPoint, LearnedProfile,
-    LearnedStatus,
+    LearnedActivity, LearnedConfidence, LearnedConversation, LearnedDays, LearnedDecision,
+    LearnedPoint, LearnedProfile, LearnedReplica, LearnedStatus, LearnedVerdict,
 };
 pub use name::{DomainPattern, NameError, Reference, check_name, check_namespace};
 pub use parse::{from_object, parse_documents};

@@ -74,8 +74,26 @@ const LIMITS: &[(&str, usize)] = &[
         "status.conversations[].clientReplicas",
         LearnedConversation::REPLICAS_MAX,
     ),
+    (
+        "status.conversations[].activity",
+        LearnedConversation::ACTIVITY_MAX,
+    ),
+    (
+        "status.conversations[].names",
+        LearnedConversation::NAMES_MAX,
+    ),
+    (
+        "status.conversations[].alertNames",
+        LearnedConversation::NAMES_MAX,
+    ),
     ("status.conversations[].client", 320),
     ("status.conversations[].server", 320),
+    ("status.decisions", LearnedStatus::DECISIONS_MAX),
+    ("status.decisions[].client", 320),
+    ("status.decisions[].server", 320),
+    ("status.decisions[].reason", 512),
+    ("status.formerly", LearnedStatus::FORMERLY_MAX),
+    ("status.workload", 320),
 ];
 
 /// Where, and a list that has to have an entry: what is left out means any, what is empty nothing.

@@ -191,10 +191,27 @@ pub(super) fn of(kind: Kind) -> Names {
             vec![
                 text("Owner", ".status.owner", "The kind that owns the pods."),
                 shown(
-                    "Left-Out",
+                    "Conversations",
                     "integer",
-                    ".status.leftOut",
-                    "Conversations that found no room.",
+                    ".status.known",
+                    "How many it takes part in.",
+                ),
+                text(
+                    "Coverage",
+                    ".status.coverage",
+                    "How likely the next conversation was seen before.",
+                ),
+                shown(
+                    "Ready",
+                    "boolean",
+                    ".status.ready",
+                    "Whether nothing is missing for protect.",
+                ),
+                shown(
+                    "Last-Seen",
+                    "date",
+                    ".status.lastSeen",
+                    "When any of its conversations was seen last.",
                 ),
             ],
         ),

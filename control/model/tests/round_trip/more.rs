@@ -7,12 +7,12 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::Value;
 use weir_model::{
-    Capture, CaptureOf, Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind,
-    LearnedConfidence, LearnedConversation, LearnedDays, LearnedPoint, LearnedStatus, OnEvent,
-    OnSensor, OnThreat, OnViolation, Parameters, Quarantine, ResponseAction, ResponseRuleSpec,
-    SensorClass, Severity, Side, Span, Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction,
-    ThreatPolicySpec, ThreatRule, ThreatThresholds, Timestamp, Trigger, ViolationResult, Webhook,
-    WebhookFormat, WebhookHeader,
+    Capture, CaptureOf, Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind, LearnedActivity,
+    LearnedConfidence, LearnedConversation, LearnedDays, LearnedDecision, LearnedPoint,
+    LearnedReplica, LearnedStatus, LearnedVerdict, OnEvent, OnSensor, OnThreat, OnViolation,
+    Parameters, Quarantine, ResponseAction, ResponseRuleSpec, SensorClass, Severity, Side, Span,
+    Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction, ThreatPolicySpec, ThreatRule,
+    ThreatThresholds, Timestamp, Trigger, ViolationResult, Webhook, WebhookFormat, WebhookHeader,
 };
 
 use super::{label_selector, name, selector};
@@ -244,7 +244,7 @@ pub(crate) fn guardrail() -> impl Strategy<Value = GuardrailSpec> {
 }
 
 fn days() -> impl Strategy<Value = LearnedDays> {
-    (0..30_000u32, any::<u64>(), any::<u32>()).prop_map(|(last, recent, older)| LearnedDays {
+    (0..30_000u32, any::<u128>(), any::<u32>()).prop_map(|(last, recent, older)| LearnedDays {
         last,
         recent,
         older,
@@ -255,99 +255,148 @@ fn count() -> impl Strategy<Value = u64> {
     0..=(u64::MAX >> 1)
 }
 
+/// The first counts of a list, a conversation's or a point's.
+fn counts() -> impl Strategy<Value = [u64; 6]> {
+    proptest::array::uniform6(count())
+}
+
+fn points() -> impl Strategy<Value = Vec<LearnedPoint>> {
+    let point = (name(), any::<u32>(), counts()).prop_map(|(node, zone, counts)| LearnedPoint {
+        node,
+        zone,
+        connections: counts[0],
+        bytes: counts[1],
+        bytes_sent: counts[2],
+        denied: counts[3],
+        would_deny: counts[4],
+    });
+    vec(point, 0..4)
+}
+
+fn activity() -> impl Strategy<Value = Vec<LearnedActivity>> {
+    let day = (any::<(u32, u32)>(), counts()).prop_map(|((day, hours), counts)| LearnedActivity {
+        day,
+        hours,
+        connections: counts[0],
+        denied: counts[1],
+        would_deny: counts[2],
+    });
+    vec(day, 0..3)
+}
+
+fn replicas() -> impl Strategy<Value = Vec<LearnedReplica>> {
+    let replica = any::<(IpAddr, u32, u32)>().prop_map(|(address, first, last)| LearnedReplica {
+        address,
+        first,
+        last,
+    });
+    vec(replica, 0..3)
+}
+
+fn ends() -> impl Strategy<Value = (String, String, String, u16, u8)> {
+    (
+        "[a-z]{1,5}/[a-z]{1,5}",
+        "\\[10\\.0\\.0\\.0/8\\]",
+        "[a-z]{0,5}",
+        any::<u16>(),
+        any::<u8>(),
+    )
+}
+
 fn conversation() -> impl Strategy<Value = LearnedConversation> {
-    let point = (name(), any::<u32>(), count(), count()).prop_map(|(node, zone, one, other)| {
-        LearnedPoint {
-            node,
-            zone,
-            connections: one,
-            bytes: other,
-            denied: one,
-            would_deny: other,
-            alerts: one,
-        }
-    });
-    let points = vec(point, 0..4).prop_map(|mut points| {
-        points.sort_by(|a, b| (&a.node, a.zone).cmp(&(&b.node, b.zone)));
-        points.dedup_by(|a, b| (&a.node, a.zone) == (&b.node, b.zone));
-        points
-    });
     let confidence = prop_oneof![
         Just(LearnedConfidence::None),
         Just(LearnedConfidence::Port),
         Just(LearnedConfidence::Content)
     ];
+    let names = btree_set("[a-z.]{1,9}", 0..3);
     (
-        (
-            "[a-z]{1,5}/[a-z]{1,5}",
-            "\\[10\\.0\\.0\\.0/8\\]",
-            "[a-z]{0,5}",
-        ),
-        any::<(u16, u8, bool)>(),
-        (count(), count()),
-        days(),
-        btree_set(any::<IpAddr>(), 0..3),
-        points,
-        confidence,
+        (ends(), counts(), counts(), days(), activity()),
+        (replicas(), points(), names, confidence, any::<bool>()),
     )
-        .prop_map(
-            |(
-                (client, server, application),
-                (port, protocol, from_start),
-                (first_seen_us, last_seen_us),
-                days,
-                client_replicas,
-                points,
-                confidence,
-            )| LearnedConversation {
+        .prop_map(|((ends, counts, times, days, activity), more)| {
+            let (client_replicas, points, names, confidence, from_start) = more;
+            let (client, server, application, port, protocol) = ends;
+            LearnedConversation {
                 client,
                 server,
                 application,
                 port,
                 protocol,
-                first_seen_us,
-                last_seen_us,
+                first_seen_us: times[0],
+                last_seen_us: times[1],
+                connections: counts[0],
+                unanswered: counts[1],
+                bytes: counts[2],
+                bytes_sent: counts[3],
+                denied: counts[4],
+                would_deny: counts[5],
+                alerts: times[2],
+                alert_names: names.iter().map(|name| (name.clone(), times[3])).collect(),
+                first_alert_us: times[4],
+                last_alert_us: times[5],
                 days,
+                activity,
                 client_replicas,
                 points,
+                resolved: times[2],
+                names,
                 confidence,
                 from_start,
-            },
-        )
+            }
+        })
+}
+
+fn decision() -> impl Strategy<Value = LearnedDecision> {
+    let basis = btree_set("[a-z ]{1,9}", 0..3);
+    (ends(), count(), any::<bool>(), ".{0,9}", basis).prop_map(
+        |(ends, at_us, yes, reason, basis)| {
+            let (client, server, application, port, protocol) = ends;
+            LearnedDecision {
+                client,
+                server,
+                application,
+                port,
+                protocol,
+                at_us,
+                verdict: match yes {
+                    true => LearnedVerdict::Accepted,
+                    false => LearnedVerdict::Rejected,
+                },
+                reason,
+                basis,
+            }
+        },
+    )
 }
 
 pub(crate) fn learned() -> impl Strategy<Value = LearnedStatus> {
     let owner = of(Just("Deployment".to_owned()));
-    (owner, vec(conversation(), 0..3), count()).prop_map(|(owner, conversations, left_out)| {
+    let last_seen = of(Just("2026-01-01T00:00:00Z".to_owned()));
+    let formerly = proptest::collection::btree_map("[a-z]{1,5}/[a-z]{1,5}", count(), 0..3);
+    let lists = (vec(conversation(), 0..3), vec(decision(), 0..3), formerly);
+    let summary = (
+        any::<bool>(),
+        "[0-9]{0,2}%",
+        vec("[a-z ]{1,9}", 0..3),
+        last_seen,
+    );
+    (owner, summary, lists, counts()).prop_map(|(owner, summary, lists, counts)| {
+        let (ready, coverage, missing, last_seen) = summary;
+        let (conversations, decisions, formerly) = lists;
         LearnedStatus {
+            workload: "shop/web".to_owned(),
             owner,
+            known: counts[0],
+            coverage,
+            ready,
+            missing,
+            last_seen,
             conversations,
-            left_out,
+            left_out: counts[1],
+            decisions,
+            decisions_left_out: counts[2],
+            formerly,
         }
     })
-}
-
-proptest! {
-    #[test]
-    fn it_does_not_matter_in_which_order_writers_merge(
-        a in conversation(), b in conversation(), c in conversation(),
-    ) {
-        let merged = |parts: [&LearnedConversation; 3]| {
-            let mut all = parts[0].clone();
-            all.merge(parts[1]);
-            all.merge(parts[2]);
-            LearnedConversation { client: String::new(), server: String::new(), application: String::new(), port: 0, protocol: 0, ..all }
-        };
-        let one = merged([&a, &b, &c]);
-        prop_assert_eq!(&merged([&c, &a, &b]), &one);
-        prop_assert_eq!(&merged([&b, &c, &a]), &one);
-        let mut again = one.clone();
-        again.merge(&one);
-        prop_assert_eq!(&again, &one);
-        let mut nested = b.clone();
-        nested.merge(&c);
-        let mut outer = a.clone();
-        outer.merge(&nested);
-        prop_assert_eq!((outer.days, outer.points), (one.days, one.points));
-    }
 }
