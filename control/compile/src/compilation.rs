@@ -184,6 +184,15 @@ impl Compilation {
         self.documents.get(key).map(|held| &held.located)
     }
 
+    /// How many identities a document in force is for; none where it has no target.
+    pub fn targets(&self, key: &Key) -> Option<usize> {
+        let atom = match self.lists.get(key) {
+            Some(list) => list.target(),
+            None => *self.targets.get(key)?,
+        };
+        Some(self.atoms.get(atom)?.members().len())
+    }
+
     /// Documents whose newest state was not taken, and why.
     pub fn refused(&self) -> impl Iterator<Item = (&Key, &[Problem])> {
         let refused = self.refused.iter();

@@ -119,6 +119,11 @@ impl List {
         }
     }
 
+    /// Whom it is for.
+    pub(crate) fn target(&self) -> AtomId {
+        self.target
+    }
+
     /// Gives the atoms back, but for those that the next state of the document uses at the same place.
     pub(crate) fn release(&self, key: &Arc<Key>, atoms: &mut Atoms, next: Option<&Self>) {
         if next.is_none_or(|next| next.target != self.target) {

@@ -5,7 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use weir_learn::{Ageing, Conversation, ConversationKey, Learned, Observation, Profile};
+use weir_learn::{
+    Ageing, Conversation, ConversationKey, End, Learned, Observation, Profile, Renames, Tally, home,
+};
 
 use crate::time::now_unix_us;
 
@@ -19,11 +21,29 @@ pub type Stored = Learned;
 #[derive(Debug)]
 pub struct Conversations {
     max: usize,
-    conversations: HashMap<ConversationKey, Conversation>,
+    /// By the workload in whose profile they are kept.
+    profiles: HashMap<String, HashMap<ConversationKey, Conversation>>,
+    count: usize,
+    newest_us: u64,
     unwritten: HashSet<ConversationKey>,
     forgotten: HashSet<ConversationKey>,
+    /// Workloads of which something has changed, and whether a person waits for it; none where nobody
+    /// asks.
+    changed: Option<HashMap<String, bool>>,
+    renames: Renames,
     /// Denied and would-deny per workload, the sum over its conversations.
     denials: HashMap<String, (u64, u64)>,
+}
+
+/// What is known of a workload in few words.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How much of its behaviour is known.
+    pub tally: Tally,
+    /// Conversations that it takes part in.
+    pub conversations: u64,
+    /// When any of them was seen last.
+    pub last_seen_us: u64,
 }
 
 /// Rows for the store.
@@ -48,38 +68,50 @@ impl Conversations {
     pub fn with_max(max: usize) -> Self {
         Self {
             max,
-            conversations: HashMap::new(),
+            profiles: HashMap::new(),
+            count: 0,
+            newest_us: 0,
             unwritten: HashSet::new(),
             forgotten: HashSet::new(),
+            changed: None,
+            renames: Renames::default(),
             denials: HashMap::new(),
         }
     }
 
     /// What the store had.
-    pub fn from_store(stored: Vec<Stored>) -> Self {
-        let mut conversations = Self::default();
+    pub fn from_store(stored: Vec<Stored>, renames: Renames) -> Self {
+        let mut conversations = Self {
+            renames,
+            ..Self::default()
+        };
         for Stored { key, seen } in stored {
             conversations.count_denials(&key, seen.denied, seen.would_deny);
-            conversations.conversations.insert(key, seen);
+            *conversations.entry(&key) = seen;
         }
         conversations
     }
 
     /// Merges what a record adds.
     pub fn merge(&mut self, key: &ConversationKey, seen: &Observation) {
-        if !self.conversations.contains_key(key) && self.conversations.len() >= self.max {
-            self.make_room();
-        }
+        self.make_room_for(key);
         self.change(key, |conversation| conversation.merge(seen));
     }
 
-    /// Adds what another controller knows; said again it adds nothing.
+    /// Adds what another controller knows; said again it adds nothing. Names are those of today.
     pub fn join(&mut self, profile: &Profile) {
         for Learned { key, seen } in &profile.conversations {
-            if !self.conversations.contains_key(key) && self.conversations.len() >= self.max {
-                self.make_room();
-            }
-            self.change(key, |conversation| conversation.join(seen));
+            let renamed = self.renames.key(key, seen.first_seen_us);
+            self.join_one(renamed.as_ref().unwrap_or(key), seen);
+        }
+    }
+
+    fn join_one(&mut self, key: &ConversationKey, seen: &Conversation) {
+        let mut joined = self.get(key).cloned().unwrap_or_default();
+        joined.join(seen);
+        if self.get(key) != Some(&joined) {
+            self.make_room_for(key);
+            self.change(key, |conversation| *conversation = joined);
         }
     }
 
@@ -94,62 +126,176 @@ impl Conversations {
             let is_over = ageing.is_over(seen, accepted.contains(key), now_us);
             is_over.then(|| key.clone())
         };
-        let over: Vec<ConversationKey> = self.conversations.iter().filter_map(over).collect();
+        let over: Vec<ConversationKey> = self.iter().filter_map(over).collect();
         over.iter().for_each(|key| self.forget(key));
         over
     }
 
-    /// What one workload did goes on as what another does. Returns how many conversations that were.
-    pub fn rename(&mut self, old: &str, new: &str) -> u64 {
-        let named = |key: &&ConversationKey| key.client == old || key.server == old;
-        let keys: Vec<ConversationKey> = self.conversations.keys().filter(named).cloned().collect();
+    /// What one workload did until then goes on as what another does. Returns how many conversations
+    /// that were.
+    pub fn rename(&mut self, old: &str, new: &str, at_us: u64) -> u64 {
+        if !self.renames.add(old, new, at_us) {
+            return 0;
+        }
+        self.mark_said(old);
+        self.mark_said(new);
+        let named = |(key, seen): &(&ConversationKey, &Conversation)| {
+            (key.client == old || key.server == old) && seen.first_seen_us <= at_us
+        };
+        let keys = self.iter().filter(named);
+        let keys: Vec<ConversationKey> = keys.map(|(key, _)| key.clone()).collect();
         for key in &keys {
-            let Some(seen) = self.conversations.get(key).cloned() else {
+            let Some(seen) = self.get(key).cloned() else {
                 continue;
             };
+            let renamed = self.renames.key(key, seen.first_seen_us);
             self.forget(key);
-            self.change(&renamed(key, old, new), |conversation| {
-                conversation.join(&seen)
-            });
+            self.join_one(renamed.as_ref().unwrap_or(key), &seen);
         }
         keys.len() as u64
     }
 
+    /// Which names workloads had before.
+    pub fn renames(&self) -> &Renames {
+        &self.renames
+    }
+
+    /// Forgets names of before this time, and returns them.
+    pub fn forget_renames(&mut self, before_us: u64) -> Vec<String> {
+        self.renames.forget_before(before_us)
+    }
+
     fn change(&mut self, key: &ConversationKey, change: impl FnOnce(&mut Conversation)) {
-        let conversation = self.conversations.entry(key.clone()).or_default();
+        let conversation = self.entry(key);
         let before = (conversation.denied, conversation.would_deny);
         change(conversation);
+        let last_seen_us = conversation.last_seen_us;
         let more = (
             conversation.denied.saturating_sub(before.0),
             conversation.would_deny.saturating_sub(before.1),
         );
+        self.newest_us = self.newest_us.max(last_seen_us);
         self.count_denials(key, more.0, more.1);
         self.forgotten.remove(key);
         self.unwritten.insert(key.clone());
+        self.mark_ends(key);
     }
 
     fn forget(&mut self, key: &ConversationKey) {
-        if let Some(seen) = self.conversations.remove(key) {
-            self.uncount_denials(key, &seen);
-            self.unwritten.remove(key);
-            self.forgotten.insert(key.clone());
+        let Some(profile) = self.profiles.get_mut(home(key)) else {
+            return;
+        };
+        let Some(seen) = profile.remove(key) else {
+            return;
+        };
+        if profile.is_empty() {
+            self.profiles.remove(home(key));
         }
+        self.count -= 1;
+        self.uncount_denials(key, &seen);
+        self.unwritten.remove(key);
+        self.forgotten.insert(key.clone());
+        self.mark_ends(key);
+    }
+
+    fn get(&self, key: &ConversationKey) -> Option<&Conversation> {
+        self.profiles.get(home(key))?.get(key)
+    }
+
+    fn entry(&mut self, key: &ConversationKey) -> &mut Conversation {
+        let home = home(key);
+        if !self.profiles.contains_key(home) {
+            self.profiles.insert(home.to_owned(), HashMap::new());
+        }
+        let profile = self.profiles.entry(home.to_owned()).or_default();
+        if !profile.contains_key(key) {
+            self.count += 1;
+        }
+        profile.entry(key.clone()).or_default()
+    }
+
+    /// From now on it is kept in mind which workloads change.
+    pub fn watch(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The workloads of which something has changed since this was asked last, and whether a person
+    /// waits for it.
+    pub fn take_changed(&mut self) -> HashMap<String, bool> {
+        self.changed
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Something about this workload has changed.
+    pub fn mark(&mut self, workload: &str) {
+        if let Some(changed) = &mut self.changed
+            && !changed.contains_key(workload)
+            && End::of(workload).is_workload()
+        {
+            changed.insert(workload.to_owned(), false);
+        }
+    }
+
+    /// A person has said something about this workload.
+    pub fn mark_said(&mut self, workload: &str) {
+        self.mark(workload);
+        if let Some(urgent) = self.changed.as_mut().and_then(|all| all.get_mut(workload)) {
+            *urgent = true;
+        }
+    }
+
+    fn mark_ends(&mut self, key: &ConversationKey) {
+        if self.changed.is_some() {
+            self.mark(&key.client);
+            self.mark(&key.server);
+        }
+    }
+
+    /// What is kept of one workload, without decisions.
+    pub fn profile(&self, workload: &str) -> Profile {
+        let kept = self.profiles.get(workload).into_iter().flatten();
+        let learned = |(key, seen): (&ConversationKey, &Conversation)| Learned {
+            key: key.clone(),
+            seen: seen.clone(),
+        };
+        Profile {
+            workload: workload.to_owned(),
+            conversations: kept.map(learned).collect(),
+            decisions: Vec::new(),
+            formerly: self.renames.formerly(workload),
+        }
+    }
+
+    /// Every workload in few words.
+    pub fn summaries(&self) -> HashMap<String, Summary> {
+        let mut summaries: HashMap<&str, Summary> = HashMap::new();
+        for (key, seen) in self.iter() {
+            for end in ends(key).filter(|end| End::of(end).is_workload()) {
+                let summary = summaries.entry(end).or_default();
+                summary.tally.add(seen);
+                summary.conversations += 1;
+                summary.last_seen_us = summary.last_seen_us.max(seen.last_seen_us);
+            }
+        }
+        let owned = summaries.into_iter();
+        owned.map(|(name, it)| (name.to_owned(), it)).collect()
     }
 
     /// Every conversation, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&ConversationKey, &Conversation)> {
-        self.conversations.iter()
+        self.profiles.values().flatten()
     }
 
     /// When something was seen last, in whichever conversation, or now where nothing was. What is not seen
     /// is absent only while others are: an hour, or a month, without nodes says nothing of anybody.
     pub fn newest_us(&self) -> u64 {
-        let newest = self
-            .conversations
-            .values()
-            .map(|seen| seen.last_seen_us)
-            .max();
-        newest.unwrap_or(u64::MAX).min(now_unix_us())
+        let now_us = now_unix_us();
+        match self.newest_us {
+            0 => now_us,
+            newest_us => newest_us.min(now_us),
+        }
     }
 
     /// A copy of every conversation, in no order.
@@ -160,7 +306,7 @@ impl Conversations {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.conversations.len()
+        self.count
     }
 
     /// Denied and would-deny of a workload, in the conversations that are kept.
@@ -175,7 +321,7 @@ impl Conversations {
         let row = |key: &ConversationKey| {
             let stored = Stored {
                 key: key.clone(),
-                seen: self.conversations.get(key)?.clone(),
+                seen: self.get(key)?.clone(),
             };
             Some((row_name(key), serde_json::to_vec(&stored).ok()?))
         };
@@ -194,13 +340,10 @@ impl Conversations {
             forgotten_keys,
             ..
         } = unwritten;
-        self.unwritten.extend(
-            keys.into_iter()
-                .filter(|key| self.conversations.contains_key(key)),
-        );
-        let gone = forgotten_keys
-            .into_iter()
-            .filter(|key| !self.conversations.contains_key(key));
+        let is_there = |key: &ConversationKey| self.get(key).is_some();
+        let (keys, _): (Vec<_>, Vec<_>) = keys.into_iter().partition(is_there);
+        let (_, gone): (Vec<_>, Vec<_>) = forgotten_keys.into_iter().partition(is_there);
+        self.unwritten.extend(keys);
         self.forgotten.extend(gone);
     }
 
@@ -229,20 +372,19 @@ impl Conversations {
         }
     }
 
+    fn make_room_for(&mut self, key: &ConversationKey) {
+        if self.count >= self.max && self.get(key).is_none() {
+            self.make_room();
+        }
+    }
+
     /// Forgets a sixteenth, so that the cost of choosing is spread over many additions.
     fn make_room(&mut self) {
-        let mut all: Vec<_> = self
-            .conversations
-            .iter()
-            .map(|(key, seen)| {
-                (
-                    !key.application.is_empty(),
-                    seen.connections > 1,
-                    seen.last_seen_us,
-                    key.clone(),
-                )
-            })
-            .collect();
+        let say = |(key, seen): (&ConversationKey, &Conversation)| {
+            let known = !key.application.is_empty();
+            (known, seen.connections > 1, seen.last_seen_us, key.clone())
+        };
+        let mut all: Vec<_> = self.iter().map(say).collect();
         all.sort_unstable();
         for (.., key) in all.into_iter().take(self.max.div_ceil(16)) {
             self.forget(&key);
@@ -260,19 +402,6 @@ impl Unwritten {
 fn ends(key: &ConversationKey) -> impl Iterator<Item = &String> {
     let server = Some(&key.server).filter(|server| **server != key.client);
     std::iter::once(&key.client).chain(server)
-}
-
-/// The same between other ends.
-pub fn renamed(key: &ConversationKey, old: &str, new: &str) -> ConversationKey {
-    let end = |name: &String| match name == old {
-        true => new.to_owned(),
-        false => name.clone(),
-    };
-    ConversationKey {
-        client: end(&key.client),
-        server: end(&key.server),
-        ..key.clone()
-    }
 }
 
 /// The whole key, not its short id: two conversations never share a row.
@@ -372,12 +501,21 @@ mod tests {
         };
         conversations.merge(&key(80), &at(DAY_US));
         conversations.merge(&new, &at(9 * DAY_US));
-        assert_eq!(conversations.rename("shop/a", "shop/a-v2"), 1);
+        assert_eq!(conversations.rename("shop/a", "shop/a-v2", 50 * DAY_US), 1);
         let (left, seen) = conversations.iter().next().unwrap();
         assert_eq!((conversations.count(), left), (1, &new));
         assert_eq!((seen.days.count(), seen.first_seen_us), (2, DAY_US));
         assert_eq!(conversations.denials("shop/a"), (0, 0));
-        assert_eq!(conversations.rename("shop/a", "shop/a-v2"), 0);
+        assert_eq!(conversations.rename("shop/a", "shop/a-v2", 50 * DAY_US), 0);
+        // Another controller, which has not heard of it yet, brings the old name; and another workload
+        // takes it.
+        let mut other = Conversations::default();
+        other.merge(&key(80), &at(2 * DAY_US));
+        let profiles = weir_learn::to_profiles(other.iter(), &[]);
+        conversations.join(&profiles[0]);
+        assert_eq!(conversations.count(), 1);
+        conversations.merge(&key(80), &at(51 * DAY_US));
+        assert_eq!(conversations.count(), 2);
     }
 
     #[test]
@@ -391,6 +529,10 @@ mod tests {
         }
         assert_eq!(conversations.denials("shop/a"), (1, 0));
         assert_eq!(conversations.take_unwritten().rows.len(), 1);
+        conversations.watch();
+        conversations.join(&profiles[0]);
+        assert!(conversations.take_unwritten().is_empty());
+        assert!(conversations.take_changed().is_empty(), "it knew that");
     }
 
     #[test]
@@ -407,8 +549,8 @@ mod tests {
             .iter()
             .map(|row| serde_json::from_slice(&row.1).unwrap())
             .collect();
-        let again = Conversations::from_store(stored);
-        assert_eq!(again.conversations, conversations.conversations);
+        let again = Conversations::from_store(stored, Renames::default());
+        assert_eq!(again.profiles, conversations.profiles);
         assert_eq!(again.denials("shop/a"), (1, 0));
     }
 

@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod connections;
 pub mod conversation;
 mod counted;
+pub mod deciders;
 pub mod drafts;
 pub mod flows;
 pub mod guardrails;
@@ -333,7 +334,7 @@ fn server() -> Server {
 }
 
 fn open(store: Store, source: Source, ageing: Ageing) -> Result<Arc<State>, StartError> {
-    let conversations = Conversations::from_store(store.conversations()?);
+    let conversations = Conversations::from_store(store.conversations()?, store.renames()?);
     let store = Arc::new(store);
     let pipeline = Pipeline::open(store.clone())?;
     let published = Published::new(pipeline.whole().unwrap_or_default())

@@ -5,9 +5,9 @@
 //! several times and counts once: what was counted of it is remembered for the
 //! [`TRACKED_MAX`] flows told of last. A record told again (a node repeats a batch that was not
 //! acknowledged) adds nothing. Beside that the memory is that of [`crate::flows`], [`crate::alerts`],
-//! [`crate::names`] and [`crate::conversation`], and one number for each of the [`DECIDERS_MAX`] deciders.
+//! [`crate::names`], [`crate::conversation`] and [`crate::deciders`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::alerts::{AlertFilter, Alerts};
 use crate::certificate::{Gate, Peer};
 use crate::conversation::{Conversations, Unwritten};
 use crate::counted::{Counted, denials};
+use crate::deciders::Deciders;
 use crate::drafts::{DraftCounts, Drafts, is_draft};
 use crate::flows::{Filter, FlowName, Recent, bounded, has_ports};
 use crate::names::{Answers, WhoHad, end_name};
@@ -32,8 +33,6 @@ use crate::view::Documents;
 
 /// Flows whose counts are remembered.
 const TRACKED_MAX: usize = 131_072;
-/// Deciders whose hits are counted.
-const DECIDERS_MAX: usize = 65_536;
 /// Records that wait for someone who follows them.
 const FOLLOW_MAX: usize = 4_096;
 /// Acknowledgements that wait for a node.
@@ -61,7 +60,7 @@ struct Inner {
     tracked_order: VecDeque<FlowKey>,
     answers: Answers,
     node_numbers: HashMap<String, u32>,
-    hits: HashMap<String, u64>,
+    deciders: Deciders,
 }
 
 /// A flow of a node; the time tells flows of different runs of the node apart.
@@ -273,15 +272,14 @@ impl Observed {
     /// How often rules decided, by the title of the document that they stand in:
     /// "allowlist shop/photo-db" of "allowlist shop/photo-db ingress[0]".
     pub fn hits(&self) -> HashMap<String, u64> {
+        crate::lock(&self.inner).deciders.by_document()
+    }
+
+    /// The same of one node.
+    pub fn node_hits(&self, node: &str) -> BTreeMap<String, u64> {
         let inner = crate::lock(&self.inner);
-        let mut by_document: HashMap<String, u64> = HashMap::new();
-        for (decider, hits) in &inner.hits {
-            let document = decider
-                .rsplit_once(' ')
-                .map_or(decider.as_str(), |(document, _)| document);
-            *by_document.entry(document.to_owned()).or_default() += hits;
-        }
-        by_document
+        let number = inner.node_numbers.get(node);
+        number.map_or_else(BTreeMap::new, |number| inner.deciders.of_node(*number))
     }
 
     /// Takes what the store does not have yet.
@@ -309,11 +307,7 @@ impl Inner {
         }
         if !record.decider.is_empty() && counted.decider != record.decider {
             counted.decider.clone_from(&record.decider);
-            if let Some(hits) = self.hits.get_mut(&record.decider) {
-                *hits += 1;
-            } else if self.hits.len() < DECIDERS_MAX {
-                self.hits.insert(record.decider.clone(), 1);
-            }
+            self.deciders.count(flow.0, &record.decider);
         }
         // Which conversation it belongs to is open until the application is known, or never will be.
         let settled = !record.application.is_empty()

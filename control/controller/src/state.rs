@@ -169,6 +169,11 @@ impl State {
         *crate::lock(&self.conditions) = conditions;
     }
 
+    /// The same.
+    pub(crate) fn conditions(&self) -> Vec<Problem> {
+        crate::lock(&self.conditions).clone()
+    }
+
     /// What guardrails tell of documents that are in force.
     pub(crate) fn set_advice(&self, advice: Vec<Problem>) {
         *crate::lock(&self.advice) = advice;

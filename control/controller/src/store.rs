@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use weir_api::v1;
 use weir_compile::Key;
-use weir_learn::{ConversationKey, Decision, Verdict};
+use weir_learn::{ConversationKey, Decision, Renames, Verdict};
 use weir_model::{Document, Located, parse_documents, to_yaml};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -22,7 +22,8 @@ const CONVERSATIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("conver
 const DECISIONS: TableDefinition<&str, &[u8]> = TableDefinition::new("decisions");
 /// Proposal id to what it is about: what earlier versions took for accepted.
 const ACCEPTED: TableDefinition<&str, &[u8]> = TableDefinition::new("accepted");
-
+/// A workload's former name to the one it has now.
+const RENAMES: TableDefinition<&str, &[u8]> = TableDefinition::new("renames");
 /// Documents in force, by kind, namespace and name.
 const DOCUMENTS: TableDefinition<&str, &[u8]> = TableDefinition::new("documents");
 
@@ -95,6 +96,7 @@ impl Store {
             transaction.open_table(CONVERSATIONS)?;
             transaction.open_table(DECISIONS)?;
             transaction.open_table(ACCEPTED)?;
+            transaction.open_table(RENAMES)?;
             Ok(transaction.commit()?)
         })?;
         Ok(store)
@@ -251,6 +253,42 @@ impl Store {
                 }
                 for (id, value) in &rows {
                     table.insert(id.as_str(), value.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Which workloads go on under another name.
+    pub fn renames(&self) -> Result<Renames, StoreError> {
+        let rows: Vec<(String, String, u64)> = self.values(RENAMES)?;
+        let mut renames = Renames::default();
+        for (old, new, at_us) in &rows {
+            renames.add(old, new, *at_us);
+        }
+        Ok(renames)
+    }
+
+    /// Remembers that one workload goes on as another, and forgets those.
+    pub fn rename(
+        &self,
+        renames: &[(String, String, u64)],
+        forgotten: &[String],
+    ) -> Result<(), StoreError> {
+        let row = |rename: &(String, String, u64)| {
+            serde_json::to_vec(rename).map(|value| (rename.0.clone(), value))
+        };
+        let rows: Result<Vec<_>, _> = renames.iter().map(row).collect();
+        let rows = rows.map_err(|error| self.failed(error.to_string()))?;
+        self.access(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(RENAMES)?;
+                for old in forgotten {
+                    table.remove(old.as_str())?;
+                }
+                for (old, value) in &rows {
+                    table.insert(old.as_str(), value.as_slice())?;
                 }
             }
             Ok(transaction.commit()?)

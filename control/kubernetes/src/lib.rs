@@ -12,6 +12,7 @@ mod bundle;
 mod claims;
 mod connect;
 mod documents;
+mod events;
 mod facts;
 mod failure;
 mod fingerprint;
@@ -21,6 +22,7 @@ mod lease;
 mod names;
 mod node_leases;
 mod object;
+mod profiles;
 mod resources;
 mod source;
 mod status;
@@ -34,6 +36,7 @@ pub use claims::{
     Claim, ClaimAction, ClaimField, ClusterFacts, ExternalAddresses, Holder, external_claims,
 };
 pub use connect::{ConnectError, Settings};
+pub use events::{EventType, Events};
 pub use facts::{
     Event, Images, Labels, Meta, Namespace, Node, Object, ObjectName, Owner, OwnerKind, Pod,
     Service, Slice, Step, Template, Watched,
@@ -44,8 +47,11 @@ pub use identity::{
 };
 pub use leader::{Leadership, own_identity};
 pub use lease::Timing;
-pub use node_leases::{NodeLeases, NodeReport, QuarantineReport, Report, Told as LeaseTold, Wrote};
+pub use node_leases::{
+    HITS_MAX, NodeLeases, NodeReport, QuarantineReport, Report, Told as LeaseTold, Wrote,
+};
 pub use object::service_of;
+pub use profiles::{Profiles, Told as ProfileTold, Wrote as ProfileWrote};
 pub use source::KubernetesSource;
 pub use status::{Counts, is_object_kind, object_status};
 pub use statuses::{Statuses, Write};

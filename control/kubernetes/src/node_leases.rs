@@ -10,7 +10,7 @@
 //! further: nothing that is allowed depends on a lease. Distrusts their size: a report names a bounded
 //! number of documents.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ const ANNOTATION: &str = "weir.dev/report";
 const LABEL: &str = "weir.dev/report";
 /// Documents that a report names.
 pub const NAMED_MAX: usize = 100;
+/// Documents of which a report counts the hits: those with most.
+pub const HITS_MAX: usize = 200;
 /// The longest reason of a node.
 const REASON_CHARS_MAX: usize = 1_024;
 /// The longest name of an object.
@@ -96,6 +98,9 @@ pub struct NodeReport {
     /// Why it refuses them, if it does.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub refusal: String,
+    /// How often rules decided there, by document, since it was served first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hits: BTreeMap<String, u64>,
 }
 
 /// What is told of the leases.
@@ -159,6 +164,12 @@ impl NodeReport {
         self.more |= self.waiting.len() > NAMED_MAX;
         self.waiting.truncate(NAMED_MAX);
         self.refusal = self.refusal.chars().take(REASON_CHARS_MAX).collect();
+        if self.hits.len() > HITS_MAX {
+            let mut counts: Vec<u64> = self.hits.values().copied().collect();
+            counts.sort_unstable_by_key(|count| std::cmp::Reverse(*count));
+            let least = counts.get(HITS_MAX).copied().unwrap_or(0);
+            self.hits.retain(|_, count| *count > least);
+        }
         self
     }
 }
@@ -507,12 +518,16 @@ mod tests {
                 .collect(),
             refusal: "x".repeat(1 << 20),
             more: false,
+            hits: (0..1_000)
+                .map(|it| (format!("allowlist shop/{it}"), it))
+                .collect(),
         }
         .bounded();
         assert!(report.more && report.waiting.len() == NAMED_MAX);
+        assert_eq!(report.hits.len(), HITS_MAX);
         let report = Report::Node(report);
         let text = serde_json::to_string(&report).unwrap();
-        assert!(text.len() < 16 << 10);
+        assert!(text.len() < 24 << 10);
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
     }
 }

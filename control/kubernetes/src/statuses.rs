@@ -61,6 +61,11 @@ impl Statuses {
         Ok(())
     }
 
+    /// The hits that the status of an object says.
+    pub fn hits(&self, key: &DocumentKey) -> Option<u64> {
+        self.known.get(key)?.hits
+    }
+
     /// What is to be written, if anything.
     pub fn write(&self, key: &DocumentKey, standing: &Standing, counts: &Counts) -> Option<Write> {
         let previous = self.known.get(key);

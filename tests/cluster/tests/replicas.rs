@@ -35,6 +35,15 @@ async fn conditions_are_true_to_the_nodes_of_every_controller_and_outlive_the_le
         status["programmed"] == "2/2"
     })
     .await;
+    assert_eq!(status["targets"], 1, "{status:#}");
+    assert_eq!(status["hits"], 0, "{status:#}");
+    for (replica, is_leader) in [(&first, true), (&second, false)] {
+        let mut operator = replica.operator().await;
+        let answer = operator.status(v1::StatusRequest {}).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!(answer.leader, leads);
+        assert_eq!(answer.controller == leads, is_leader, "{answer:?}");
+    }
     for (kind, wanted) in [
         ("Accepted", "True"),
         ("ResolvedRefs", "True"),

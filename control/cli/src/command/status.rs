@@ -14,6 +14,10 @@ use crate::text;
 struct StatusView {
     version: String,
     source: String,
+    /// This controller's name among several of a cluster; empty with files.
+    controller: String,
+    /// Which of them leads; empty where nobody is known to.
+    leader: String,
     policy_version: u64,
     workload_count: u32,
     allowlist_count: u32,
@@ -135,6 +139,14 @@ impl View for StatusView {
             "controller {} · policy version {} · source {}",
             self.version, self.policy_version, self.source
         ));
+        if !self.controller.is_empty() {
+            let leads = match self.leader.as_str() {
+                "" => "nobody leads".to_owned(),
+                leader if leader == self.controller => "leads".to_owned(),
+                leader => format!("{leader} leads"),
+            };
+            page.line(format!("this controller is {} · {leads}", self.controller));
+        }
         page.line(format!(
             "{} · {} · {} · {}",
             text::count(self.workload_count.into(), "workload"),
@@ -241,6 +253,8 @@ pub async fn run(client: &mut Client, output: &mut Output) -> Result<Answer, Fai
     output.print(&StatusView {
         version: reply.version,
         source: reply.source,
+        controller: reply.controller,
+        leader: reply.leader,
         policy_version: reply.policy_version,
         workload_count: reply.workloads,
         allowlist_count: reply.allowlists,

@@ -14,12 +14,13 @@ use weir_kubernetes::{
     Counts, KubernetesSource, Leadership, NodeLeases, NodeReport, Report, Statuses, Write,
     is_cluster_kind, is_object_kind,
 };
-use weir_model::DraftStatus;
+use weir_model::{DraftStatus, Kind};
 use weir_sources::DocumentKey;
 
 use super::TICK;
+use super::hits::Sums;
 use super::reports::{Held, OVER, Reports, document, title};
-use crate::pipeline::Changes;
+use crate::pipeline::{Changes, compile_key};
 use crate::source::Source;
 use crate::state::State;
 use crate::view::Published;
@@ -30,7 +31,15 @@ const TOGETHER: usize = 50;
 const AT_ONCE: usize = 8;
 /// How soon the status of an object is written again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How soon what drafts would do is counted again.
+/// Kinds with targets, or rules that decide.
+const COUNTED: [Kind; 5] = [
+    Kind::Allowlist,
+    Kind::ClusterAllowlist,
+    Kind::Mode,
+    Kind::Sensor,
+    Kind::ThreatPolicy,
+];
+/// How soon hits and targets are looked at again, and what drafts would do.
 const COUNT: Duration = Duration::from_secs(30);
 /// After a failure.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -66,6 +75,9 @@ pub async fn write(
             queue: BTreeSet::new(),
             written: HashMap::new(),
             drafts: Drafts::default(),
+            hits: Sums::default(),
+            counted: None,
+            counts: HashMap::new(),
         };
         term.lead().await;
         term.end();
@@ -88,6 +100,10 @@ struct Term<'a> {
     /// When statuses were written, of those that were just now.
     written: HashMap<DocumentKey, Instant>,
     drafts: Drafts,
+    hits: Sums,
+    /// When hits and targets were looked at, and what they were.
+    counted: Option<Instant>,
+    counts: HashMap<DocumentKey, (Option<u32>, Option<u64>)>,
 }
 
 /// What drafts would do.
@@ -122,6 +138,7 @@ impl Term<'_> {
         while self.leadership.leads() {
             self.hear_others();
             self.count_drafts();
+            self.count();
             self.gather(&mut changes).await;
             let pause = self.write_some().await;
             if swept.elapsed() >= SWEEP {
@@ -204,6 +221,7 @@ impl Term<'_> {
                 None => {
                     self.queue.remove(&key);
                     self.statuses.forget(&key);
+                    self.hits.forget(&title(&key));
                 }
             }
         }
@@ -275,10 +293,18 @@ impl Term<'_> {
         let standing = standings.of(key)?;
         let counts = Counts {
             rules: Some(standings.items(key)),
+            targets: self.state.pipeline.targets(&compile_key(key)),
+            hits: self.hits(key),
             draft: self.drafts.counts.get(&title(key)).copied(),
-            ..Counts::default()
         };
         self.statuses.write(key, &standing, &counts)
+    }
+
+    fn hits(&self, key: &DocumentKey) -> Option<u64> {
+        let known = self.hits.of(&title(key));
+        let known = known.or_else(|| self.statuses.hits(key));
+        let decides = matches!(key.kind, Kind::Allowlist | Kind::ClusterAllowlist);
+        known.or(decides.then_some(0))
     }
 
     fn count_drafts(&mut self) {
@@ -306,6 +332,34 @@ impl Term<'_> {
             counted: Some(Instant::now()),
             counts,
         };
+    }
+
+    /// Looks for documents whose targets or hits have changed.
+    fn count(&mut self) {
+        if self.counted.is_some_and(|at| at.elapsed() < COUNT) {
+            return;
+        }
+        self.counted = Some(Instant::now());
+        let reports = self.reports.all();
+        let nodes = by_node(&reports).into_values().map(|(_, report)| report);
+        let statuses = &self.statuses;
+        let stored = |title: &str| document(title).and_then(|key| statuses.hits(&key));
+        self.hits.take(nodes, stored);
+        let pipeline = &self.state.pipeline;
+        let mut counts = HashMap::new();
+        for located in COUNTED
+            .into_iter()
+            .flat_map(|kind| pipeline.documents_of(kind))
+        {
+            let key = DocumentKey::of(&located.value);
+            let targets = pipeline.targets(&compile_key(&key));
+            let count = (targets, self.hits.of(&title(&key)));
+            if self.counts.get(&key) != Some(&count) {
+                self.queue.insert(key.clone());
+            }
+            counts.insert(key, count);
+        }
+        self.counts = counts;
     }
 
     /// Removes the leases that nobody writes any more.

@@ -2,10 +2,13 @@
 //!
 //! Every controller serves nodes and tells of them in leases ([`reports`]); the one that leads writes
 //! what became of each object into its status ([`conditions`]). Whom one of them cuts off all cut off
-//! ([`quarantines`]). Nothing that is allowed depends on any of it: where the API server does not answer,
-//! nodes are served all the same. With files none of this runs.
+//! ([`quarantines`]), and what one learned all know ([`profiles`]). Nothing that is allowed depends on any of
+//! it: where the API server does not answer, nodes are served all the same. With files none of this runs.
 
 pub mod conditions;
+pub mod events;
+pub mod hits;
+pub mod profiles;
 pub mod quarantines;
 pub mod reports;
 
@@ -25,6 +28,8 @@ use reports::Reports;
 
 /// The name of the lease that makes a controller the leader.
 const LEASE: &str = "weir-controller";
+/// How long what was learned may take to be written when the controller stops.
+const LAST_WORDS: Duration = Duration::from_millis(1_500);
 /// How often is looked for what is to be told.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -40,6 +45,7 @@ struct Inner {
     /// That of what nodes were given; none while something is on its way to them.
     given: Option<String>,
     problems: BTreeMap<&'static str, Problem>,
+    identity: String,
     leader: Option<String>,
 }
 
@@ -66,6 +72,18 @@ impl Cluster {
     pub fn problems(&self) -> Vec<Problem> {
         let inner = crate::lock(&self.inner);
         inner.problems.values().cloned().collect()
+    }
+
+    /// This controller's name among several; empty with files.
+    pub fn identity(&self) -> String {
+        crate::lock(&self.inner).identity.clone()
+    }
+
+    /// The same without those of one part.
+    fn problems_but(&self, part: &str) -> Vec<Problem> {
+        let inner = crate::lock(&self.inner);
+        let others = inner.problems.iter().filter(|(of, _)| **of != part);
+        others.map(|(_, problem)| problem.clone()).collect()
     }
 
     /// Which controller leads, as far as is known.
@@ -108,6 +126,9 @@ pub async fn run(state: Arc<State>) {
         return;
     };
     let identity = own_identity();
+    crate::lock(&state.cluster.inner)
+        .identity
+        .clone_from(&identity);
     let lease = (source.namespace(), LEASE);
     let leadership = Leadership::start(source.client(), lease, &identity, Timing::default());
     let leadership = Arc::new(leadership);
@@ -131,7 +152,13 @@ pub async fn run(state: Arc<State>) {
             leases.clone(),
             quarantines,
         )),
-        tokio::spawn(reports::write(state.clone(), leases.clone(), identity)),
+        tokio::spawn(events::tell(state.clone(), identity.clone())),
+        tokio::spawn(reports::write(
+            state.clone(),
+            leases.clone(),
+            reports.clone(),
+            identity,
+        )),
         tokio::spawn(conditions::write(
             state.clone(),
             leases,
@@ -141,7 +168,16 @@ pub async fn run(state: Arc<State>) {
         tokio::spawn(watch(state.clone(), leadership.clone())),
     ];
     let mut stopping = state.stopping();
+    let keeping = profiles::keep(state.clone(), leadership.clone(), state.stopping());
+    let mut keeping = tokio::spawn(keeping);
     let _ = stopping.wait_for(|stopping| *stopping).await;
+    // What was learned since it was written last is told to the others before anything else ends.
+    if tokio::time::timeout(LAST_WORDS, &mut keeping)
+        .await
+        .is_err()
+    {
+        keeping.abort();
+    }
     for task in tasks {
         task.abort();
         let _ = task.await;

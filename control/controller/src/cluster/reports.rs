@@ -13,6 +13,7 @@ use weir_kubernetes::{LeaseTold, NodeLeases, NodeReport, Report, Trouble, Wrote,
 use weir_sources::DocumentKey;
 
 use super::TICK;
+use super::hits::{Hits, Told};
 use super::quarantines::Quarantines;
 use crate::state::State;
 
@@ -58,6 +59,17 @@ impl Reports {
     /// Whether all have been read, or cannot be.
     pub fn is_complete(&self) -> bool {
         crate::lock(&self.inner).complete
+    }
+
+    /// What another controller counted of a node.
+    fn others_hits(&self, node: &str, own: &str) -> Option<Hits> {
+        let inner = crate::lock(&self.inner);
+        inner.reports.values().find_map(|held| match &held.report {
+            Report::Node(report) if report.node == node && held.holder != own => {
+                Some(report.hits.clone())
+            }
+            _ => None,
+        })
     }
 
     /// All of them, by lease.
@@ -139,15 +151,22 @@ struct Written {
 }
 
 /// Tells of the nodes that this controller serves.
-pub async fn write(state: Arc<State>, leases: NodeLeases, identity: String) {
+pub async fn write(state: Arc<State>, leases: NodeLeases, reports: Arc<Reports>, identity: String) {
     let mut written: BTreeMap<String, Written> = BTreeMap::new();
+    let mut hits = Told::default();
     loop {
         tokio::time::sleep(TICK).await;
         // Before the nodes are looked at: what they wait for is at least what came until now.
         let Some(documents) = state.cluster.documents() else {
             continue;
         };
-        let nodes = subscribed(&state);
+        // What others counted goes on here.
+        if !reports.is_complete() {
+            continue;
+        }
+        let nodes = subscribed(&state, &mut hits, |node| {
+            reports.others_hits(node, &identity)
+        });
         let own = Report::Controller { documents };
         let nodes = nodes.into_iter().filter_map(|(name, number, report)| {
             let last = written.get(&name);
@@ -201,18 +220,29 @@ async fn send(
     Ok(())
 }
 
-fn subscribed(state: &State) -> Vec<(String, u64, Report)> {
+fn subscribed(
+    state: &State,
+    hits: &mut Told,
+    others: impl Fn(&str) -> Option<Hits>,
+) -> Vec<(String, u64, Report)> {
     let newest = state.version();
-    let subscribed = state.nodes.subscribed(newest).into_iter();
-    let told = subscribed.map(|(node, number, version)| {
+    let subscribed = state.nodes.subscribed(newest);
+    let told = subscribed.into_iter().map(|(node, number, version)| {
         let (waiting, refusal) = state.pipeline.standings.waiting(&node);
         let waiting = waiting.iter().filter(|key| !is_cluster_kind(key.kind));
+        let counted = state.observed.node_hits(&node);
+        let mut hits = hits.hits(&node, number, counted, || others(&node));
+        hits.retain(|title, _| {
+            let key = document(title);
+            key.is_some_and(|key| state.pipeline.standings.has(&key))
+        });
         let report = NodeReport {
             node: node.clone(),
             version,
             waiting: waiting.map(title).collect(),
             more: false,
             refusal,
+            hits,
         };
         (node, number, Report::Node(report.bounded()))
     });
@@ -234,13 +264,13 @@ fn is_due(last: Option<&Written>, subscription: u64, report: &Report) -> bool {
     last.at.elapsed() >= pause
 }
 
-/// Versions come with every pod and say nothing of documents: a new one is told with the next report.
+/// Versions come with every pod, and counts with every connection: they are told with the next report.
 fn is_same(one: &Report, other: &Report) -> bool {
     match (one, other) {
         (Report::Node(one), Report::Node(other)) => {
-            let version = other.version;
             NodeReport {
-                version,
+                version: other.version,
+                hits: other.hits.clone(),
                 ..one.clone()
             } == *other
         }

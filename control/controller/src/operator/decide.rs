@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tonic::Status;
 use weir_api::v1;
-use weir_learn::{ConversationKey, Decision, End, Verdict};
+use weir_learn::{Decision, End, Verdict};
 
-use crate::conversation::renamed;
-use crate::operator::learn::{Reviewed, Stance, decisions, look, no_such};
+use crate::learning::{decide, rename};
+use crate::operator::learn::{Reviewed, Stance, look, no_such};
 use crate::operator::policy::learned_files;
 use crate::policy::blocking;
 use crate::source::Source;
@@ -104,29 +104,10 @@ pub async fn same(
             format!("{old} is still there, so {new} has not taken its place; remove it first");
         return Err(Status::failed_precondition(why));
     }
-    let concerned = |decision: &Decision| decision.key.client == old || decision.key.server == old;
-    let moved: Vec<Decision> = decisions(state)
-        .await?
-        .into_iter()
-        .filter(concerned)
-        .collect();
-    let before: Vec<ConversationKey> = moved.iter().map(|decision| decision.key.clone()).collect();
-    let moved: Vec<Decision> = moved
-        .into_iter()
-        .map(|decision| Decision {
-            key: renamed(&decision.key, &old, &new),
-            ..decision
-        })
-        .collect();
-    let count = moved.len() as u64;
-    if count > 0 {
-        let state = state.clone();
-        let written = blocking(move || state.store.decide(&moved, &before)).await;
-        written.map_err(|error| Status::internal(error.to_string()))?;
-    }
-    let conversations = state
-        .observed
-        .change_conversations(|all| all.rename(&old, &new));
+    let renaming = state.clone();
+    let names = (old.clone(), new.clone());
+    let renamed = blocking(move || rename(&renaming, &names.0, &names.1, now_unix_us())).await;
+    let (conversations, count) = renamed.map_err(|error| Status::internal(error.to_string()))?;
     tracing::info!(
         old,
         new,
@@ -156,7 +137,7 @@ async fn remember(
     let lines = decided.iter().map(line).collect();
     if !decided.is_empty() {
         let state = state.clone();
-        let written = blocking(move || state.store.decide(&decided, &[])).await;
+        let written = blocking(move || decide(&state, &decided, &[])).await;
         written.map_err(|error| Status::internal(error.to_string()))?;
     }
     Ok(lines)

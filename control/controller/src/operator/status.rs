@@ -37,6 +37,8 @@ pub async fn status(state: &Arc<State>) -> v1::StatusReply {
         workload_status,
         alerts: Some(state.observed.alert_counts()),
         source: state.source.describe(),
+        controller: state.cluster.identity(),
+        leader: state.cluster.leader().unwrap_or_default(),
     }
 }
 

@@ -311,6 +311,12 @@ impl Pipeline {
         crate::lock(&self.inner).document(key)
     }
 
+    /// How many workloads a document in force is for; none where it has no target.
+    pub fn targets(&self, key: &Key) -> Option<u32> {
+        let targets = crate::lock(&self.inner).compilation.targets(key)?;
+        Some(u32::try_from(targets).unwrap_or(u32::MAX))
+    }
+
     /// The keys of all documents, those that were refused too.
     pub fn keys(&self) -> BTreeSet<Key> {
         let inner = crate::lock(&self.inner);

@@ -81,6 +81,12 @@ impl Standings {
         inner.documents.get(&compile_key(key)).map(State::standing)
     }
 
+    /// Whether a source told of this document.
+    pub fn has(&self, key: &DocumentKey) -> bool {
+        let inner = crate::lock(&self.inner);
+        inner.documents.contains_key(&compile_key(key))
+    }
+
     /// Why documents were not taken: the first of them.
     pub fn problems(&self) -> Vec<Problem> {
         let inner = crate::lock(&self.inner);

@@ -7,12 +7,13 @@ use proptest::option::of;
 use proptest::prelude::*;
 use serde_json::Value;
 use weir_model::{
-    Capture, CaptureOf, Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind, LearnedActivity,
-    LearnedConfidence, LearnedConversation, LearnedDays, LearnedDecision, LearnedPoint,
-    LearnedReplica, LearnedStatus, LearnedVerdict, OnEvent, OnSensor, OnThreat, OnViolation,
-    Parameters, Quarantine, ResponseAction, ResponseRuleSpec, SensorClass, Severity, Side, Span,
-    Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction, ThreatPolicySpec, ThreatRule,
-    ThreatThresholds, Timestamp, Trigger, ViolationResult, Webhook, WebhookFormat, WebhookHeader,
+    Capture, CaptureOf, Enforcement, EventSource, GuardrailMatch, GuardrailSpec, Kind,
+    LearnedActivity, LearnedConfidence, LearnedConversation, LearnedDays, LearnedDecision,
+    LearnedPoint, LearnedReplica, LearnedStatus, LearnedVerdict, OnEvent, OnSensor, OnThreat,
+    OnViolation, Parameters, Quarantine, ResponseAction, ResponseRuleSpec, SensorClass, Severity,
+    Side, Span, Suppress, SuppressKey, Syslog, SyslogProtocol, ThreatAction, ThreatPolicySpec,
+    ThreatRule, ThreatThresholds, Timestamp, Trigger, ViolationResult, Webhook, WebhookFormat,
+    WebhookHeader,
 };
 
 use super::{label_selector, name, selector};
