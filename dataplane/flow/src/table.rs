@@ -5,9 +5,10 @@
 //! full nevertheless, one flow gives way: a lookup never looks further than two buckets.
 //! Gives no reasons. Memory: fixed at the start, about 80 bytes a flow beside the caller's cold state.
 //!
-//! Each flow has two candidate buckets and goes into the emptier one. A bucket is one cache line:
-//! ten 16-bit tags and ten 32-bit indices of entries. There are half as many places again as
-//! entries, which makes both candidates being full a rarity below full load.
+//! Each flow has two candidate buckets. It goes into the first unless that is over half full, then into
+//! the emptier one: nearly every lookup ends in the first, and both being full stays a rarity below full
+//! load, since there are half as many places again as entries. A bucket is one cache line: ten 16-bit
+//! tags and ten 32-bit indices of entries.
 //!
 //! Eviction happens where no entry is free or both buckets are full. Of the flows in the two buckets,
 //! the first by this order goes: closed, then never established, then the others; among equals the
@@ -16,12 +17,13 @@
 
 use std::hint::black_box;
 
-use siphasher::sip::SipHasher13;
 use weir_wire::Direction;
 
-use crate::key::FlowKey;
+use crate::key::{FlowKey, KeyHasher};
 
 const SLOTS: usize = 10;
+/// As long as the first bucket has so many free slots, a flow goes there.
+const FREE_ENOUGH: u32 = 5;
 /// In `places`: the entry is free and the other bits name the next free one.
 const FREE: u32 = 1 << 31;
 const LAST_FREE: u32 = u32::MAX;
@@ -138,7 +140,7 @@ pub struct FlowTable<C> {
     changes: u64,
     /// The next entry to give way where the buckets name none.
     hand: u32,
-    hasher: SipHasher13,
+    hasher: KeyHasher,
 }
 
 impl<C: Default> FlowTable<C> {
@@ -161,23 +163,23 @@ impl<C: Default> FlowTable<C> {
             evicted: 0,
             changes: 0,
             hand: 0,
-            hasher: SipHasher13::new_with_keys(secret[0], secret[1]),
+            hasher: KeyHasher::new(secret),
         }
     }
 
-    /// The key's hash, keyed with the table's secret (SipHash-1-3).
+    /// The key's hash, keyed with the table's secret.
+    #[inline(always)]
     pub fn hash(&self, key: &FlowKey) -> u64 {
-        key.hash(&self.hasher)
+        self.hasher.hash(key)
     }
 
-    /// Starts loading the buckets of a hash, ahead of [`Self::find`] for a whole burst.
+    /// Starts loading the first bucket of a hash, ahead of [`Self::find`] for a whole burst.
     ///
     /// Stable Rust has no prefetch without `unsafe`. A plain load whose value nothing waits for does
     /// the same on a processor that runs ahead of it: the burst's misses overlap instead of queueing.
+    #[inline(always)]
     pub fn prefetch(&self, hash: u64) {
-        for bucket in self.candidates(hash).buckets {
-            black_box(self.buckets[bucket].tags[0]);
-        }
+        black_box(self.buckets[self.first_bucket(hash)].tags[0]);
     }
 
     /// The flow of a key.
@@ -318,9 +320,16 @@ impl<C: Default> FlowTable<C> {
         (0..self.places.len()).filter_map(|index| self.id_at(index))
     }
 
+    /// The bucket where a flow most likely is.
+    #[inline(always)]
+    fn first_bucket(&self, hash: u64) -> usize {
+        (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
+    }
+
+    #[inline(always)]
     fn candidates(&self, hash: u64) -> Candidates {
         let count = self.buckets.len() as u64;
-        let first = ((hash >> 32) * count) >> 32;
+        let first = self.first_bucket(hash) as u64;
         let other = ((hash & 0xffff_ffff) * (count - 1)) >> 32;
         // Never the first again: a second choice that is none would be half the room for that key.
         let second = if other >= first { other + 1 } else { other };
@@ -331,12 +340,13 @@ impl<C: Default> FlowTable<C> {
         }
     }
 
-    /// Names the entry in the emptier bucket and returns the place. A slot is free: the caller has
-    /// made room.
+    /// Names the entry in one of its buckets and returns the place. A slot is free: the caller has made
+    /// room.
     fn occupy(&mut self, candidates: &Candidates, id: FlowId) -> u32 {
         let [first, second] = candidates.buckets;
         let (first_free, second_free) = (self.buckets[first].free(), self.buckets[second].free());
-        let (bucket, free) = if second_free.count_ones() > first_free.count_ones() {
+        let room = first_free.count_ones();
+        let (bucket, free) = if room < FREE_ENOUGH && second_free.count_ones() > room {
             (second, second_free)
         } else {
             (first, first_free)

@@ -69,7 +69,7 @@ impl Chain {
 }
 
 #[inline(always)]
-fn is_mapped(address: u128) -> bool {
+pub(crate) fn is_mapped(address: u128) -> bool {
     address >> 32 == 0xffff
 }
 

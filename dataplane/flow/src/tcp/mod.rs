@@ -156,6 +156,37 @@ impl TcpConnection {
         connection
     }
 
+    /// Follows a plain segment (ACK and none of SYN, FIN, RST, URG) of a connection in which both ends take part
+    /// and none has finished, where it keeps the four rules. False: nothing was changed, and
+    /// [`Self::segment`] has to judge. True: that would have said [`TcpVerdict::Accept`] and done the same.
+    #[inline]
+    pub fn plain_segment(
+        &mut self,
+        direction: Direction,
+        tcp: &TcpFields,
+        payload_len: u32,
+        limits: &TcpLimits,
+    ) -> bool {
+        if !self.is_quiet() {
+            return false;
+        }
+        let [sender, receiver] = self.sides_mut(direction);
+        if judge(sender, receiver, tcp, payload_len, false, limits).is_err() {
+            return false;
+        }
+        sender.follow(tcp, payload_len);
+        receiver.follow_acknowledgement(tcp, sender.window_of(tcp));
+        true
+    }
+
+    /// Both ends take part, and neither a FIN nor a reset was seen.
+    #[inline]
+    fn is_quiet(&self) -> bool {
+        let takes_part = |side: &Side| side.seen & side.acknowledges & !side.finished;
+        let [client, server] = &self.sides;
+        takes_part(client) & takes_part(server) & !self.reset
+    }
+
     /// Judges a segment and follows it.
     pub fn segment(
         &mut self,
@@ -229,6 +260,7 @@ impl TcpConnection {
     }
 
     /// Sender and receiver.
+    #[inline]
     fn sides_mut(&mut self, direction: Direction) -> [&mut Side; 2] {
         let [client, server] = &mut self.sides;
         match direction {
@@ -372,6 +404,7 @@ impl TcpConnection {
 }
 
 /// The four rules above, and that nothing follows a FIN.
+#[inline]
 fn judge(
     sender: &Side,
     receiver: &Side,

@@ -9,11 +9,13 @@ use super::TcpLimits;
 const SCALE_MAX: u8 = 14;
 
 /// True when `a` comes after `b` in sequence space.
+#[inline]
 pub(super) fn after(a: u32, b: u32) -> bool {
     (b.wrapping_sub(a) as i32) < 0
 }
 
 /// The sequence number behind a segment; SYN and FIN take one each.
+#[inline]
 pub(super) fn end_of(tcp: &TcpFields, payload_len: u32) -> u32 {
     let taken = u32::from(tcp.flags & SYN != 0) + u32::from(tcp.flags & FIN != 0);
     tcp.sequence.wrapping_add(payload_len).wrapping_add(taken)
@@ -127,6 +129,7 @@ impl Side {
     }
 
     /// The window of a segment of this side, in bytes. In a SYN it is never scaled.
+    #[inline]
     pub fn window_of(&self, tcp: &TcpFields) -> u32 {
         let scale = if tcp.flags & SYN != 0 { 0 } else { self.scale };
         u32::from(tcp.window) << scale
@@ -151,6 +154,7 @@ impl Side {
 
     /// Rules 1 and 2. A FIN takes no room in the window and may stand behind its edge; what
     /// follows from there is no further beyond.
+    #[inline]
     pub fn may_send(&self, sequence: u32, payload_len: u32, end: u32, receiver: &Side) -> bool {
         let oldest = self.end.wrapping_sub(receiver.max_window);
         let edge = if after(self.end, self.max_end) {
@@ -162,6 +166,7 @@ impl Side {
     }
 
     /// Rules 3 and 4, for what `by` acknowledges of this side.
+    #[inline]
     pub fn may_be_acknowledged(
         &self,
         acknowledgement: u32,
@@ -180,6 +185,7 @@ impl Side {
     }
 
     /// The sender's part of an accepted segment.
+    #[inline]
     pub fn follow(&mut self, tcp: &TcpFields, payload_len: u32) {
         let end = end_of(tcp, payload_len);
         if after(end, self.end) {
@@ -193,6 +199,7 @@ impl Side {
     }
 
     /// Notes what it acknowledged.
+    #[inline]
     pub fn acknowledge(&mut self, tcp: &TcpFields) {
         if tcp.flags & ACK == 0 {
             return;
@@ -204,6 +211,7 @@ impl Side {
     }
 
     /// The receiver's part: what the other end has acknowledged and offers.
+    #[inline]
     pub fn follow_acknowledgement(&mut self, tcp: &TcpFields, window: u32) {
         let acknowledgement = tcp.acknowledgement;
         if !self.seen {

@@ -15,7 +15,7 @@ impl<S: FrameSource> Path<S> {
     pub(crate) fn decode(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
         let options = self.decode_options();
         for slot in slots {
-            let Some(arrived) = &slot.arrived else {
+            let (Fate::Continue, Some(arrived)) = (slot.fate, &slot.arrived) else {
                 continue;
             };
             if !self.may_pass_without_policy(arrived) {

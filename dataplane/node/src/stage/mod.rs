@@ -11,4 +11,5 @@ mod record;
 mod related;
 mod scan;
 pub(crate) mod sense;
+pub(crate) mod short;
 mod track;

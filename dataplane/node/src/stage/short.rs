@@ -1,0 +1,150 @@
+//! The short way: plain packets of settled flows, from rx straight to tx.
+//!
+//! What is done here for a packet is what decode, track and tx would do for it, and nothing is left out:
+//! headers well-formed, windows kept, policy of this epoch, counted, alive. Whatever is not plain or not
+//! settled goes the long way, untouched. Trusts: a glance says what decode says. Distrusts: every byte.
+//! Gives: no reasons; what is to be objected to goes the long way. Memory: one burst.
+//!
+//! Packets leave in the order they came. Of one flow none is judged before an earlier one that has to go
+//! the long way, unless that one's headers are not plain.
+
+use weir_flow::{FlowId, FlowKey, Life, Oriented};
+use weir_threat::network::SAMPLE;
+use weir_wire::{Direction, glance, glance_at_tcp, protocol};
+
+use crate::connection::Standing;
+use crate::counters::Stage;
+use crate::io::{BURST, Frame, FrameSource, Outbox, Role};
+use crate::path::{Arrived, Fate, Path};
+
+/// A plain packet of the burst.
+pub(crate) struct Plain {
+    /// Its place in the burst.
+    index: u8,
+    oriented: Oriented,
+    hash: u64,
+    transport_offset: u32,
+    payload_bytes: u32,
+    flow: Option<FlowId>,
+}
+
+/// A bit for each packet of a burst.
+pub(crate) type Places = u32;
+
+const _: () = assert!(BURST <= Places::BITS as usize);
+
+impl<S: FrameSource> Path<S> {
+    /// Which packets of the burst take the short way: their flows know of them now, and they are to be
+    /// forwarded. Three passes, so that cache misses of the burst's packets overlap.
+    #[inline(never)]
+    pub(crate) fn short_way(&mut self, burst: &[Arrived<S::Frame>], now_us: u64) -> Places {
+        self.short_bursts = self.short_bursts.wrapping_add(1);
+        self.glance(burst);
+        self.stages.lap(Stage::Decode, 0);
+        for plain in &mut self.plain {
+            plain.flow = self.flows.table.find(&plain.oriented.key, plain.hash);
+        }
+        let plain = std::mem::take(&mut self.plain);
+        let mut places = 0;
+        for packet in &plain {
+            if let Some(id) = packet.flow
+                && self.pass_shortly(id, packet, &burst[usize::from(packet.index)], now_us)
+            {
+                places |= 1 << packet.index;
+            }
+        }
+        self.plain = plain;
+        self.stages.lap(Stage::Track, 0);
+        places
+    }
+
+    /// Keys and hashes of the plain packets.
+    fn glance(&mut self, burst: &[Arrived<S::Frame>]) {
+        self.plain.clear();
+        if self.rules.foreign_tunnels {
+            return;
+        }
+        for (index, arrived) in burst.iter().enumerate() {
+            let Some(seen) = glance(arrived.frame.bytes(), self.rules.verify_checksums) else {
+                continue;
+            };
+            let (Role::Inline { pair, .. } | Role::Tap { pair }) =
+                self.roles[usize::from(arrived.port)];
+            let oriented = FlowKey::of_glance(&seen, crate::zone::zone(pair, seen.segment));
+            let hash = self.flows.table.hash(&oriented.key);
+            self.flows.table.prefetch(hash);
+            self.plain.push(Plain {
+                index: index as u8,
+                oriented,
+                hash,
+                transport_offset: seen.transport_offset,
+                payload_bytes: seen.payload_bytes,
+                flow: None,
+            });
+        }
+    }
+
+    /// A plain packet at its flow: whether it may pass without a further look. A flow that was found is this
+    /// worker's, whatever queue its packet came by.
+    #[inline]
+    fn pass_shortly(
+        &mut self,
+        id: FlowId,
+        packet: &Plain,
+        arrived: &Arrived<S::Frame>,
+        now_us: u64,
+    ) -> bool {
+        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        if Standing::of(hot) != Standing::Forward
+            || hot.epoch != self.policy.epoch()
+            || hot.work == self.short_bursts
+        {
+            return false;
+        }
+        let bytes = arrived.frame.bytes();
+        let direction = hot.direction(packet.oriented.from_low);
+        let is_tcp = hot.key.protocol() == protocol::TCP;
+        let sampled = (cold.packets[direction as usize] + 1).is_multiple_of(SAMPLE)
+            && self.inspection.threats.is_some();
+        let fits = !sampled
+            && (!is_tcp
+                || glance_at_tcp(bytes, packet.transport_offset).is_some_and(|tcp| {
+                    let tracked = &mut cold.tcp;
+                    tracked.plain_segment(direction, &tcp, packet.payload_bytes, &self.rules.tcp)
+                }));
+        if !fits {
+            // What comes behind it must not overtake it.
+            hot.work = self.short_bursts;
+            return false;
+        }
+        hot.last_seen_us = now_us;
+        if !is_tcp && direction == Direction::ToClient {
+            hot.life = Life::Established;
+        }
+        cold.count(direction, bytes.len());
+        true
+    }
+
+    /// Forwards a burst all of which took the short way.
+    pub(crate) fn forward_all(
+        &mut self,
+        burst: &mut Vec<Arrived<S::Frame>>,
+        taken: usize,
+        out: &mut Outbox<S::Frame>,
+    ) {
+        let port = burst[0].port;
+        let one_port = burst[..taken].iter().all(|arrived| arrived.port == port);
+        match self.roles[usize::from(port)] {
+            Role::Inline { peer, .. } if one_port => {
+                self.counts.transmitted += taken as u64;
+                let frames = burst.drain(..taken).map(|arrived| arrived.frame);
+                out.transmit[usize::from(peer)].extend(frames);
+            }
+            _ => {
+                for arrived in burst.drain(..taken) {
+                    self.dispose(arrived, Fate::Forward, out);
+                }
+            }
+        }
+    }
+}
