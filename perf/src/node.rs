@@ -26,7 +26,7 @@ const CLIENT: u32 = 1;
 const SERVER: u32 = 2;
 const EVENTS: usize = 1 << 16;
 
-/// Bytes that one flow takes in the tables: hot line, cold state, one and a half places in the buckets of
+/// Bytes that one settled flow takes in the tables: hot line, what is kept beside it, one and a half places in the buckets of
 /// ten to a line, place, timer. What it needs while its content is read comes on top.
 pub const FLOW_BYTES: usize = size_of::<Hot>() + size_of::<Connection>() + 64 * 3 / 20 + 4 + 16;
 

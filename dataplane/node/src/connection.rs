@@ -10,6 +10,7 @@ use weir_wire::{Direction, protocol, to_ip_address};
 use crate::announced::Part;
 use crate::event::FlowFacts;
 use crate::session::{Known, Told};
+use crate::word::Word;
 
 /// What [`Hot::verdict`] holds: what happens to the next packet without looking further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,23 +35,54 @@ impl Standing {
     }
 }
 
-/// The cold state of a flow.
+/// What is kept of every flow beside its hot line: all that a settled one needs.
+///
+/// 160 bytes; those that each packet counts come first.
 #[derive(Default)]
+#[repr(C)]
 pub struct Connection {
-    /// Unique on this node since it started.
-    pub number: u64,
+    /// By direction.
+    pub packets: [u64; 2],
+    /// By direction, bytes of frames.
+    pub bytes: [u64; 2],
     /// TCP state; unused for other protocols.
     pub tcp: TcpConnection,
+    /// Microseconds.
+    pub first_seen_us: u64,
+    /// Unique on this node since it started.
+    pub number: u64,
+    /// Version of the policy that gave the decision.
+    pub policy_version: u64,
+    /// What is needed while it is looked into; see [`crate::inspection::Inspection::begin_reading`].
+    pub(crate) reading: Option<Box<Reading>>,
+    /// The decision in force; None before the first.
+    pub decision: Option<Decision>,
+    /// Identities.
+    pub client: u32,
+    /// See `client`.
+    pub server: u32,
+    /// What threat detectors remember of it, where `reading` does not.
+    pub(crate) watch: weir_threat::Quiet,
+    /// Findings and alerts that were told.
+    pub alarms: u16,
+    evidence: Word,
+    marks: Marks,
+    application: AppSlot,
+    carried: AppSlot,
+}
+
+const _: () = assert!(size_of::<Connection>() == 160);
+
+/// What is needed while a flow is looked into, and what few flows need at all. Comes from a pool and goes back
+/// when the flow is settled or over.
+#[derive(Default)]
+pub struct Reading {
     /// Reassembly, by direction.
     pub streams: [StreamState; 2],
     /// Whether `streams` were opened, by direction.
     pub streams_open: [bool; 2],
     /// Identification and parsing.
     pub session: Option<SessionId>,
-    /// No session: it was closed since nothing more is of interest, or none could be had.
-    pub session_over: bool,
-    /// Directions in which nothing more is of interest to the parser.
-    pub done: [bool; 2],
     /// Where the bytes of the streams begin.
     pub stream_begins: [u32; 2],
     /// What its application said, as far as rules ask for it.
@@ -59,41 +91,13 @@ pub struct Connection {
     pub scan: Option<ScanFlow>,
     /// Bytes scanned, by direction.
     pub scanned: [u64; 2],
-    /// Identities.
-    pub client: u32,
-    /// See `client`.
-    pub server: u32,
-    /// What it speaks; None while undecided.
-    pub application: Option<AppId>,
-    /// It is that application, but may still turn out to be a special case of it.
-    pub refinable: bool,
     /// The connection that announced this one, which it is a part of.
     pub part_of: Option<Part>,
-    /// What it began as.
-    pub carried: Option<AppId>,
-    /// How sure that is.
-    pub confidence: Option<Confidence>,
-    /// What gave it away.
-    pub evidence: &'static str,
-    /// The parser met bytes that contradict the application.
-    pub contradicted: bool,
-    /// Whether the flow's first packet was seen.
-    pub from_start: bool,
-    /// Whether Weir can stop it: false on a tap.
-    pub enforceable: bool,
-    /// The decision in force; None before the first.
-    pub decision: Option<Decision>,
-    /// Version of the policy that gave it.
-    pub policy_version: u64,
     /// The decision that was last told as a denial.
     pub told: Option<Decision>,
-    /// The identification was already told.
-    pub identified_told: bool,
     /// The id of the rule that allowed the last request; None before the first, and after bytes that
     /// were not seen.
     pub granted_by: Option<u32>,
-    /// The denial was already answered by resets to both ends.
-    pub reset_sent: bool,
     /// What threat detectors remember of it.
     pub watch: weir_threat::Watch,
     /// Content of it may be being decoded.
@@ -104,29 +108,264 @@ pub struct Connection {
     pub sensed_epoch: Option<u32>,
     /// Bytes of the stream that sensors looked at, by direction.
     pub sensed_bytes: [u64; 2],
-    /// Findings and alerts that were told.
-    pub alarms: u16,
-    /// By direction.
-    pub packets: [u64; 2],
-    /// By direction, bytes of frames.
-    pub bytes: [u64; 2],
-    /// Microseconds.
-    pub first_seen_us: u64,
 }
 
+impl Reading {
+    /// Whether it holds nothing that has to be given back or is still to be asked for.
+    fn is_over(&self) -> bool {
+        self.streams.iter().all(StreamState::is_empty)
+            && self.session.is_none()
+            && self.scan.is_none()
+            && self.sensed.is_none()
+            && !self.decoding
+            && self.part_of.is_none()
+            && self.granted_by.is_none()
+    }
+}
+
+/// An application or none, in one byte.
+#[derive(Clone, Copy, Default)]
+struct AppSlot(u8);
+
+impl AppSlot {
+    fn of(app: Option<AppId>) -> Self {
+        Self(app.map_or(0, |app| app.number() + 1))
+    }
+
+    fn get(self) -> Option<AppId> {
+        AppId::from_number(self.0.checked_sub(1)?)
+    }
+}
+
+/// Yes or no, a bit each, and two bits of confidence.
+#[derive(Clone, Copy, Default)]
+struct Marks(u16);
+
+/// What is true of a flow or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Mark {
+    /// No session: it was closed since nothing more is of interest, or none could be had.
+    SessionOver = 1 << 0,
+    /// To the server, nothing more is of interest to the parser.
+    DoneToServer = 1 << 1,
+    /// The same to the client.
+    DoneToClient = 1 << 2,
+    /// It is that application, but may still turn out to be a special case of it.
+    Refinable = 1 << 3,
+    /// The parser met bytes that contradict the application.
+    Contradicted = 1 << 4,
+    /// The flow's first packet was seen.
+    FromStart = 1 << 5,
+    /// Weir can stop it: not so on a tap.
+    Enforceable = 1 << 6,
+    /// The identification was already told.
+    IdentifiedTold = 1 << 7,
+    /// The denial was already answered by resets to both ends.
+    ResetSent = 1 << 8,
+    /// The decision in force was told as a denial. Holds where there is no [`Reading`].
+    Told = 1 << 9,
+    /// Signatures looked as deep as they do. Holds where there is no [`Reading`].
+    Scanned = 1 << 10,
+    /// The same of sensors.
+    Sensed = 1 << 11,
+}
+
+/// The place of the confidence among the marks.
+const CONFIDENCE_SHIFT: u32 = 14;
+
 impl Connection {
+    /// A flow that nothing was seen of.
+    pub fn new(number: u64, ends: [u32; 2], first_seen_us: u64) -> Self {
+        Self {
+            number,
+            client: ends[0],
+            server: ends[1],
+            first_seen_us,
+            ..Self::default()
+        }
+    }
+
+    /// Whether this is so.
+    #[inline]
+    pub fn is(&self, mark: Mark) -> bool {
+        self.marks.0 & mark as u16 != 0
+    }
+
+    /// Lets it be so or not; returns what was before.
+    pub fn set(&mut self, mark: Mark, so: bool) -> bool {
+        let before = self.is(mark);
+        self.marks.0 = match so {
+            true => self.marks.0 | mark as u16,
+            false => self.marks.0 & !(mark as u16),
+        };
+        before
+    }
+
+    /// Whether nothing more is of interest to the parser in this direction.
+    pub fn is_done(&self, direction: Direction) -> bool {
+        self.is(done(direction))
+    }
+
+    /// The same of both.
+    pub fn is_all_done(&self) -> bool {
+        self.is(Mark::DoneToServer) && self.is(Mark::DoneToClient)
+    }
+
+    /// Nothing more is of interest to the parser in this direction.
+    pub fn set_done(&mut self, direction: Direction) {
+        self.set(done(direction), true);
+    }
+
+    /// What it speaks; None while undecided.
+    pub fn application(&self) -> Option<AppId> {
+        self.application.get()
+    }
+
+    /// It speaks this, and may still turn out to be a special case of it.
+    pub fn set_application(&mut self, application: Option<AppId>, refinable: bool) {
+        self.application = AppSlot::of(application);
+        self.set(Mark::Refinable, refinable);
+    }
+
+    /// What it began as.
+    pub fn carried(&self) -> Option<AppId> {
+        self.carried.get()
+    }
+
+    /// Notes what it began as.
+    pub fn set_carried(&mut self, carried: Option<AppId>) {
+        self.carried = AppSlot::of(carried);
+    }
+
+    /// How sure the application is; None before anything was said.
+    pub fn confidence(&self) -> Option<Confidence> {
+        match self.marks.0 >> CONFIDENCE_SHIFT {
+            1 => Some(Confidence::None),
+            2 => Some(Confidence::Port),
+            3 => Some(Confidence::Content),
+            _ => None,
+        }
+    }
+
+    /// What gave the application away, and how sure that is.
+    pub fn set_evidence(&mut self, confidence: Confidence, evidence: &'static str) {
+        let bits = match confidence {
+            Confidence::None => 1,
+            Confidence::Port => 2,
+            Confidence::Content => 3,
+        };
+        let others = self.marks.0 & ((1 << CONFIDENCE_SHIFT) - 1);
+        self.marks.0 = others | bits << CONFIDENCE_SHIFT;
+        if self.evidence.text() != evidence {
+            self.evidence = Word::of(evidence);
+        }
+    }
+
+    /// Identification and parsing.
+    pub fn session(&self) -> Option<SessionId> {
+        self.reading.as_ref()?.session
+    }
+
+    /// The connection that announced this one, which it is a part of.
+    pub fn part_of(&self) -> Option<Part> {
+        self.reading.as_ref()?.part_of
+    }
+
+    /// Whether signatures looked as deep as this, both ways.
+    pub fn is_scanned(&self, depth_bytes: u64) -> bool {
+        match &self.reading {
+            Some(reading) => reading.scanned.iter().all(|&bytes| bytes >= depth_bytes),
+            None => self.is(Mark::Scanned),
+        }
+    }
+
+    /// Whether the receiver has acknowledged bytes of this direction that never came by here.
+    pub fn is_behind(&self, direction: Direction) -> bool {
+        let reading = self.reading.as_ref();
+        reading.is_some_and(|reading| reading.streams[direction as usize].is_behind())
+    }
+
+    /// Signature scanning.
+    pub fn scan(&self) -> Option<ScanFlow> {
+        self.reading.as_ref()?.scan
+    }
+
+    /// The flow as its sensors know it.
+    pub fn sensed(&self) -> Option<SensorFlow> {
+        self.reading.as_ref()?.sensed
+    }
+
+    /// The id of the rule that allowed the last request.
+    pub fn granted_by(&self) -> Option<u32> {
+        self.reading.as_ref()?.granted_by
+    }
+
+    /// What threat detectors remember of it.
+    pub fn watch(&self) -> weir_threat::Watch {
+        match &self.reading {
+            Some(reading) => reading.watch,
+            None => self.watch.into(),
+        }
+    }
+
+    /// The decision that was last told as a denial.
+    pub fn told(&self) -> Option<Decision> {
+        match &self.reading {
+            Some(reading) => reading.told,
+            None => self.decision.filter(|_| self.is(Mark::Told)),
+        }
+    }
+
+    /// Notes what was told as a denial. Where there is no [`Reading`] only the decision in force can be noted,
+    /// and any other would be told once more.
+    pub fn set_told(&mut self, told: Option<Decision>) {
+        let in_force = told.is_some() && told == self.decision;
+        match &mut self.reading {
+            Some(reading) => reading.told = told,
+            None => drop(self.set(Mark::Told, in_force)),
+        }
+    }
+
+    /// Takes out of a [`Reading`] that is over what is to be kept of it. None: something of it is needed.
+    /// Bytes that were looked at count as far as `depth_bytes`.
+    pub(crate) fn take_over(&mut self, depth_bytes: u64) -> Option<Box<Reading>> {
+        let reading = self.reading.as_ref().filter(|reading| reading.is_over())?;
+        let told = reading.told;
+        let watch = reading.watch.quiet()?;
+        if told.is_some() && told != self.decision {
+            return None;
+        }
+        let is_deep = |bytes: [u64; 2]| bytes.iter().all(|&bytes| bytes >= depth_bytes);
+        let (scanned, sensed) = (is_deep(reading.scanned), is_deep(reading.sensed_bytes));
+        self.watch = watch;
+        self.set(Mark::Told, told.is_some());
+        self.set(Mark::Scanned, scanned);
+        self.set(Mark::Sensed, sensed);
+        self.reading.take()
+    }
+
+    /// Puts in an empty [`Reading`], which goes on from what was kept.
+    pub(crate) fn go_on_with(&mut self, mut reading: Box<Reading>) {
+        reading.watch = self.watch.into();
+        reading.told = self.told();
+        let depth = |deep| if deep { [u64::MAX >> 1; 2] } else { [0; 2] };
+        reading.scanned = depth(self.is(Mark::Scanned));
+        reading.sensed_bytes = depth(self.is(Mark::Sensed));
+        self.reading = Some(reading);
+    }
+
     /// Its bytes contradict what it was, which may never have been told: the same bytes can show and
     /// contradict it. What is kept is what it began as, or turned into as a special case of that.
     pub fn contradict(&mut self, known: &Identification) {
-        self.contradicted = true;
-        self.confidence = Some(known.confidence);
-        self.evidence = known.evidence;
+        self.set(Mark::Contradicted, true);
+        self.set_evidence(known.confidence, known.evidence);
         let special = |outer| {
             let app = known.app.filter(|_| known.evidence == TURNED);
             app.filter(|&app| registry::refines(app, outer))
         };
         let outer = known.carried.map(|outer| special(outer).unwrap_or(outer));
-        self.application = outer.or(known.app).or(self.application);
+        self.application = AppSlot::of(outer.or(known.app).or(self.application()));
     }
 
     /// Counts a packet.
@@ -153,14 +392,16 @@ impl Connection {
             } else {
                 0
             },
-            application: match self.application {
+            application: match self.application() {
                 None => Application::Candidates(candidates),
-                Some(app) if self.refinable => Application::OneOf(registry::special_cases(app)),
+                Some(app) if self.is(Mark::Refinable) => {
+                    Application::OneOf(registry::special_cases(app))
+                }
                 Some(app) => Application::Known(app),
             },
             request: None,
         };
-        let Some(part) = self.part_of else {
+        let Some(part) = self.part_of() else {
             return plain;
         };
         let (client, server) = match part.turned {
@@ -180,9 +421,9 @@ impl Connection {
     /// The application, where the decision allows all of its requests.
     pub fn allowed(&self) -> Option<(AppId, Decision)> {
         let decision = self.decision?;
-        let is_final = decision.certainty == Certainty::Final && !self.refinable;
-        let allows = decision.rule_action == Action::Allow && self.part_of.is_none();
-        Some((self.application?, decision)).filter(|_| is_final && allows)
+        let is_final = decision.certainty == Certainty::Final && !self.is(Mark::Refinable);
+        let allows = decision.rule_action == Action::Allow && self.part_of().is_none();
+        Some((self.application()?, decision)).filter(|_| is_final && allows)
     }
 
     /// What threat detectors are told of it.
@@ -196,8 +437,8 @@ impl Connection {
             client_port,
             server_port,
             protocol: hot.key.protocol(),
-            application: self.application,
-            from_start: self.from_start,
+            application: self.application(),
+            from_start: self.is(Mark::FromStart),
             first_seen_us: self.first_seen_us,
             packets: self.packets,
         }
@@ -214,9 +455,9 @@ impl Connection {
             server_port,
             protocol: number,
             // Bytes that contradict an application are still said to it.
-            application: match self.contradicted {
-                true => self.carried.or(self.application),
-                false => self.application,
+            application: match self.is(Mark::Contradicted) {
+                true => self.carried().or(self.application()),
+                false => self.application(),
             },
             // A stream has bytes to look at when both ends agreed on it.
             established: number == protocol::TCP || self.packets.iter().all(|&count| count > 0),
@@ -246,11 +487,11 @@ impl Connection {
             protocol: hot.key.protocol(),
             client: self.client,
             server: self.server,
-            application: self.application,
-            carried: self.carried,
-            confidence: self.confidence.unwrap_or(Confidence::None),
-            evidence: self.evidence,
-            from_start: self.from_start,
+            application: self.application(),
+            carried: self.carried(),
+            confidence: self.confidence().unwrap_or(Confidence::None),
+            evidence: self.evidence.text(),
+            from_start: self.is(Mark::FromStart),
             decision: self.decision?,
             policy_version: self.policy_version,
             packets: self.packets,
@@ -258,6 +499,13 @@ impl Connection {
             first_seen_us: self.first_seen_us,
             last_seen_us: hot.last_seen_us,
         })
+    }
+}
+
+fn done(direction: Direction) -> Mark {
+    match direction {
+        Direction::ToServer => Mark::DoneToServer,
+        Direction::ToClient => Mark::DoneToClient,
     }
 }
 

@@ -15,10 +15,11 @@ use weir_sigs::{Hits, Prepared, RuleSet, ScanFlow, Scanner, ScannerError};
 use weir_threat::{Found, Threats};
 use weir_wire::{Direction, Packet};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Mark};
 use crate::content::ContentDecoding;
 use crate::dns::DnsAnswers;
 use crate::event::{Detail, Event, EventKind, FlowFacts, LearnedName};
+use crate::readings::Readings;
 use crate::stage::sense::SensorHits;
 
 /// Most names learned from one piece of content; a longer answer is cut.
@@ -47,6 +48,8 @@ pub struct Inspection {
     pub sensors: Option<SensorScanner>,
     /// Decodes content for those who look into it.
     pub decoding: ContentDecoding,
+    /// Memory to read flows with.
+    pub readings: Readings,
     /// Counts the scanners of sensors.
     generation: u32,
     /// Who wants messages whole; nobody on a node.
@@ -116,6 +119,7 @@ impl Inspection {
             scanner,
             threats: None,
             sensors: None,
+            readings: Readings::new(sessions),
             generation: 0,
             decoding: ContentDecoding::none(),
             listener: None,
@@ -178,22 +182,31 @@ impl Inspection {
         transport: Transport,
         ports: [u16; 2],
     ) -> Option<SessionId> {
-        if cold.session.is_none() && !cold.session_over {
-            cold.session = match cold.part_of {
-                Some(part) => self.l7.open_announced(transport, ports, part.application),
-                None => self.l7.open(transport, ports, cold.from_start),
-            };
-            cold.session_over = cold.session.is_none();
+        if cold.is(Mark::SessionOver) {
+            return None;
         }
-        cold.session
+        let from_start = cold.is(Mark::FromStart);
+        let l7 = &mut self.l7;
+        let session = self.readings.begin(cold).and_then(|reading| {
+            let open = || match reading.part_of {
+                Some(part) => l7.open_announced(transport, ports, part.application),
+                None => l7.open(transport, ports, from_start),
+            };
+            reading.session = reading.session.or_else(open);
+            reading.session
+        });
+        cold.set(Mark::SessionOver, session.is_none());
+        session
     }
 
     /// The flow as signatures know it; opened at its first content.
     pub fn scan_flow(&mut self, cold: &mut Connection) -> Option<ScanFlow> {
-        if cold.scan.is_none() {
-            cold.scan = self.scanner.as_mut()?.open();
+        let scanner = self.scanner.as_mut()?;
+        let reading = self.readings.begin(cold)?;
+        if reading.scan.is_none() {
+            reading.scan = scanner.open();
         }
-        cold.scan
+        reading.scan
     }
 }
 
@@ -208,32 +221,35 @@ pub fn scan_limits(sessions: usize) -> weir_sigs::Limits {
     }
 }
 
-/// Gives everything back that a flow holds outside its entry.
+/// Gives everything back that a flow holds outside its entry, but for the memory to read it with.
 pub fn close(reassembler: &mut Reassembler, inspection: &mut Inspection, cold: &mut Connection) {
-    for stream in &mut cold.streams {
+    let number = cold.number;
+    let Some(reading) = &mut cold.reading else {
+        return;
+    };
+    for stream in &mut reading.streams {
         reassembler.close(stream);
     }
-    if std::mem::take(&mut cold.decoding) {
-        inspection.decoding.close(cold.number);
+    if std::mem::take(&mut reading.decoding) {
+        inspection.decoding.close(number);
     }
-    if let Some(session) = cold.session.take() {
+    if let Some(session) = reading.session.take() {
         inspection.l7.close(session);
     }
-    if let (Some(flow), Some(scanner)) = (cold.sensed.take(), &mut inspection.sensors) {
+    if let (Some(flow), Some(scanner)) = (reading.sensed.take(), &mut inspection.sensors) {
         scanner.close(flow, 0, &mut |_| {});
     }
-    if let (Some(scan), Some(scanner)) = (cold.scan.take(), &mut inspection.scanner) {
+    if let (Some(scan), Some(scanner)) = (reading.scan.take(), &mut inspection.scanner) {
         scanner.abandon(scan);
     }
 }
 
 /// The flow is over: where its content did not tell the application in time, the port may.
 pub fn conclude(inspection: &mut Inspection, cold: &mut Connection) {
-    if let (None, Some(session)) = (cold.application, cold.session) {
+    if let (None, Some(session)) = (cold.application(), cold.session()) {
         let known = inspection.l7.conclude(session);
-        cold.application = known.app;
-        cold.confidence = Some(known.confidence);
-        cold.evidence = known.evidence;
+        cold.set_application(known.app, cold.is(Mark::Refinable));
+        cold.set_evidence(known.confidence, known.evidence);
     }
 }
 

@@ -285,15 +285,16 @@ pub struct Known {
 impl Known {
     /// All there is at this time, on a clock that began at `zero_unix_us`.
     pub fn of(cold: &Connection, now_us: u64, zero_unix_us: u64) -> Self {
-        let stream = |side: usize| match cold.streams_open[side] {
-            true => cold.streams[side]
+        let reading = cold.reading.as_deref();
+        let stream = |side: usize| match reading {
+            Some(reading) if reading.streams_open[side] => reading.streams[side]
                 .next_sequence()
-                .wrapping_sub(cold.stream_begins[side])
+                .wrapping_sub(reading.stream_begins[side])
                 .into(),
-            false => 0,
+            _ => 0,
         };
         Self {
-            told: cold.told_by_application,
+            told: reading.map_or_else(Told::default, |reading| reading.told_by_application),
             packets: cold.packets,
             bytes: cold.bytes,
             stream_bytes: [stream(0), stream(1)],

@@ -24,7 +24,7 @@ pub use catalogue::{Action, Threat};
 pub use config::{Config, Settings, UnknownThreat};
 pub use finding::{COUNTERS_MAX, EXCERPT_BYTES, Evidence, FINDINGS_MAX, Finding, Found};
 use injection::Injection;
-pub use watch::{Connection, Ending, Watch};
+pub use watch::{Connection, Ending, Quiet, Watch};
 
 /// The detectors of one worker.
 pub struct Threats {

@@ -40,7 +40,7 @@ pub const SAMPLE: u64 = 32;
 const ONE_WAY_STEP: u64 = 64;
 
 /// What is remembered of one connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Watch {
     /// See [`handshake`].
     marks: u8,
@@ -57,6 +57,39 @@ pub struct Watch {
 }
 
 const _: () = assert!(size_of::<Watch>() <= 48);
+
+/// What is left of a [`Watch`] where no window is shut and nothing was echoed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quiet {
+    marks: u8,
+    scale: u8,
+    window_max_bytes: u32,
+}
+
+const _: () = assert!(size_of::<Quiet>() == 8);
+
+impl Watch {
+    /// All that it remembers, where it is only this.
+    pub fn quiet(&self) -> Option<Quiet> {
+        let quiet = Quiet {
+            marks: self.marks,
+            scale: self.scale,
+            window_max_bytes: self.window_max_bytes,
+        };
+        (Self::from(quiet) == *self).then_some(quiet)
+    }
+}
+
+impl From<Quiet> for Watch {
+    fn from(quiet: Quiet) -> Self {
+        Self {
+            marks: quiet.marks,
+            scale: quiet.scale,
+            window_max_bytes: quiet.window_max_bytes,
+            ..Self::default()
+        }
+    }
+}
 
 /// The detectors of one worker.
 pub struct Network {

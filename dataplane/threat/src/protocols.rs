@@ -63,6 +63,19 @@ pub struct Watch {
 
 const _: () = assert!(Threat::ALL.len() <= 128);
 
+impl Watch {
+    /// Nothing was told, and nothing is remembered that the default does not say as well.
+    pub fn is_empty(&self) -> bool {
+        self.told == 0
+            && match &self.memory {
+                Memory::Nothing => true,
+                Memory::Tls(memory) => *memory == tls::Memory::default(),
+                Memory::Login(memory) => *memory == login::Memory::default(),
+                Memory::Dns(_) | Memory::Http(_) => false,
+            }
+    }
+}
+
 /// What the family that reads the connection remembers of it.
 #[derive(Clone, Copy, Debug, Default)]
 enum Memory {

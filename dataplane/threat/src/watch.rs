@@ -40,6 +40,28 @@ pub struct Watch {
     pub protocols: protocols::Watch,
 }
 
+/// A [`Watch`] with next to nothing in it, as that of nearly every connection is: small enough to be kept for
+/// all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quiet(network::Quiet);
+
+impl Watch {
+    /// All that it remembers, where that is next to nothing.
+    pub fn quiet(&self) -> Option<Quiet> {
+        let quiet = Quiet(self.network.quiet()?);
+        self.protocols.is_empty().then_some(quiet)
+    }
+}
+
+impl From<Quiet> for Watch {
+    fn from(quiet: Quiet) -> Self {
+        Self {
+            network: quiet.0.into(),
+            protocols: protocols::Watch::default(),
+        }
+    }
+}
+
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {

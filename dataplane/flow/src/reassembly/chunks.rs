@@ -41,6 +41,10 @@ impl Default for ChunkList {
 }
 
 impl ChunkList {
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub fn count(&self) -> usize {
         self.count as usize
     }

@@ -119,6 +119,11 @@ impl StreamState {
         self.phase == Phase::Open && after(self.acknowledged, self.next)
     }
 
+    /// It holds nothing of the pool.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// The stream was given up.
     pub fn is_given_up(&self) -> bool {
         self.phase == Phase::GivenUp

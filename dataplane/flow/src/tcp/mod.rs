@@ -3,7 +3,7 @@
 //!
 //! Trusts: the decoded header fields. Distrusts: both ends; a segment is let on only where an honest
 //! receiver could take it. Reasons: `TcpFlags`, `TcpWindow`, `TcpState`. Memory: one
-//! [`TcpConnection`] of some 60 bytes.
+//! [`TcpConnection`] of 56 bytes.
 //!
 //! A segment passes when
 //!
@@ -41,6 +41,7 @@ use weir_wire::{Direction, Packet, Reason, TcpFields};
 
 use crate::table::Life;
 use side::Side;
+use side::mark::{ACKNOWLEDGES, BEGAN, FINISH_ACKNOWLEDGED, FINISHED, SEEN};
 
 /// How strictly segments are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +84,16 @@ pub enum TcpVerdict {
 pub struct TcpConnection {
     /// By the direction of what it sends: client, server.
     sides: [Side; 2],
-    /// A SYN on the living connection that was let through: its sender and the sequence behind it.
-    pending_syn: Option<(Direction, u32)>,
+    /// The sender of a SYN on the living connection that was let through.
+    pending_syn: Option<Direction>,
     /// The handshake was not seen from its first SYN on.
     picked_up: bool,
     reset: bool,
+    /// The sequence behind that SYN.
+    pending_sequence: u32,
 }
+
+const _: () = assert!(size_of::<TcpConnection>() == 56);
 
 /// The flags of a segment that no honest sender makes (no flags at all, SYN+FIN, SYN+RST, FIN+RST,
 /// FIN without ACK, a bare PSH or URG …). To be asked before [`TcpConnection::open`];
@@ -149,7 +154,7 @@ impl TcpConnection {
             }
         }
         if tcp.flags & FIN != 0 {
-            sender.finished = true;
+            sender.marks |= FINISHED;
         }
         connection.picked_up = tcp.flags & (SYN | ACK) != SYN;
         connection.reset = tcp.flags & RST != 0;
@@ -182,9 +187,11 @@ impl TcpConnection {
     /// Both ends take part, and neither a FIN nor a reset was seen.
     #[inline]
     fn is_quiet(&self) -> bool {
-        let takes_part = |side: &Side| side.seen & side.acknowledges & !side.finished;
-        let [client, server] = &self.sides;
-        takes_part(client) & takes_part(server) & !self.reset
+        const TAKES_PART: u8 = SEEN | ACKNOWLEDGES;
+        let [client, server] = self.sides.each_ref().map(|side| side.marks);
+        client & server & TAKES_PART == TAKES_PART
+            && (client | server) & FINISHED == 0
+            && !self.reset
     }
 
     /// Judges a segment and follows it.
@@ -198,7 +205,7 @@ impl TcpConnection {
         if let Some(reason) = check_flags(tcp.flags) {
             return TcpVerdict::Drop(reason);
         }
-        if !self.sides[0].seen && !self.sides[1].seen {
+        if !self.sides[0].is(SEEN) && !self.sides[1].is(SEEN) {
             *self = Self::open_from(direction, tcp, payload_len);
             return TcpVerdict::AcceptLife(self.life());
         }
@@ -219,9 +226,9 @@ impl TcpConnection {
     /// How far the connection has come.
     pub fn life(&self) -> Life {
         let [client, server] = &self.sides;
-        if self.reset || client.finish_acknowledged && server.finish_acknowledged {
+        if self.reset || client.is(FINISH_ACKNOWLEDGED) && server.is(FINISH_ACKNOWLEDGED) {
             Life::Closed
-        } else if client.finished || server.finished {
+        } else if client.is(FINISHED) || server.is(FINISHED) {
             Life::Closing
         } else if self.both_took_part() {
             Life::Established
@@ -240,11 +247,16 @@ impl TcpConnection {
         self.both_took_part() && self.life() != Life::Closed
     }
 
+    /// The sequence number of the first byte of this direction: behind its SYN, or where it was first heard.
+    pub fn first_sequence(&self, direction: Direction) -> u32 {
+        self.sides[direction as usize].first
+    }
+
     /// The sequence number that the receiver of this direction expects next, as far as it said so: the one for
     /// a reset made out of nothing.
     pub fn next_sequence(&self, direction: Direction) -> u32 {
         let receiver = &self.sides[direction.reverse() as usize];
-        if receiver.acknowledges {
+        if receiver.is(ACKNOWLEDGES) {
             receiver.highest_acknowledgement
         } else {
             self.sides[direction as usize].end
@@ -252,11 +264,11 @@ impl TcpConnection {
     }
 
     fn both_took_part(&self) -> bool {
-        self.sides[0].acknowledges && self.sides[1].acknowledges
+        self.sides[0].is(ACKNOWLEDGES) && self.sides[1].is(ACKNOWLEDGES)
     }
 
     fn both_seen(&self) -> bool {
-        self.sides[0].seen && self.sides[1].seen
+        self.sides[0].is(SEEN) && self.sides[1].is(SEEN)
     }
 
     /// Sender and receiver.
@@ -274,7 +286,7 @@ impl TcpConnection {
         let half_heard = !self.both_seen();
         let picked_up = self.picked_up;
         let [sender, receiver] = self.sides_mut(direction);
-        let repeated = sender.syn && tcp.sequence.wrapping_add(1) == sender.first;
+        let repeated = sender.is(BEGAN) && tcp.sequence.wrapping_add(1) == sender.first;
         if closed && (reset || !repeated) {
             return TcpVerdict::Reopen;
         }
@@ -282,7 +294,7 @@ impl TcpConnection {
             sender.repeat_syn(tcp, payload_len);
             return TcpVerdict::Accept;
         }
-        if !sender.seen && receiver.syn && !receiver.acknowledges {
+        if !sender.is(SEEN) && receiver.is(BEGAN) && !receiver.is(ACKNOWLEDGES) {
             // Both opened at once (RFC 9293, 3.5), or a split handshake, which looks the same.
             sender.begin_with_syn(tcp, payload_len);
             Side::settle_scale(sender, receiver);
@@ -290,14 +302,15 @@ impl TcpConnection {
             receiver.may_fill(sender.max_window);
             return TcpVerdict::Accept;
         }
-        if half_heard && (picked_up || sender.syn) {
+        if half_heard && (picked_up || sender.is(BEGAN)) {
             return TcpVerdict::Reopen;
         }
         if payload_len > 0 {
             // Were the receiver to take it after all, these bytes would be read uninspected.
             return TcpVerdict::Drop(Reason::TcpState);
         }
-        self.pending_syn = Some((direction, tcp.sequence.wrapping_add(1)));
+        self.pending_syn = Some(direction);
+        self.pending_sequence = tcp.sequence.wrapping_add(1);
         TcpVerdict::Accept
     }
 
@@ -308,15 +321,16 @@ impl TcpConnection {
         payload_len: u32,
         limits: &TcpLimits,
     ) -> Result<(), Reason> {
-        let answers_pending = self.pending_syn == Some((direction.reverse(), tcp.acknowledgement));
+        let answers_pending = self.pending_syn == Some(direction.reverse())
+            && self.pending_sequence == tcp.acknowledgement;
         let picked_up = self.picked_up;
         let [sender, receiver] = self.sides_mut(direction);
-        let repeated = sender.syn && tcp.sequence.wrapping_add(1) == sender.first;
+        let repeated = sender.is(BEGAN) && tcp.sequence.wrapping_add(1) == sender.first;
         // Of a connection picked up shortly after its handshake this may be a repetition too.
-        if repeated || picked_up && !sender.syn && !answers_pending {
+        if repeated || picked_up && !sender.is(BEGAN) && !answers_pending {
             return self.on_other(direction, tcp, payload_len, limits);
         }
-        if !sender.seen && receiver.syn {
+        if !sender.is(SEEN) && receiver.is(BEGAN) {
             if !receiver.covers(tcp.acknowledgement) {
                 return Err(Reason::TcpWindow);
             }
@@ -338,15 +352,15 @@ impl TcpConnection {
         limits: &TcpLimits,
     ) -> Result<(), Reason> {
         let [sender, receiver] = self.sides_mut(direction);
-        let (exact, within) = if !sender.seen && !sender.is_known() {
+        let (exact, within) = if !sender.is(SEEN) && !sender.is_known() {
             // The answer to a SYN is known by its acknowledgement (RFC 9293, 3.10.7.3).
             let answers = tcp.flags & ACK != 0 && receiver.covers(tcp.acknowledgement);
             (answers, answers)
-        } else if !receiver.seen {
+        } else if !receiver.is(SEEN) {
             (tcp.sequence == sender.end, true)
         } else {
             let expected =
-                receiver.acknowledges && tcp.sequence == receiver.highest_acknowledgement;
+                receiver.is(ACKNOWLEDGES) && tcp.sequence == receiver.highest_acknowledgement;
             (
                 expected || tcp.sequence == sender.end,
                 sender.may_send(tcp.sequence, 0, tcp.sequence, receiver),
@@ -373,9 +387,10 @@ impl TcpConnection {
     ) -> Result<(), Reason> {
         let (picked_up, reset) = (self.picked_up, self.reset);
         let [sender, receiver] = self.sides_mut(direction);
-        let new = !sender.seen;
+        let new = !sender.is(SEEN);
         // Only one end was heard, by its SYN, and now someone speaks as if it had been answered.
-        let unanswered = !picked_up && (new && receiver.syn || !receiver.seen && sender.syn);
+        let unanswered =
+            !picked_up && (new && receiver.is(BEGAN) || !receiver.is(SEEN) && sender.is(BEGAN));
         if unanswered && limits.strict && !sender.goes_on_from_syn(receiver, tcp) {
             // The challenge ACK of an end that thinks an older connection is still there.
             let bare = payload_len == 0 && tcp.flags & (FIN | SYN) == 0;
@@ -392,7 +407,7 @@ impl TcpConnection {
             if reset && payload_len > 0 {
                 return Err(Reason::TcpState);
             }
-            if receiver.seen && !new {
+            if receiver.is(SEEN) && !new {
                 judge(sender, receiver, tcp, payload_len, picked_up, limits)?;
             }
         }
@@ -419,7 +434,7 @@ fn judge(
     {
         return Err(Reason::TcpWindow);
     }
-    let beyond_finish = sender.finished && side::after(end, sender.end);
+    let beyond_finish = sender.is(FINISHED) && side::after(end, sender.end);
     let finish_before_end = tcp.flags & FIN != 0 && side::after(sender.end, end);
     if beyond_finish || finish_before_end {
         return Err(Reason::TcpState);

@@ -4,6 +4,7 @@ use weir_wire::TcpFields;
 use weir_wire::tcp_flags::{ACK, FIN, SYN};
 
 use super::TcpLimits;
+use mark::{ACKNOWLEDGES, BEGAN, FINISH_ACKNOWLEDGED, FINISHED, OFFERS_SCALE, SEEN};
 
 /// The largest shift there is (RFC 7323, 2.3); also assumed where the option was not seen.
 const SCALE_MAX: u8 = 14;
@@ -36,36 +37,51 @@ pub(super) struct Side {
     pub highest_acknowledgement: u32,
     /// Shift of the windows it offers.
     pub scale: u8,
+    /// What was seen of it: the constants of [`mark`].
+    pub marks: u8,
+}
+
+const _: () = assert!(size_of::<Side>() == 24);
+
+/// Bits of [`Side::marks`].
+pub(super) mod mark {
     /// It was heard.
-    pub seen: bool,
+    pub const SEEN: u8 = 1;
     /// Its SYN was seen.
-    pub syn: bool,
+    pub const BEGAN: u8 = 2;
     /// Its SYN offered to scale windows.
-    pub offers_scale: bool,
+    pub const OFFERS_SCALE: u8 = 4;
     /// It has acknowledged something.
-    pub acknowledges: bool,
+    pub const ACKNOWLEDGES: u8 = 8;
     /// Its FIN was seen; it is the last thing before `end`.
-    pub finished: bool,
+    pub const FINISHED: u8 = 16;
     /// Its FIN was acknowledged.
-    pub finish_acknowledged: bool,
+    pub const FINISH_ACKNOWLEDGED: u8 = 32;
 }
 
 impl Side {
+    /// Whether all of these marks are there.
+    #[inline]
+    pub fn is(&self, marks: u8) -> bool {
+        self.marks & marks == marks
+    }
+
     pub fn begin_with_syn(&mut self, tcp: &TcpFields, payload_len: u32) {
-        self.seen = true;
-        self.syn = true;
+        self.marks = SEEN | BEGAN | self.marks & !OFFERS_SCALE;
+        if tcp.window_scale.is_some() {
+            self.marks |= OFFERS_SCALE;
+        }
         self.first = tcp.sequence.wrapping_add(1);
         self.end = end_of(tcp, payload_len);
         self.max_end = self.end;
         self.max_window = u32::from(tcp.window).max(1);
-        self.offers_scale = tcp.window_scale.is_some();
         self.scale = tcp.window_scale.unwrap_or(0).min(SCALE_MAX);
     }
 
     /// A SYN sent again may carry other options or data than the first.
     pub fn repeat_syn(&mut self, tcp: &TcpFields, payload_len: u32) {
         let end = end_of(tcp, payload_len);
-        if !self.acknowledges && after(end, self.end) {
+        if !self.is(ACKNOWLEDGES) && after(end, self.end) {
             self.end = end;
             self.max_end = end;
         }
@@ -73,7 +89,7 @@ impl Side {
 
     /// Scaling counts only when both SYNs offered it (RFC 7323, 2.2).
     pub fn settle_scale(one: &mut Side, other: &mut Side) {
-        if !(one.offers_scale && other.offers_scale) {
+        if !(one.is(OFFERS_SCALE) && other.is(OFFERS_SCALE)) {
             one.scale = 0;
             other.scale = 0;
         }
@@ -86,7 +102,7 @@ impl Side {
         if !known {
             self.scale = SCALE_MAX;
         }
-        self.seen = true;
+        self.marks |= SEEN;
         self.first = tcp.sequence;
         let window = self.window_of(tcp).max(1);
         if !known || after(end, self.end) {
@@ -145,7 +161,7 @@ impl Side {
     pub fn goes_on_from_syn(&self, receiver: &Side, tcp: &TcpFields) -> bool {
         // A repeated SYN is late by a round trip, not by a long transfer.
         const NEAR: u32 = 1 << 20;
-        if self.syn {
+        if self.is(BEGAN) {
             tcp.sequence.wrapping_sub(self.first) < NEAR
         } else {
             tcp.acknowledgement.wrapping_sub(receiver.first) < NEAR
@@ -192,7 +208,7 @@ impl Side {
             self.end = end;
         }
         if tcp.flags & FIN != 0 {
-            self.finished = true;
+            self.marks |= FINISHED;
         }
         self.max_window = self.max_window.max(self.window_of(tcp));
         self.acknowledge(tcp);
@@ -204,17 +220,17 @@ impl Side {
         if tcp.flags & ACK == 0 {
             return;
         }
-        if !self.acknowledges || after(tcp.acknowledgement, self.highest_acknowledgement) {
+        if !self.is(ACKNOWLEDGES) || after(tcp.acknowledgement, self.highest_acknowledgement) {
             self.highest_acknowledgement = tcp.acknowledgement;
         }
-        self.acknowledges = true;
+        self.marks |= ACKNOWLEDGES;
     }
 
     /// The receiver's part: what the other end has acknowledged and offers.
     #[inline]
     pub fn follow_acknowledgement(&mut self, tcp: &TcpFields, window: u32) {
         let acknowledgement = tcp.acknowledgement;
-        if !self.seen {
+        if !self.is(SEEN) {
             self.known_by_acknowledgement(tcp, window);
             return;
         }
@@ -222,8 +238,8 @@ impl Side {
         if after(edge, self.max_end) {
             self.max_end = edge;
         }
-        if self.finished && !after(self.end, acknowledgement) {
-            self.finish_acknowledged = true;
+        if self.is(FINISHED) && !after(self.end, acknowledgement) {
+            self.marks |= FINISH_ACKNOWLEDGED;
         }
     }
 }

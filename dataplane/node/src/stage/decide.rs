@@ -11,7 +11,7 @@ use weir_policy::{
 use weir_wire::emit::{Toward, tcp_reset};
 use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
-use crate::connection::{Connection, Standing};
+use crate::connection::{Connection, Mark, Standing};
 use crate::event::{Detail, Event, EventKind};
 use crate::inspection::{close, plain_event};
 use crate::io::{Frame, FrameSource, Role};
@@ -36,17 +36,19 @@ impl<S: FrameSource> Path<S> {
     /// Puts policy's answer about a flow into it, and tells what is news.
     pub(crate) fn let_stand(&mut self, id: FlowId, decision: Decision, now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        cold.decision = Some(decision);
+        if cold.decision.replace(decision) != Some(decision) {
+            cold.set(Mark::Told, false);
+        }
         cold.policy_version = self.policy.snapshot().version();
         hot.epoch = self.policy.epoch();
-        let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
+        let stops = decision.wire_action != WireAction::Forward && cold.is(Mark::Enforceable);
         hot.verdict = if stops {
             Standing::Drop
         } else {
             Standing::Inspect
         } as u8;
-        if let Some(application) = cold.application
-            && !std::mem::replace(&mut cold.identified_told, true)
+        if let Some(application) = cold.application()
+            && !cold.set(Mark::IdentifiedTold, true)
             && application != weir_l7::AppId::UNKNOWN
         {
             self.tell(id, EventKind::Identified, now_us);
@@ -66,11 +68,11 @@ impl<S: FrameSource> Path<S> {
         let before = Standing::of(hot);
         cold.client = self.policy.identity_of(zone, client, now_us);
         cold.server = self.policy.identity_of(zone, server, now_us);
-        cold.told = None;
+        cold.set_told(None);
         if before == Standing::Drop {
             self.read_anew(id);
             let cold = self.flows.table.cold_mut(id);
-            (cold.application, cold.refinable) = (None, false);
+            cold.set_application(None, false);
         }
         self.ask(id, now_us);
         if before == Standing::Forward && self.lacks_request(id) {
@@ -90,12 +92,12 @@ impl<S: FrameSource> Path<S> {
         let cold = self.flows.table.cold(id);
         let rules = &self.policy.snapshot().spec().rules;
         let granted = cold
-            .granted_by
+            .granted_by()
             .is_some_and(|id| rules.binary_search_by_key(&id, |rule| rule.id).is_ok());
         let per_request = cold
             .decision
             .is_some_and(|decision| decision.certainty == Certainty::PerRequest);
-        per_request && !granted && cold.part_of.is_none()
+        per_request && !granted && cold.part_of().is_none()
     }
 
     /// Each request is to be judged, but none was and none will be read any more: compression,
@@ -103,7 +105,7 @@ impl<S: FrameSource> Path<S> {
     /// are not met.
     pub(crate) fn judge_unreadable(&mut self, id: FlowId, now_us: u64) {
         let cold = self.flows.table.cold(id);
-        if !cold.done[Direction::ToServer as usize] || !self.lacks_request(id) {
+        if !cold.is_done(Direction::ToServer) || !self.lacks_request(id) {
             return;
         }
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
@@ -129,7 +131,7 @@ impl<S: FrameSource> Path<S> {
     ) -> bool {
         self.tell_verdict(id, decision, detail, now_us);
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
+        let stops = decision.wire_action != WireAction::Forward && cold.is(Mark::Enforceable);
         if stops && hot.key.protocol() == protocol::TCP {
             cold.decision = Some(decision);
             hot.verdict = Standing::Drop as u8;
@@ -145,23 +147,22 @@ impl<S: FrameSource> Path<S> {
         let decided = cold
             .decision
             .is_some_and(|decision| decision.certainty != Certainty::NeedsApplication);
+        let depth_bytes = self.rules.scan_depth_bytes;
         let scanned = self.inspection.scanner.is_none()
-            || cold
-                .scanned
-                .iter()
-                .all(|&bytes| bytes >= self.rules.scan_depth_bytes)
-            || cold.scan.is_none() && cold.done == [true; 2];
-        let sensing = self
-            .inspection
-            .senses_stream(cold, self.rules.scan_depth_bytes);
-        if decided && scanned && !sensing && cold.application.is_some() && cold.done == [true; 2] {
-            for stream in &mut cold.streams {
-                self.reassembler.give_up(stream);
+            || cold.is_scanned(depth_bytes)
+            || cold.scan().is_none() && cold.is_all_done();
+        let sensing = self.inspection.senses_stream(cold, depth_bytes);
+        if decided && scanned && !sensing && cold.application().is_some() && cold.is_all_done() {
+            if let Some(reading) = &mut cold.reading {
+                for stream in &mut reading.streams {
+                    self.reassembler.give_up(stream);
+                }
+                if let Some(session) = reading.session.take() {
+                    self.inspection.l7.close(session);
+                }
             }
-            if let Some(session) = cold.session.take() {
-                self.inspection.l7.close(session);
-                cold.session_over = true;
-            }
+            cold.set(Mark::SessionOver, true);
+            self.inspection.readings.end(cold, depth_bytes);
             hot.verdict = Standing::Forward as u8;
         }
     }
@@ -170,7 +171,7 @@ impl<S: FrameSource> Path<S> {
     pub(crate) fn object(&mut self, id: FlowId, reason: Reason) -> Fate {
         let cold = self.flows.table.cold(id);
         match cold.decision {
-            Some(decision) if cold.enforceable && decision.mode == Mode::Protect => {
+            Some(decision) if cold.is(Mark::Enforceable) && decision.mode == Mode::Protect => {
                 Fate::Drop(reason)
             }
             _ => self.spare(reason),
@@ -227,11 +228,11 @@ impl<S: FrameSource> Path<S> {
         }
         // What every request of the flow would get is told once.
         let once = detail.is_empty() || decision.certainty == Certainty::Final;
-        if once && cold.told == Some(decision) {
+        if once && cold.told() == Some(decision) {
             return;
         }
-        cold.told = Some(decision);
-        let reason = if cold.contradicted {
+        self.inspection.readings.note_told(cold, decision);
+        let reason = if cold.is(Mark::Contradicted) {
             Some(Reason::ApplicationChanged)
         } else {
             decision.reason
@@ -282,7 +283,7 @@ impl<S: FrameSource> Path<S> {
         let cold = self.flows.table.cold_mut(id);
         // A server that never saw the SYN has nothing to reset.
         let server_knows = cold.packets[Direction::ToClient as usize] > 0;
-        let first = !std::mem::replace(&mut cold.reset_sent, true);
+        let first = !cold.set(Mark::ResetSent, true);
         if first && (direction == Direction::ToClient || server_knows) {
             self.send_reset(bytes, packet, Toward::Destination, peer);
         }
@@ -305,13 +306,21 @@ impl<S: FrameSource> Path<S> {
 impl Connection {
     /// Forgets what was read of the content; it is read on from wherever the streams are now.
     pub fn reopen(&mut self) {
-        self.streams_open = [false; 2];
-        self.session_over = false;
-        self.done = [false; 2];
-        self.scanned = [0; 2];
-        self.contradicted = false;
-        self.from_start = false;
-        self.granted_by = None;
-        self.reset_sent = false;
+        for mark in [
+            Mark::SessionOver,
+            Mark::DoneToServer,
+            Mark::DoneToClient,
+            Mark::Contradicted,
+            Mark::FromStart,
+            Mark::ResetSent,
+            Mark::Scanned,
+        ] {
+            self.set(mark, false);
+        }
+        if let Some(reading) = &mut self.reading {
+            reading.streams_open = [false; 2];
+            reading.scanned = [0; 2];
+            reading.granted_by = None;
+        }
     }
 }

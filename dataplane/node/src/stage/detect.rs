@@ -11,7 +11,7 @@ use weir_threat::{Action, Evidence, Finding, Found, Threat};
 use weir_wire::{Direction, Packet, Reason, protocol};
 
 use crate::alarm::Telling;
-use crate::connection::Standing;
+use crate::connection::{Mark, Standing};
 use crate::event::{Event, EventKind, FlowFacts};
 use crate::inspection::plain_event;
 use crate::io::{FrameSource, PortIndex};
@@ -105,7 +105,9 @@ impl<S: FrameSource> Path<S> {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let connection = cold.watched(hot);
         let mut found = Found::new();
-        threats.unreachable(&mut cold.watch, &connection, now_us, &mut found);
+        let mut watch = cold.watch();
+        threats.unreachable(&mut watch, &connection, now_us, &mut found);
+        self.inspection.readings.remember(cold, watch);
         self.heed_found(id, &mut found, now_us);
     }
 
@@ -142,8 +144,13 @@ impl<S: FrameSource> Path<S> {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let connection = cold.watched(hot);
         let mut found = Found::new();
+        let mut apart = weir_threat::Watch::from(cold.watch);
+        let watch = match &mut cold.reading {
+            Some(reading) => &mut reading.watch,
+            None => &mut apart,
+        };
         threats.packet(
-            &mut cold.watch,
+            watch,
             &connection,
             direction,
             packet,
@@ -151,6 +158,9 @@ impl<S: FrameSource> Path<S> {
             now_us,
             &mut found,
         );
+        if cold.reading.is_none() {
+            self.inspection.readings.remember(cold, apart);
+        }
         self.heed_found(id, &mut found, now_us)
     }
 
@@ -164,7 +174,8 @@ impl<S: FrameSource> Path<S> {
         let connection = cold.watched(hot);
         let ending = cold.ending(hot);
         let mut found = Found::new();
-        threats.closed(&mut cold.watch, &connection, &ending, now_us, &mut found);
+        let mut watch = cold.watch();
+        threats.closed(&mut watch, &connection, &ending, now_us, &mut found);
         self.heed_found(id, &mut found, now_us);
     }
 
@@ -180,7 +191,7 @@ impl<S: FrameSource> Path<S> {
         }
         let (drops, sheds) = (found.drops(), found.sheds());
         let cold = self.flows.table.cold(id);
-        let blocks = cold.enforceable
+        let blocks = cold.is(Mark::Enforceable)
             && cold
                 .decision
                 .is_some_and(|decision| decision.mode == Mode::Protect);

@@ -14,7 +14,7 @@ use weir_sigs::Facts;
 use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
 
 use crate::announced::{Control, Expected};
-use crate::connection::{Connection, Standing};
+use crate::connection::{Connection, Mark, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
 use crate::heard::{Heard, Lookers, Searcher, Watcher};
@@ -80,6 +80,8 @@ impl<S: FrameSource> Path<S> {
         if Standing::of(hot) == Standing::Drop {
             // What was denied is not read any more: its memory is for others.
             close(&mut self.reassembler, &mut self.inspection, cold);
+            let depth_bytes = self.rules.scan_depth_bytes;
+            self.inspection.readings.end(cold, depth_bytes);
         }
         fate
     }
@@ -95,21 +97,24 @@ impl<S: FrameSource> Path<S> {
     ) -> Fate {
         let cold = self.flows.table.cold_mut(id);
         let other = direction.reverse();
-        if packet.tcp.flags & tcp_flags::ACK != 0 && cold.streams_open[other as usize] {
+        if let Some(reading) = &mut cold.reading
+            && packet.tcp.flags & tcp_flags::ACK != 0
+            && reading.streams_open[other as usize]
+        {
             self.reassembler.acknowledged(
-                &mut cold.streams[other as usize],
+                &mut reading.streams[other as usize],
                 packet.tcp.acknowledgement,
             );
         }
         // What the receiver acknowledged and we did not see will never come by here.
-        while self.flows.table.cold(id).streams[other as usize].is_behind() {
+        while self.flows.table.cold(id).is_behind(other) {
             self.jump_gap(id, other, now_us);
         }
         let sequence = payload_sequence(&packet.tcp);
         let cold = self.flows.table.cold_mut(id);
         if packet.tcp.flags & tcp_flags::URG != 0
             && !payload.is_empty()
-            && !cold.application.is_some_and(has_urgent_data)
+            && !cold.application().is_some_and(has_urgent_data)
         {
             self.detect_objection_in(id, Reason::UrgentData, packet, now_us);
             if let fate @ Fate::Drop(_) = self.object_unreadable(id, Reason::UrgentData) {
@@ -117,10 +122,22 @@ impl<S: FrameSource> Path<S> {
             }
         }
         let cold = self.flows.table.cold_mut(id);
-        let stream = &mut cold.streams[direction as usize];
-        if !std::mem::replace(&mut cold.streams_open[direction as usize], true) {
-            self.reassembler.open(stream, sequence);
-            cold.stream_begins[direction as usize] = sequence;
+        if cold.reading.is_none() && (payload.is_empty() || cold.is(Mark::SessionOver)) {
+            // Nothing to read yet, or not any more.
+            return self.without_reading(id, payload, now_us);
+        }
+        // Segments without content go by before there is memory to note where they stood.
+        let begins = match cold.is(Mark::FromStart) {
+            true => cold.tcp.first_sequence(direction),
+            false => sequence,
+        };
+        let Some(reading) = self.inspection.readings.begin(cold) else {
+            return self.without_reading(id, payload, now_us);
+        };
+        let stream = &mut reading.streams[direction as usize];
+        if !std::mem::replace(&mut reading.streams_open[direction as usize], true) {
+            self.reassembler.open(stream, begins);
+            reading.stream_begins[direction as usize] = begins;
         }
         if packet.tcp.flags & tcp_flags::FIN != 0 {
             self.reassembler
@@ -150,12 +167,26 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
+    /// A segment of a flow that has no memory to be read with.
+    fn without_reading(&mut self, id: FlowId, payload: &[u8], now_us: u64) -> Fate {
+        if !payload.is_empty() {
+            let cold = self.flows.table.cold_mut(id);
+            cold.set(Mark::SessionOver, true);
+            let application = cold.application().unwrap_or(AppId::UNKNOWN);
+            self.name_application(id, application, now_us);
+        }
+        self.fate_of(id)
+    }
+
     /// Reads the stretches that were kept and are in order now.
     fn read_buffered(&mut self, id: FlowId, direction: Direction, now_us: u64) -> Fate {
         let mut stretch = std::mem::take(&mut self.stretch);
         let mut fate = self.fate_of(id);
         while fate == Fate::Forward {
-            let stream = &mut self.flows.table.cold_mut(id).streams[direction as usize];
+            let Some(reading) = &mut self.flows.table.cold_mut(id).reading else {
+                break;
+            };
+            let stream = &mut reading.streams[direction as usize];
             let Some(bytes) = self.reassembler.next_buffered(stream) else {
                 break;
             };
@@ -169,15 +200,16 @@ impl<S: FrameSource> Path<S> {
 
     /// Moves a stream over bytes that passed before it was picked up, or that a capture lost.
     fn jump_gap(&mut self, id: FlowId, direction: Direction, now_us: u64) {
-        let cold = self.flows.table.cold_mut(id);
-        let lost = self
-            .reassembler
-            .jump_gap(&mut cold.streams[direction as usize]);
-        if let (Some(scan), Some(scanner)) = (cold.scan, &mut self.inspection.scanner) {
+        let Some(reading) = &mut self.flows.table.cold_mut(id).reading else {
+            return;
+        };
+        let stream = &mut reading.streams[direction as usize];
+        let lost = self.reassembler.jump_gap(stream);
+        if let (Some(scan), Some(scanner)) = (reading.scan, &mut self.inspection.scanner) {
             scanner.gap(scan, direction, lost);
         }
-        cold.granted_by = None;
-        if let Some(session) = cold.session {
+        reading.granted_by = None;
+        if let Some(session) = reading.session {
             self.inspection.l7.gap(session, direction, lost);
             self.heed(id, session);
             self.note_identification(id, None, now_us);
@@ -218,17 +250,17 @@ impl<S: FrameSource> Path<S> {
         let (_, client_port, _, server_port) = hot.key.endpoints(hot.initiator_is_low);
         let ports = [client_port, server_port];
         let Some(session) = self.inspection.session(cold, transport, ports) else {
-            let application = cold.application.unwrap_or(AppId::UNKNOWN);
+            let application = cold.application().unwrap_or(AppId::UNKNOWN);
             self.name_application(id, application, now_us);
             return self.fate_of(id);
         };
-        let stage = if cold.application.is_none() {
+        let stage = if cold.application().is_none() {
             Stage::Identify
         } else {
             Stage::Parse
         };
         let tell = (self.rules.tell_requests, self.rules.tell_answers);
-        let is_part = cold.part_of.is_some();
+        let is_part = cold.part_of().is_some();
         let snapshot = self.policy.snapshot();
         let is_in_force = hot.epoch == self.policy.epoch();
         brought.allowed = cold.allowed().filter(|_| is_in_force);
@@ -253,17 +285,20 @@ impl<S: FrameSource> Path<S> {
             }),
             _ => None,
         };
+        let threats = self.inspection.threats.as_mut();
         let mut heard = Heard {
             findings: &mut findings,
             listener: self.inspection.listener.as_mut(),
             lookers: Lookers {
-                watcher: self.inspection.threats.as_mut().map(|threats| Watcher {
-                    threats,
-                    watch: &mut cold.watch,
-                    connection,
-                    found: alarms.found,
-                    now_us,
-                }),
+                watcher: threats
+                    .zip(cold.reading.as_mut())
+                    .map(|(threats, reading)| Watcher {
+                        threats,
+                        watch: &mut reading.watch,
+                        connection,
+                        found: alarms.found,
+                        now_us,
+                    }),
                 searcher,
                 sensing: self
                     .inspection
@@ -278,7 +313,7 @@ impl<S: FrameSource> Path<S> {
                     }),
             },
             decoding: &mut self.inspection.decoding,
-            flow: cold.number,
+            flow: connection.number,
             decoded: false,
             unreadable: None,
         };
@@ -286,10 +321,12 @@ impl<S: FrameSource> Path<S> {
             .inspection
             .l7
             .data(session, direction, content, &mut heard);
-        let unreadable = heard.unreadable;
-        cold.decoding |= heard.decoded;
-        if let Some(known) = known {
-            cold.told_by_application = known.told;
+        let (unreadable, decoded) = (heard.unreadable, heard.decoded);
+        if let Some(reading) = &mut cold.reading {
+            reading.decoding |= decoded;
+            if let Some(known) = known {
+                reading.told_by_application = known.told;
+            }
         }
         self.stages.lap(stage, 1);
         if let (Some(what), Some(threats)) = (outcome.violation, &mut self.inspection.threats) {
@@ -363,10 +400,13 @@ impl<S: FrameSource> Path<S> {
         for direction in [Direction::ToServer, Direction::ToClient] {
             match self.inspection.l7.interest(session, direction) {
                 Interest::Feed => {}
-                Interest::Skip(length) => self
-                    .reassembler
-                    .skip_kept(&mut cold.streams[direction as usize], length),
-                Interest::Done => cold.done[direction as usize] = true,
+                Interest::Skip(length) => {
+                    if let Some(reading) = &mut cold.reading {
+                        let stream = &mut reading.streams[direction as usize];
+                        self.reassembler.skip_kept(stream, length);
+                    }
+                }
+                Interest::Done => cold.set_done(direction),
             }
         }
     }
@@ -381,7 +421,7 @@ impl<S: FrameSource> Path<S> {
             ..cold.question(&hot.key, hot, weir_l7::AppSet::EMPTY)
         };
         let decision = snapshot.decide(&question);
-        let stops = decision.wire_action != WireAction::Forward && cold.enforceable;
+        let stops = decision.wire_action != WireAction::Forward && cold.is(Mark::Enforceable);
         if decision.rule_action == Action::Deny {
             self.tell_verdict(id, decision, Detail::default(), now_us);
         }
@@ -396,23 +436,26 @@ impl<S: FrameSource> Path<S> {
     /// asked about its first request, and `allowed` all of them, that was the answer already.
     fn note_identification(&mut self, id: FlowId, allowed: Option<(AppId, Decision)>, now_us: u64) {
         let cold = self.flows.table.cold_mut(id);
-        let Some(session) = cold.session else { return };
-        if cold.contradicted {
+        let Some(session) = cold.session() else {
+            return;
+        };
+        if cold.is(Mark::Contradicted) {
             return;
         }
         let identification = self.inspection.l7.identification(session);
         // A flow that is read anew keeps its name until it has another.
-        let application = identification.app.or(cold.application);
+        let application = identification.app.or(cold.application());
         let known_as = (application, identification.refinable);
-        let news = (cold.application, cold.refinable) != known_as;
-        cold.identified_told &= cold.application == application;
-        (cold.application, cold.refinable) = known_as;
-        cold.carried = identification.carried;
-        cold.confidence = Some(identification.confidence);
-        cold.evidence = identification.evidence;
+        let news = (cold.application(), cold.is(Mark::Refinable)) != known_as;
+        if cold.application() != application {
+            cold.set(Mark::IdentifiedTold, false);
+        }
+        cold.set_application(application, identification.refinable);
+        cold.set_carried(identification.carried);
+        cold.set_evidence(identification.confidence, identification.evidence);
         // While undecided the candidates may have become fewer: perhaps none is allowed any more.
         let answered = allowed.filter(|&(app, _)| {
-            application == Some(app) && !identification.refinable && cold.part_of.is_none()
+            application == Some(app) && !identification.refinable && cold.part_of().is_none()
         });
         match answered {
             Some((_, decision)) if news => self.let_stand(id, decision, now_us),
@@ -424,11 +467,11 @@ impl<S: FrameSource> Path<S> {
     /// The application is known without the engine.
     fn name_application(&mut self, id: FlowId, application: AppId, now_us: u64) {
         let cold = self.flows.table.cold_mut(id);
-        cold.done = [true; 2];
-        if cold.application != Some(application) {
-            cold.carried = cold.application;
-            cold.application = Some(application);
-            cold.refinable = false;
+        cold.set_done(Direction::ToServer);
+        cold.set_done(Direction::ToClient);
+        if cold.application() != Some(application) {
+            cold.set_carried(cold.application());
+            cold.set_application(Some(application), false);
             self.ask(id, now_us);
         }
         self.judge_unreadable(id, now_us);
@@ -490,7 +533,7 @@ impl<S: FrameSource> Path<S> {
                     control: Control {
                         protocol: hot.key.protocol(),
                         server_port,
-                        application: cold.application.unwrap_or(AppId::UNKNOWN),
+                        application: cold.application().unwrap_or(AppId::UNKNOWN),
                     },
                 },
                 now_us,
@@ -514,7 +557,10 @@ impl<S: FrameSource> Path<S> {
                 return Fate::Drop(decision.reason.unwrap_or(Reason::PolicyDenied));
             }
         } else if brought.granted_by.is_some() {
-            self.flows.table.cold_mut(id).granted_by = brought.granted_by;
+            let cold = self.flows.table.cold_mut(id);
+            if let Some(reading) = self.inspection.readings.begin(cold) {
+                reading.granted_by = brought.granted_by;
+            }
         }
         self.judge_unreadable(id, now_us);
         if matched {
@@ -559,8 +605,8 @@ impl Inspection {
     /// What the flow may still turn out to speak; nobody asks of one that is named.
     pub fn candidates(&self, cold: &Connection, protocol_number: u8) -> weir_l7::AppSet {
         use weir_l7::registry::carried_by;
-        match cold.session {
-            _ if cold.application.is_some() => weir_l7::AppSet::EMPTY,
+        match cold.session() {
+            _ if cold.application().is_some() => weir_l7::AppSet::EMPTY,
             Some(session) => self.l7.candidates(session),
             None => Transport::of(protocol_number).map_or(weir_l7::AppSet::EMPTY, carried_by),
         }
@@ -574,7 +620,7 @@ fn has_urgent_data(application: AppId) -> bool {
 }
 
 fn denial_reason(cold: &Connection) -> Reason {
-    match cold.contradicted {
+    match cold.is(Mark::Contradicted) {
         true => Reason::ApplicationChanged,
         false => cold
             .decision

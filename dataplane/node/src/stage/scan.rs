@@ -9,7 +9,7 @@ use weir_sigs::{Action as SignatureAction, Facts, Hits, PacketFacts};
 use weir_wire::{Direction, Packet, Reason, protocol};
 
 use crate::alarm::Telling;
-use crate::connection::{Connection, Standing};
+use crate::connection::{Connection, Mark, Standing};
 use crate::counters::Stage;
 use crate::event::{Alert, Event, EventKind};
 use crate::inspection::{Inspection, plain_event};
@@ -32,15 +32,16 @@ impl<S: FrameSource> Path<S> {
             return false;
         }
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let depth_left = self
-            .rules
-            .scan_depth_bytes
-            .saturating_sub(cold.scanned[direction as usize]);
+        let scanned = cold.reading.as_mut();
+        let scanned = scanned.map(|reading| &mut reading.scanned[direction as usize]);
+        let mut all = u64::MAX;
+        let scanned = scanned.unwrap_or(&mut all);
+        let depth_left = self.rules.scan_depth_bytes.saturating_sub(*scanned);
         let length = content
             .len()
             .min(usize::try_from(depth_left).unwrap_or(usize::MAX));
         if length > 0 && hot.key.protocol() == protocol::TCP {
-            cold.scanned[direction as usize] += length as u64;
+            *scanned += length as u64;
             let known = Known::of(cold, now_us, self.rules.zero_unix_us);
             let facts = cold.scan_facts(hot, &known);
             let content = &content[..length];
@@ -61,9 +62,11 @@ impl<S: FrameSource> Path<S> {
         hits: &mut Hits,
     ) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        cold.told_by_application.object(what);
+        if let Some(reading) = &mut cold.reading {
+            reading.told_by_application.object(what);
+        }
         let known = Known::of(cold, now_us, self.rules.zero_unix_us);
-        let session = cold.session;
+        let session = cold.session();
         let engine = &self.inspection.l7;
         let told = session.and_then(|session| engine.identification(session).app);
         let facts = cold.scan_facts(hot, &known);
@@ -71,7 +74,7 @@ impl<S: FrameSource> Path<S> {
             application: told.or(facts.application),
             ..facts
         };
-        if let (Some(flow), Some(scanner)) = (cold.scan, &mut self.inspection.scanner) {
+        if let (Some(flow), Some(scanner)) = (cold.scan(), &mut self.inspection.scanner) {
             scanner.told(flow, &facts, direction, now_us, hits);
         }
     }
@@ -100,8 +103,10 @@ impl<S: FrameSource> Path<S> {
         };
         let mut hits = Hits::new();
         let payload = packet.payload(bytes);
-        let scanned = &mut cold.scanned[direction as usize];
-        if packet.protocol != protocol::TCP {
+        if packet.protocol != protocol::TCP
+            && let Some(reading) = &mut cold.reading
+        {
+            let scanned = &mut reading.scanned[direction as usize];
             if *scanned >= self.rules.scan_depth_bytes {
                 return Fate::Forward;
             }
@@ -126,8 +131,10 @@ impl<S: FrameSource> Path<S> {
     pub(crate) fn end_scan(&mut self, id: FlowId, now_us: u64) {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let known = Known::of(cold, now_us, self.rules.zero_unix_us);
+        let reading = cold.reading.as_mut();
+        let flow = reading.and_then(|reading| reading.scan.take());
         let facts = cold.scan_facts(hot, &known);
-        if let (Some(flow), Some(scanner)) = (cold.scan.take(), &mut self.inspection.scanner) {
+        if let (Some(flow), Some(scanner)) = (flow, &mut self.inspection.scanner) {
             let mut hits = Hits::new();
             scanner.close(flow, &facts, now_us, &mut hits);
             self.heed_hits(id, &hits, now_us);
@@ -158,7 +165,7 @@ impl<S: FrameSource> Path<S> {
         let Some(flow) = cold.facts(hot) else {
             return drops;
         };
-        let blocks = cold.enforceable && flow.decision.mode == Mode::Protect;
+        let blocks = cold.is(Mark::Enforceable) && flow.decision.mode == Mode::Protect;
         for &hit in hits.iter().filter(|hit| hit.told) {
             if self.alarms.take(&mut cold.alarms, now_us) == Telling::Count {
                 continue;

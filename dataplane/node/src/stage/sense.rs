@@ -12,7 +12,7 @@ use weir_sigs::sensor::{SensorFlow, SensorHit, SensorScanner};
 use weir_wire::{Direction, Reason};
 
 use crate::alarm::Telling;
-use crate::connection::{Connection, Standing};
+use crate::connection::{Connection, Mark, Standing};
 use crate::event::{Event, EventKind, Sensed};
 use crate::inspection::{Inspection, plain_event};
 use crate::io::FrameSource;
@@ -58,29 +58,34 @@ impl Inspection {
     /// The flow as its sensors know it; None where none looks into it. Asked anew under every policy.
     pub fn sensed(&mut self, cold: &mut Connection, hot: &Hot, epoch: u32) -> Option<SensorFlow> {
         let scanner = self.sensors.as_mut()?;
-        let stands = cold.sensed.is_none_or(|flow| scanner.owns(flow));
-        if cold.sensed_epoch == Some(epoch) && stands {
-            return cold.sensed;
+        let ends = (cold.client, cold.server);
+        let reading = self.readings.begin(cold)?;
+        let stands = reading.sensed.is_none_or(|flow| scanner.owns(flow));
+        if reading.sensed_epoch == Some(epoch) && stands {
+            return reading.sensed;
         }
-        if let Some(before) = cold.sensed.take() {
+        if let Some(before) = reading.sensed.take() {
             scanner.close(before, 0, &mut |_| {});
         }
         let (client, _, server, _) = hot.key.endpoints(hot.initiator_is_low);
-        cold.sensed = scanner.open((cold.client, client), (cold.server, server));
-        cold.sensed_epoch = Some(epoch);
-        cold.sensed
+        reading.sensed = scanner.open((ends.0, client), (ends.1, server));
+        reading.sensed_epoch = Some(epoch);
+        reading.sensed
     }
 
     /// Whether the flow's sensors still want its stream, up to this depth.
     pub fn senses_stream(&self, cold: &Connection, depth_bytes: u64) -> bool {
-        let (Some(scanner), Some(flow)) = (&self.sensors, cold.sensed) else {
+        let (Some(scanner), Some(reading)) = (&self.sensors, &cold.reading) else {
+            return false;
+        };
+        let Some(flow) = reading.sensed else {
             return false;
         };
         [Direction::ToServer, Direction::ToClient]
             .iter()
             .any(|&direction| {
                 scanner.wants(flow, direction).contains(Buffer::Payload)
-                    && cold.sensed_bytes[direction as usize] < depth_bytes
+                    && reading.sensed_bytes[direction as usize] < depth_bytes
             })
     }
 }
@@ -97,10 +102,12 @@ impl<S: FrameSource> Path<S> {
         hits: &mut SensorHits,
     ) {
         let cold = self.flows.table.cold_mut(id);
-        let (Some(scanner), Some(flow)) = (&mut self.inspection.sensors, cold.sensed) else {
+        let (Some(scanner), Some(reading)) = (&mut self.inspection.sensors, &mut cold.reading)
+        else {
             return;
         };
-        let sensed_bytes = &mut cold.sensed_bytes[direction as usize];
+        let Some(flow) = reading.sensed else { return };
+        let sensed_bytes = &mut reading.sensed_bytes[direction as usize];
         let left = self.rules.scan_depth_bytes.saturating_sub(*sensed_bytes);
         let length = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         if length == 0 {
@@ -137,7 +144,7 @@ impl<S: FrameSource> Path<S> {
         }
         let drops = hits.iter().any(|hit| hit.action == SensorAction::Drop);
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let protects = |mode| cold.enforceable && mode == Mode::Protect;
+        let protects = |mode| cold.is(Mark::Enforceable) && mode == Mode::Protect;
         let blocks = cold
             .decision
             .is_some_and(|decision| protects(decision.mode));
@@ -175,7 +182,9 @@ impl<S: FrameSource> Path<S> {
     /// A flow is over: what waited for the end of its last message is told.
     pub(crate) fn sense_ending(&mut self, id: FlowId, now_us: u64) {
         let cold = self.flows.table.cold_mut(id);
-        let (Some(scanner), Some(flow)) = (&mut self.inspection.sensors, cold.sensed.take()) else {
+        let reading = cold.reading.as_mut();
+        let flow = reading.and_then(|reading| reading.sensed.take());
+        let (Some(scanner), Some(flow)) = (&mut self.inspection.sensors, flow) else {
             return;
         };
         let mut hits = SensorHits::new();

@@ -11,7 +11,7 @@ use weir_policy::spec::UNKNOWN_IDENTITY;
 use weir_threat::network::SAMPLE;
 use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
-use crate::connection::{Connection, Standing};
+use crate::connection::{Connection, Mark, Standing};
 use crate::event::EventKind;
 use crate::inspection::{close, conclude};
 use crate::io::{Frame, FrameSource, Role};
@@ -266,25 +266,25 @@ impl<S: FrameSource> Path<S> {
                         // What it ends shows once more elsewhere; what it holds is to be given back.
                         let (connection, ending) = (cold.watched(hot), cold.ending(hot));
                         let mut found = weir_threat::Found::new();
-                        threats.closed(&mut cold.watch, &connection, &ending, now_us, &mut found);
+                        let mut watch = cold.watch();
+                        threats.closed(&mut watch, &connection, &ending, now_us, &mut found);
                     }
                     conclude(inspection, cold);
                     close(reassembler, inspection, cold);
+                    inspection.readings.forget(cold);
                     if let Some(flow) = cold.facts(hot) {
                         events.emit(crate::inspection::plain_event(EventKind::End, now_us, flow));
                     }
                 });
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        *cold = Connection {
-            number,
-            client,
-            server,
-            from_start,
-            enforceable,
-            part_of,
-            first_seen_us: now_us,
-            ..Connection::default()
-        };
+        *cold = Connection::new(number, [client, server], now_us);
+        cold.set(Mark::FromStart, from_start);
+        cold.set(Mark::Enforceable, enforceable);
+        if part_of.is_some()
+            && let Some(reading) = self.inspection.readings.begin(cold)
+        {
+            reading.part_of = part_of;
+        }
         if packet.protocol == protocol::TCP {
             let direction = hot.direction(oriented.from_low);
             cold.tcp = TcpConnection::open_from(
@@ -451,6 +451,7 @@ impl<S: FrameSource> Path<S> {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         conclude(&mut self.inspection, cold);
         close(&mut self.reassembler, &mut self.inspection, cold);
+        self.inspection.readings.forget(cold);
         if let Some(flow) = cold.facts(hot) {
             self.events
                 .emit(crate::inspection::plain_event(EventKind::End, now_us, flow));

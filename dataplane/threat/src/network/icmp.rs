@@ -15,7 +15,7 @@ use super::key::{is_group, v4};
 use super::shared::Scene;
 
 /// What is remembered of an echo flow.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Echo {
     /// Of the last request's content.
     asked_hash: u32,

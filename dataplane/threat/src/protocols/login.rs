@@ -47,7 +47,7 @@ impl Default for Settings {
 }
 
 /// What is remembered of a connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The last request was a login.
     asked: bool,

@@ -14,7 +14,7 @@ const SEAL_BYTES: u64 = 16;
 const RESPONSE_SLACK_BYTES: u64 = 64;
 
 /// What is remembered of a connection.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
     /// Length of the record of the last encrypted heartbeat, by direction; 0: none.
     heartbeats: [u16; 2],
