@@ -24,7 +24,7 @@ mod timers;
 pub use fragments::{Defragmenter, FragmentLimits, FragmentOutcome};
 pub use key::{FlowKey, Oriented};
 pub use reassembly::{Reassembler, ReassemblyLimits, SegmentOutcome, StreamState};
-pub use table::{FlowId, FlowTable, Hot, Life};
+pub use table::{Bucket, FlowId, FlowTable, Hot, Life};
 pub use tcp::{
     TcpConnection, TcpLimits, TcpVerdict, check_flags, payload_sequence, sender_is_client,
 };

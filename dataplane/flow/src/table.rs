@@ -15,11 +15,9 @@
 //! one idle longest. (Should both buckets be empty while no entry is free, which only tiny tables
 //! see, the entries are taken in turn.)
 
-use std::hint::black_box;
+use weir_wire::{Direction, Glance};
 
-use weir_wire::Direction;
-
-use crate::key::{FlowKey, KeyHasher};
+use crate::key::{FlowKey, KeyHasher, Oriented};
 
 const SLOTS: usize = 10;
 /// As long as the first bucket has so many free slots, a flow goes there.
@@ -95,28 +93,48 @@ impl Hot {
     }
 }
 
-/// Tags of zero mark empty slots.
+/// Tags, four to a word, and entries. Tags of zero mark empty slots; the last two lanes stay empty.
 #[derive(Clone, Default)]
 #[repr(C, align(64))]
-struct Bucket {
-    tags: [u16; SLOTS],
+pub struct Bucket {
+    tags: [u64; WORDS],
     entries: [u32; SLOTS],
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
+/// Words of tags in a bucket, and tags in a word.
+const WORDS: usize = 3;
+const LANES: usize = 4;
+/// The lowest and the highest bit of each tag in a word.
+const LOWEST: u64 = 0x0001_0001_0001_0001;
+const HIGHEST: u64 = LOWEST << 15;
+
 impl Bucket {
-    /// A bit for each slot that holds the tag; compiles to a few vector compares.
-    fn matches(&self, tag: u16) -> u32 {
-        let mut mask = 0;
-        for (slot, &held) in self.tags.iter().enumerate() {
-            mask |= u32::from(held == tag) << slot;
-        }
-        mask
+    /// The highest bit of each tag in a word that is equal to `tag`.
+    #[inline(always)]
+    fn matches(word: u64, tag: u16) -> u64 {
+        let different = word ^ (u64::from(tag) * LOWEST);
+        // The sums of the lower bits carry into the highest unless all are zero, and never beyond.
+        let carries = (different & !HIGHEST) + !HIGHEST;
+        !(carries | different) & HIGHEST
     }
 
+    fn tag(&self, slot: usize) -> u16 {
+        (self.tags[slot / LANES] >> (16 * (slot % LANES))) as u16
+    }
+
+    fn set_tag(&mut self, slot: usize, tag: u16) {
+        let shift = 16 * (slot % LANES);
+        let word = &mut self.tags[slot / LANES];
+        *word = *word & !(0xffff << shift) | u64::from(tag) << shift;
+    }
+
+    /// A bit for each free slot.
     fn free(&self) -> u32 {
-        self.matches(0)
+        (0..SLOTS).fold(0, |free, slot| {
+            free | u32::from(self.tag(slot) == 0) << slot
+        })
     }
 }
 
@@ -173,27 +191,61 @@ impl<C: Default> FlowTable<C> {
         self.hasher.hash(key)
     }
 
-    /// Starts loading the first bucket of a hash, ahead of [`Self::find`] for a whole burst.
-    ///
-    /// Stable Rust has no prefetch without `unsafe`. A plain load whose value nothing waits for does
-    /// the same on a processor that runs ahead of it: the burst's misses overlap instead of queueing.
+    /// The key of a plain packet within a zone, and its hash.
     #[inline(always)]
-    pub fn prefetch(&self, hash: u64) {
-        black_box(self.buckets[self.first_bucket(hash)].tags[0]);
+    pub fn key(&self, seen: &Glance, zone: u32) -> (Oriented, u64) {
+        self.hasher.key(seen, zone)
+    }
+
+    /// Where a flow most likely is named: to be loaded ahead of [`Self::likely`], for a whole burst.
+    #[inline(always)]
+    pub fn bucket(&self, hash: u64) -> &Bucket {
+        &self.buckets[self.first_bucket(hash)]
+    }
+
+    /// Where the flow of a hash most likely is, ahead of [`Self::find_likely`]; its lines are to be loaded meanwhile.
+    #[inline(always)]
+    pub fn likely(&self, hash: u64) -> Option<FlowId> {
+        let bucket = self.bucket(hash);
+        let tag = tag_of(hash);
+        for (at, &word) in bucket.tags.iter().enumerate() {
+            let matches = Bucket::matches(word, tag);
+            if matches != 0 {
+                let slot = at * LANES + matches.trailing_zeros() as usize / 16;
+                return bucket.entries.get(slot).map(|&entry| FlowId(entry));
+            }
+        }
+        None
+    }
+
+    /// The flow of a key, looked for where [`Self::likely`] says first. No flow came or went since.
+    #[inline(always)]
+    pub fn find_likely(&self, likely: Option<FlowId>, key: &FlowKey, hash: u64) -> Option<FlowId> {
+        match likely {
+            Some(id) if self.hot[id.index()].key == *key => likely,
+            _ => self.find(key, hash),
+        }
     }
 
     /// The flow of a key.
     pub fn find(&self, key: &FlowKey, hash: u64) -> Option<FlowId> {
-        let candidates = self.candidates(hash);
-        for bucket in candidates.buckets {
-            let bucket = &self.buckets[bucket];
-            let mut mask = bucket.matches(candidates.tag);
-            while mask != 0 {
-                let entry = bucket.entries[mask.trailing_zeros() as usize];
-                if self.hot[entry as usize].key == *key {
+        let first = self.first_bucket(hash);
+        self.find_in(first, key, hash)
+            .or_else(|| self.find_in(self.second_bucket(hash, first), key, hash))
+    }
+
+    fn find_in(&self, bucket: usize, key: &FlowKey, hash: u64) -> Option<FlowId> {
+        let bucket = &self.buckets[bucket];
+        let tag = tag_of(hash);
+        for (at, &word) in bucket.tags.iter().enumerate() {
+            let mut matches = Bucket::matches(word, tag);
+            while matches != 0 {
+                let slot = at * LANES + matches.trailing_zeros() as usize / 16;
+                let entry = *bucket.entries.get(slot)?;
+                if self.hot.get(entry as usize)?.key == *key {
                     return Some(FlowId(entry));
                 }
-                mask &= mask - 1;
+                matches &= matches - 1;
             }
         }
         None
@@ -247,7 +299,7 @@ impl<C: Default> FlowTable<C> {
         if place & FREE != 0 {
             return;
         }
-        self.buckets[place as usize / SLOTS].tags[place as usize % SLOTS] = 0;
+        self.buckets[place as usize / SLOTS].set_tag(place as usize % SLOTS, 0);
         self.places[index] = if self.first_free == LAST_FREE {
             LAST_FREE
         } else {
@@ -326,17 +378,20 @@ impl<C: Default> FlowTable<C> {
         (((hash >> 32) * self.buckets.len() as u64) >> 32) as usize
     }
 
+    /// The bucket where it is otherwise. Never the first again: a second choice that is none would be half the
+    /// room for that key.
     #[inline(always)]
+    fn second_bucket(&self, hash: u64, first: usize) -> usize {
+        let others = self.buckets.len() as u64 - 1;
+        let other = (((hash & 0xffff_ffff) * others) >> 32) as usize;
+        other + usize::from(other >= first)
+    }
+
     fn candidates(&self, hash: u64) -> Candidates {
-        let count = self.buckets.len() as u64;
-        let first = self.first_bucket(hash) as u64;
-        let other = ((hash & 0xffff_ffff) * (count - 1)) >> 32;
-        // Never the first again: a second choice that is none would be half the room for that key.
-        let second = if other >= first { other + 1 } else { other };
-        let tag = (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16;
+        let first = self.first_bucket(hash);
         Candidates {
-            buckets: [first as usize, second as usize],
-            tag: tag.max(1),
+            buckets: [first, self.second_bucket(hash, first)],
+            tag: tag_of(hash),
         }
     }
 
@@ -352,7 +407,7 @@ impl<C: Default> FlowTable<C> {
             (first, first_free)
         };
         let slot = free.trailing_zeros() as usize % SLOTS;
-        self.buckets[bucket].tags[slot] = candidates.tag;
+        self.buckets[bucket].set_tag(slot, candidates.tag);
         self.buckets[bucket].entries[slot] = id.0;
         (bucket * SLOTS + slot) as u32
     }
@@ -369,7 +424,7 @@ impl<C: Default> FlowTable<C> {
         let named = candidates.buckets.iter().flat_map(|&bucket| {
             let bucket = &self.buckets[bucket];
             (0..SLOTS)
-                .filter(|&slot| bucket.tags[slot] != 0)
+                .filter(|&slot| bucket.tag(slot) != 0)
                 .map(|slot| bucket.entries[slot])
         });
         let worst = named.min_by_key(|&entry| {
@@ -382,6 +437,12 @@ impl<C: Default> FlowTable<C> {
         });
         Some(FlowId(entry))
     }
+}
+
+/// Never zero, and of bits that both buckets have a part in.
+#[inline(always)]
+fn tag_of(hash: u64) -> u16 {
+    ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16).max(1)
 }
 
 /// The order of eviction, lowest first.

@@ -72,7 +72,7 @@ pub(crate) struct Slot<F> {
     pub arrived: Option<Arrived<F>>,
     /// None where decode refused it.
     pub packet: Option<Packet>,
-    /// Set by track's first pass: key, orientation, hash.
+    /// Set by track's first pass, or on the short way before: key, orientation, hash.
     pub key: Option<(Oriented, u64)>,
     /// Set by track's second pass: the flow that had this key then.
     pub known: Option<FlowId>,
@@ -343,6 +343,7 @@ impl<S: FrameSource> Path<S> {
             }
             self.slots.push(slot);
         }
+        self.hand_keys_on(short);
     }
 
     /// tx: each frame goes where its fate says, and is counted there.

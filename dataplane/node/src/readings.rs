@@ -10,6 +10,10 @@ use weir_threat::Watch;
 use crate::connection::{Connection, Reading};
 
 /// What is not in use.
+#[expect(
+    clippy::vec_box,
+    reason = "a flow keeps the box: handing one over moves a pointer"
+)]
 pub struct Readings(Vec<Box<Reading>>);
 
 impl Readings {

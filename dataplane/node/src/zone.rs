@@ -5,6 +5,7 @@ use weir_wire::Segment;
 /// The zone of a port pair and a virtual network: 6 bits of pair, 2 bits of kind, 24 bits of tag.
 /// Equal for both directions of a flow, since both ports of a pair share its number. A QinQ pair of
 /// VLAN ids fills the 24 bits; priority tags count as untagged.
+#[inline(always)]
 pub fn zone(pair: u8, segment: Segment) -> u32 {
     let (kind, tag) = match segment {
         Segment::None => (0, 0),

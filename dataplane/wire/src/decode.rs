@@ -5,6 +5,7 @@
 //! listed under `decode` in [`Reason`]; the files of the headers say which is whose. Bounded by two
 //! VLAN tags an Ethernet header, eight IPv6 extension headers and [`DecodeOptions::tunnels_max`].
 
+use crate::glance::glance;
 use crate::network::Network;
 use crate::trace::{IpLayer, Layer, NoTrace, Trace};
 use crate::transport::Upper;
@@ -42,6 +43,13 @@ impl Default for DecodeOptions {
 /// Reads an Ethernet frame down to the innermost payload.
 #[inline]
 pub fn decode(frame: &[u8], options: &DecodeOptions) -> Result<Packet, Reason> {
+    // Nearly all are plain: seen at a glance they cost two thirds of the walk.
+    if !options.foreign_tunnels
+        && let Some(seen) = glance(frame, options.verify_ipv4_checksum)
+        && let Some(packet) = seen.packet(frame)
+    {
+        return Ok(packet);
+    }
     walk(
         frame,
         Inside::Ethernet(0, None),

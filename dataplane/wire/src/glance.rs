@@ -2,11 +2,13 @@
 //!
 //! Plain is Ethernet with at most one 802.1Q tag, IPv4 without options or IPv6 without extension headers,
 //! TCP or UDP, no fragment, no tunnel's port, everything well-formed. Of those it says what
-//! [`crate::decode()`] says, in a tenth of the instructions; of all others nothing, and decode has to
+//! [`crate::decode()`] says, in a fifth of the instructions; of all others nothing, and decode has to
 //! look. Trusts nothing but the length of the slice.
 
 use crate::bytes::{at, be16, be32, be128};
-use crate::{Segment, TcpFields, ether_type, ethernet, ipv4, ipv6, protocol, tcp, tunnel, udp};
+use crate::{
+    Kind, Packet, Segment, TcpFields, ether_type, ethernet, ipv4, ipv6, protocol, tcp, tunnel, udp,
+};
 
 /// The ends of a plain packet: source and destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +50,45 @@ struct Network {
 /// Looks at a frame; None where it is not plain.
 #[inline(always)]
 pub fn glance(frame: &[u8], verify_ipv4_checksum: bool) -> Option<Glance> {
+    match glance_ipv4(frame, verify_ipv4_checksum) {
+        None => glance_other(frame, verify_ipv4_checksum),
+        seen => seen,
+    }
+}
+
+/// Looks at a frame; None where it is not plain IPv4 without a tag.
+#[inline(always)]
+pub fn glance_ipv4(frame: &[u8], verify_checksum: bool) -> Option<Glance> {
+    let link: &[u8; ethernet::HEADER_LENGTH] = frame.first_chunk()?;
+    if be16(link, 12) != ether_type::IPV4 {
+        return None;
+    }
+    let network = read_ipv4(frame, ethernet::HEADER_LENGTH, verify_checksum)?;
+    read_upper(frame, network, Segment::None)
+}
+
+/// Looks at a frame; None where it is not plain, or plain IPv4 without a tag. Apart from the commonest
+/// kind, whose values then stay in registers.
+#[inline(never)]
+pub fn glance_other(frame: &[u8], verify_ipv4_checksum: bool) -> Option<Glance> {
     let link: &[u8; ethernet::HEADER_LENGTH] = frame.first_chunk()?;
     let (carried, start, segment) = match be16(link, 12) {
         ether_type::VLAN => tagged(frame)?,
         carried => (carried, ethernet::HEADER_LENGTH, Segment::None),
     };
     let network = match carried {
-        ether_type::IPV4 => read_ipv4(frame, start, verify_ipv4_checksum)?,
+        ether_type::IPV4 if start > ethernet::HEADER_LENGTH => {
+            read_ipv4(frame, start, verify_ipv4_checksum)?
+        }
         ether_type::IPV6 => read_ipv6(frame, start)?,
         _ => return None,
     };
+    read_upper(frame, network, segment)
+}
+
+/// TCP or UDP.
+#[inline(always)]
+fn read_upper(frame: &[u8], network: Network, segment: Segment) -> Option<Glance> {
     let ports: &[u8; 4] = at(frame, network.upper)?;
     let payload_bytes = match network.protocol {
         protocol::TCP => tcp_payload(frame, &network)?,
@@ -73,6 +104,52 @@ pub fn glance(frame: &[u8], verify_ipv4_checksum: bool) -> Option<Glance> {
         transport_offset: network.upper as u32,
         payload_bytes: payload_bytes as u32,
     })
+}
+
+impl Glance {
+    /// What decode makes of the frame that was looked at.
+    #[inline(always)]
+    pub(crate) fn packet(&self, frame: &[u8]) -> Option<Packet> {
+        let (is_ipv4, source, destination, header_bytes, hop_limit) = match self.ends {
+            Ends::V4(source, destination) => {
+                let mapped = |address| ipv4::MAPPED | u128::from(address);
+                let bytes = ipv4::HEADER_LENGTH as u32;
+                (true, mapped(source), mapped(destination), bytes, 8)
+            }
+            Ends::V6(source, destination) => {
+                (false, source, destination, ipv6::HEADER_LENGTH as u32, 7)
+            }
+        };
+        let network_offset = self.transport_offset - header_bytes;
+        let upper = match self.protocol {
+            protocol::TCP => tcp::read(frame, self.transport_offset as usize),
+            _ => udp::read(frame, self.transport_offset as usize),
+        };
+        let upper = upper.ok()?;
+        Some(Packet {
+            kind: Kind::Ip,
+            ether_type: if is_ipv4 {
+                ether_type::IPV4
+            } else {
+                ether_type::IPV6
+            },
+            segment: self.segment,
+            tunnels: 0,
+            source,
+            destination,
+            is_ipv4,
+            protocol: self.protocol,
+            hop_limit: *frame.get(network_offset as usize + hop_limit)?,
+            fragment: None,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            tcp: upper.tcp,
+            network_offset,
+            transport_offset: self.transport_offset,
+            payload_offset: upper.payload as u32,
+            payload_end: upper.payload as u32 + self.payload_bytes,
+        })
+    }
 }
 
 /// The fields of the TCP header at an offset that [`glance`] gave, where none of SYN, FIN, RST and URG is set and
@@ -112,7 +189,11 @@ fn read_ipv4(frame: &[u8], start: usize, verify_checksum: bool) -> Option<Networ
     }
     // The sum of all words is a multiple of 2¹⁶ - 1, and never zero; so are sums of longer words, in
     // either byte order. Dividing by a constant is one multiplication.
-    let sum: u64 = (0..5).map(|word| u64::from(be32(header, 4 * word))).sum();
+    let (words, _) = header.as_chunks();
+    let sum: u64 = words
+        .iter()
+        .map(|&word| u64::from(u32::from_ne_bytes(word)))
+        .sum();
     if verify_checksum && !sum.is_multiple_of(0xffff) {
         return None;
     }

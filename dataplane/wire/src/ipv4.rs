@@ -12,7 +12,7 @@ use crate::{Fragment, Reason, protocol};
 pub(crate) const HEADER_LENGTH: usize = 20;
 /// Authentication headers one within the other; more have no use.
 const AUTHENTICATION_MAX: usize = 2;
-const MAPPED: u128 = 0xffff_0000_0000;
+pub(crate) const MAPPED: u128 = 0xffff_0000_0000;
 const LOOSE_SOURCE_ROUTE: u8 = 131;
 const STRICT_SOURCE_ROUTE: u8 = 137;
 

@@ -41,7 +41,7 @@ pub mod emit;
 
 pub use decode::{DecodeOptions, decode, decode_datagram};
 pub use envelope::envelope;
-pub use glance::{Ends, Glance, glance, glance_at_tcp};
+pub use glance::{Ends, Glance, glance, glance_at_tcp, glance_ipv4, glance_other};
 pub use numbers::{ether_type, protocol, tcp_flags, udp_port};
 pub use packet::{
     Direction, Fragment, Kind, Packet, Segment, TcpFields, from_ip_address, to_ip_address,

@@ -175,6 +175,8 @@ impl TcpConnection {
         if !self.is_quiet() {
             return false;
         }
+        // No other flag is set that anything here looks at: said to the compiler, it saves a tenth.
+        let tcp = &TcpFields { flags: ACK, ..*tcp };
         let [sender, receiver] = self.sides_mut(direction);
         if judge(sender, receiver, tcp, payload_len, false, limits).is_err() {
             return false;

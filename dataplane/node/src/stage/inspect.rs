@@ -6,14 +6,11 @@
 //! have one is judged as speaking an unknown application.
 
 use weir_flow::{FlowId, SegmentOutcome, payload_sequence};
-use weir_l7::{
-    Announcement, AppId, EventKind as MessageKind, Interest, SessionId, Transport, registry,
-};
+use weir_l7::{AppId, EventKind as MessageKind, Interest, SessionId, Transport};
 use weir_policy::{Application, Decision, Question, WireAction, spec::Action};
 use weir_sigs::Facts;
-use weir_wire::{Direction, Packet, Reason, from_ip_address, protocol, tcp_flags};
+use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
 
-use crate::announced::{Control, Expected};
 use crate::connection::{Connection, Mark, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
@@ -494,50 +491,6 @@ impl<S: FrameSource> Path<S> {
                 self.events.learned(name);
                 self.hold.retry();
             }
-        }
-    }
-
-    /// Connections that this one announces are known when they come.
-    fn expect_announced(&mut self, id: FlowId, announcements: &[Announcement], now_us: u64) {
-        if announcements.is_empty() {
-            return;
-        }
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let (client, client_port, server, server_port) = hot.key.endpoints(hot.initiator_is_low);
-        for announcement in announcements {
-            let Some(application) = registry::by_name(announcement.application) else {
-                continue;
-            };
-            let (address, own_port, from) = match announcement.side {
-                Direction::ToServer => (server, server_port, client),
-                Direction::ToClient => (client, client_port, server),
-            };
-            // Another host's port is not this connection's to open.
-            let told = announcement.address.filter(|told| !told.is_unspecified());
-            if told.is_some_and(|told| from_ip_address(told) != address) {
-                continue;
-            }
-            let port = if announcement.port == 0 {
-                own_port
-            } else {
-                announcement.port
-            };
-            self.ownership.announced().expect(
-                Expected {
-                    zone: hot.key.zone(),
-                    protocol: announcement.transport.protocol(),
-                    at: (address, port),
-                    from,
-                    client,
-                    application,
-                    control: Control {
-                        protocol: hot.key.protocol(),
-                        server_port,
-                        application: cold.application().unwrap_or(AppId::UNKNOWN),
-                    },
-                },
-                now_us,
-            );
         }
     }
 

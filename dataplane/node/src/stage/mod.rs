@@ -1,5 +1,6 @@
 //! One file per stage of the packet's way, each adding its step to [`crate::path::Path`].
 
+mod announce;
 mod decide;
 mod decode;
 mod defragment;

@@ -5,16 +5,21 @@
 //! settled goes the long way, untouched. Trusts: a glance says what decode says. Distrusts: every byte.
 //! Gives: no reasons; what is to be objected to goes the long way. Memory: one burst.
 //!
+//! Measured, instructions of a settled datagram: 1,230 the long way; 554 in one go, without slots and packets
+//! of all fields; 415 with headers and tags read by words; 345 with IPv4 read apart and keys of six words
+//! (TCP: 1,475 and 430). Lines loaded by prefetch instead of plain loads: half as many packets a second again.
+//!
 //! Packets leave in the order they came. Of one flow none is judged before an earlier one that has to go
 //! the long way, unless that one's headers are not plain.
 
-use weir_flow::{FlowId, FlowKey, Life, Oriented};
+use weir_dpdk::prefetch;
+use weir_flow::{FlowId, Life, Oriented};
 use weir_threat::network::SAMPLE;
-use weir_wire::{Direction, glance, glance_at_tcp, protocol};
+use weir_wire::{Direction, Glance, glance_at_tcp, glance_ipv4, glance_other, protocol};
 
 use crate::connection::Standing;
 use crate::counters::Stage;
-use crate::io::{BURST, Frame, FrameSource, Outbox, Role};
+use crate::io::{BURST, Frame, FrameSource, Outbox, PortIndex, Role};
 use crate::path::{Arrived, Fate, Path};
 
 /// A plain packet of the burst.
@@ -25,7 +30,7 @@ pub(crate) struct Plain {
     hash: u64,
     transport_offset: u32,
     payload_bytes: u32,
-    flow: Option<FlowId>,
+    likely: Option<FlowId>,
 }
 
 /// A bit for each packet of a burst.
@@ -41,13 +46,15 @@ impl<S: FrameSource> Path<S> {
         self.short_bursts = self.short_bursts.wrapping_add(1);
         self.glance(burst);
         self.stages.lap(Stage::Decode, 0);
-        for plain in &mut self.plain {
-            plain.flow = self.flows.table.find(&plain.oriented.key, plain.hash);
-        }
+        self.load_flows();
         let plain = std::mem::take(&mut self.plain);
         let mut places = 0;
         for packet in &plain {
-            if let Some(id) = packet.flow
+            let key = &packet.oriented.key;
+            if let Some(id) = self
+                .flows
+                .table
+                .find_likely(packet.likely, key, packet.hash)
                 && self.pass_shortly(id, packet, &burst[usize::from(packet.index)], now_us)
             {
                 places |= 1 << packet.index;
@@ -61,27 +68,66 @@ impl<S: FrameSource> Path<S> {
     /// Keys and hashes of the plain packets.
     fn glance(&mut self, burst: &[Arrived<S::Frame>]) {
         self.plain.clear();
-        if self.rules.foreign_tunnels {
+        if !self.is_short_way_open() {
             return;
         }
+        let verify = self.rules.verify_checksums;
         for (index, arrived) in burst.iter().enumerate() {
-            let Some(seen) = glance(arrived.frame.bytes(), self.rules.verify_checksums) else {
-                continue;
-            };
-            let (Role::Inline { pair, .. } | Role::Tap { pair }) =
-                self.roles[usize::from(arrived.port)];
-            let oriented = FlowKey::of_glance(&seen, crate::zone::zone(pair, seen.segment));
-            let hash = self.flows.table.hash(&oriented.key);
-            self.flows.table.prefetch(hash);
-            self.plain.push(Plain {
-                index: index as u8,
-                oriented,
-                hash,
-                transport_offset: seen.transport_offset,
-                payload_bytes: seen.payload_bytes,
-                flow: None,
-            });
+            match glance_ipv4(arrived.frame.bytes(), verify) {
+                Some(seen) => self.add_plain(index, arrived.port, &seen),
+                None => self.add_other(index, arrived, verify),
+            }
         }
+    }
+
+    #[inline(never)]
+    fn add_other(&mut self, index: usize, arrived: &Arrived<S::Frame>, verify: bool) {
+        if let Some(seen) = glance_other(arrived.frame.bytes(), verify) {
+            self.add_plain(index, arrived.port, &seen);
+        }
+    }
+
+    #[inline(always)]
+    fn add_plain(&mut self, index: usize, port: PortIndex, seen: &Glance) {
+        let (Role::Inline { pair, .. } | Role::Tap { pair }) = self.roles[usize::from(port)];
+        let zone = crate::zone::zone(pair, seen.segment);
+        let (oriented, hash) = self.flows.table.key(seen, zone);
+        prefetch(self.flows.table.bucket(hash));
+        self.plain.push(Plain {
+            index: index as u8,
+            oriented,
+            hash,
+            transport_offset: seen.transport_offset,
+            payload_bytes: seen.payload_bytes,
+            likely: None,
+        });
+    }
+
+    /// Has the lines of all flows loaded that are likely the packets'.
+    fn load_flows(&mut self) {
+        for plain in &mut self.plain {
+            plain.likely = self.flows.table.likely(plain.hash);
+            if let Some(id) = plain.likely {
+                let cold = self.flows.table.cold(id);
+                prefetch(self.flows.table.hot(id));
+                prefetch(&cold.packets);
+                prefetch(&cold.tcp);
+            }
+        }
+    }
+
+    /// Hands on to track what was found out of the packets that go the long way.
+    pub(crate) fn hand_keys_on(&mut self, short: Places) {
+        for plain in &self.plain {
+            if short & 1 << plain.index == 0 {
+                self.slots[usize::from(plain.index)].key = Some((plain.oriented, plain.hash));
+            }
+        }
+    }
+
+    /// Not where somebody is to see each packet decoded.
+    fn is_short_way_open(&self) -> bool {
+        !self.rules.foreign_tunnels && self.recorder.is_none()
     }
 
     /// A plain packet at its flow: whether it may pass without a further look. A flow that was found is this

@@ -56,6 +56,8 @@ impl<S: FrameSource> Path<S> {
     }
 
     fn key(&mut self, slot: &mut Slot<S::Frame>) {
+        // What is not followed here must not have a key.
+        let known = slot.key.take();
         let (Fate::Continue, Some(packet), Some(arrived)) =
             (slot.fate, &slot.packet, &slot.arrived)
         else {
@@ -65,10 +67,12 @@ impl<S: FrameSource> Path<S> {
             self.hand_over_slot(slot, owner);
             return;
         }
-        let oriented = FlowKey::of(packet, self.zone(arrived.port, packet));
-        let hash = self.flows.table.hash(&oriented.key);
-        self.flows.table.prefetch(hash);
-        slot.key = Some((oriented, hash));
+        slot.key = known.or_else(|| {
+            let oriented = FlowKey::of(packet, self.zone(arrived.port, packet));
+            let hash = self.flows.table.hash(&oriented.key);
+            weir_dpdk::prefetch(self.flows.table.bucket(hash));
+            Some((oriented, hash))
+        });
     }
 
     /// Gives a slot's frame to the worker that owns its flow.
