@@ -94,11 +94,9 @@ async fn a_service_that_claims_others_addresses_raises_an_alert() {
         json!({"selector": {"app": "web"}, "ports": [{"port": 80}], "externalIPs": ["192.0.2.53"]});
     cluster.service("shop", "grab", spec).await;
     let status = site
-        .status_when("the alert", |status| {
-            status
-                .alerts
-                .as_ref()
-                .is_some_and(|alerts| alerts.raised == 1)
+        .status_when("the alert and the condition", |status| {
+            let raised = status.alerts.as_ref().map(|alerts| alerts.raised);
+            raised == Some(1) && !status.problems.is_empty()
         })
         .await;
     let told = status.problems.iter().map(|it| it.message.as_str());
