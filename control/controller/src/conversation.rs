@@ -87,6 +87,7 @@ impl Conversations {
         };
         for Stored { key, seen } in stored {
             conversations.count_denials(&key, seen.denied, seen.would_deny);
+            conversations.newest_us = conversations.newest_us.max(seen.last_seen_us);
             *conversations.entry(&key) = seen;
         }
         conversations
