@@ -15,6 +15,8 @@ UNAVAILABLE = needs()
 # A laboratory of another process: it says when it stands, then waits.
 OTHER = """
 import signal, sys
+# Under nohup it would be ignored from the beginning.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from lab import Lab
 with Lab("one") as lab:
     server = lab.hosts["one"].start([sys.executable, "-m", "http.server", "80"], name="http")
