@@ -203,7 +203,7 @@ class Interrupted(unittest.TestCase):
         LAB.stop_node()
         start_node()
         connection.say(data)
-        connection.wait(lambda: connection.received or connection.was_reset, 1)
+        connection.wait(lambda: connection.received or connection.was_reset, 5)
         return received(connection.ports)
 
     def test_begun_before_the_node(self):
