@@ -175,6 +175,21 @@ def run(script, programs, files=(), cards=("e1000e", "e1000e", "e1000e"), iommu=
         initial.unlink()
 
 
+class Parts(unittest.TestCase):
+    """Tests of what a script in the machine said, part by part: between `part NAME` and `exit CODE`."""
+
+    @classmethod
+    def play(cls, script, programs, files=(), **machine):
+        cls.said = run(script, programs, files, **machine)
+        found = re.findall(r"^part (\w+)\n(.*?)^exit (\d+)$", cls.said, re.MULTILINE | re.DOTALL)
+        cls.parts = {name: (text, int(code)) for name, text, code in found}
+
+    def part(self, name):
+        """What was said in it, and the code it ended with."""
+        self.assertIn(name, self.parts, self.said[-3000:])
+        return self.parts[name]
+
+
 def boot(image, initial, cards, iommu, memory_mb):
     command = [emulator(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory_mb), "-serial", "stdio",

@@ -4,7 +4,6 @@
 """
 
 import json
-import re
 import unittest
 
 from tests.lab.weir import program
@@ -57,18 +56,11 @@ FILES = {
 }
 
 
-class Host(unittest.TestCase):
+class Host(guest.Parts):
     @classmethod
     def setUpClass(cls):
         guest.emulator()
-        said = guest.run(SCRIPT, {"usr/bin/weir": program("weir")}, FILES)
-        found = re.findall(r"^part (\w+)\n(.*?)^exit (\d+)$", said, re.MULTILINE | re.DOTALL)
-        cls.parts = {name: (text, int(code)) for name, text, code in found}
-        cls.said = said
-
-    def part(self, name):
-        self.assertIn(name, self.parts, self.said[-3000:])
-        return self.parts[name]
+        cls.play(SCRIPT, {"usr/bin/weir": program("weir")}, FILES)
 
     def test_the_doctor_knows_the_machine(self):
         text, code = self.part("doctor")

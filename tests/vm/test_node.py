@@ -4,7 +4,6 @@ vfio-pci and to its user.
     python3 -m unittest tests.vm.test_node -v
 """
 
-import re
 import shutil
 import unittest
 from pathlib import Path
@@ -67,7 +66,7 @@ def plugins():
     return found
 
 
-class Node(unittest.TestCase):
+class Node(guest.Parts):
     @classmethod
     def setUpClass(cls):
         guest.emulator()
@@ -78,14 +77,7 @@ class Node(unittest.TestCase):
             "usr/bin/confined": shutil.which("setpriv"),
             **plugins(),
         }
-        said = guest.run(SCRIPT, programs, FILES, memory_mb=2048)
-        found = re.findall(r"^part (\w+)\n(.*?)^exit (\d+)$", said, re.MULTILINE | re.DOTALL)
-        cls.parts = {name: (text, int(code)) for name, text, code in found}
-        cls.said = said
-
-    def part(self, name):
-        self.assertIn(name, self.parts, self.said[-3000:])
-        return self.parts[name]
+        cls.play(SCRIPT, programs, FILES, memory_mb=2048)
 
     def test_it_runs_on_cards_without_root(self):
         text, code = self.part("prepare")

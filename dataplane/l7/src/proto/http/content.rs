@@ -24,35 +24,11 @@ pub(crate) const TOLD: BufferSet = OF_HEAD
     .with(Buffer::HttpResponseBody);
 
 /// The buffers that a head has.
-const OF_HEAD: BufferSet = BufferSet::EMPTY
-    .with(Buffer::HttpMethod)
-    .with(Buffer::HttpUriRaw)
-    .with(Buffer::HttpProtocol)
-    .with(Buffer::HttpUri)
-    .with(Buffer::HttpRequestLine)
-    .with(Buffer::HttpResponseLine)
-    .with(Buffer::HttpHeader)
-    .with(Buffer::HttpHeaderRaw)
-    .with(Buffer::HttpHeaderNames)
-    .with(Buffer::HttpRequestHeader)
-    .with(Buffer::HttpResponseHeader)
-    .with(Buffer::HttpCookie)
-    .with(Buffer::HttpUserAgent)
-    .with(Buffer::HttpHostRaw)
-    .with(Buffer::HttpReferer)
-    .with(Buffer::HttpAccept)
-    .with(Buffer::HttpAcceptEncoding)
-    .with(Buffer::HttpAcceptLanguage)
-    .with(Buffer::HttpConnection)
-    .with(Buffer::HttpContentType)
-    .with(Buffer::HttpContentLength)
-    .with(Buffer::HttpStart)
-    .with(Buffer::HttpServer)
-    .with(Buffer::HttpLocation)
-    .with(Buffer::HttpStatusCode)
-    .with(Buffer::HttpStatusMessage)
-    .with(Buffer::Http2HeaderName)
-    .with(Buffer::Http2Header);
+const OF_HEAD: BufferSet = OF_FIRST_LINE
+    .union(TOGETHER)
+    .union(ONE_HEADER)
+    .union(OF_HTTP2)
+    .with(Buffer::HttpStart);
 
 /// Of these, those that the first line has.
 const OF_FIRST_LINE: BufferSet = BufferSet::EMPTY
