@@ -1,4 +1,4 @@
-"""Captures that others recorded: python3 -m unittest discover -s tests/corpus -t ."""
+"""Captures that others recorded: tests/run corpus"""
 
 import sys
 from pathlib import Path

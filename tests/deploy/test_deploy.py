@@ -1,7 +1,7 @@
 """The Helm chart and the kustomize overlays: they say the same, Kubernetes' schemas take them, and values do
 what they promise.
 
-    python3 -m unittest discover -s tests/deploy -t .
+    tests/run deploy
     UPDATE_EXPECTED=1 python3 -m unittest tests.deploy.test_deploy     renews expected/
 """
 

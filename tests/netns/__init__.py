@@ -1,6 +1,6 @@
 """Real clients and servers in network namespaces, joined through an inline node.
 
-    python3 -m unittest discover -s tests/netns -t .        everything, one laboratory at a time
+    tests/run netns 2                                    everything, two laboratories at a time
     python3 -m unittest tests.netns.test_links -v           one module
 
 Root, the packages of deploy/baremetal/install-dependencies and the binaries ($WEIR_BIN, or
