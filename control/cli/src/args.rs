@@ -167,6 +167,12 @@ pub enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// Writes man pages and completions below a directory, for packages.
+    #[command(hide = true)]
+    Manual {
+        /// The directory, which is made.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -72,6 +72,7 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
     } = arguments;
     match command {
         Command::Completions { shell } => return command::completions::run(shell),
+        Command::Manual { directory } => return command::manual::run(&directory),
         Command::Crds { kinds } => return command::crds::run(&kinds),
         Command::Threats => return command::threats::run(output),
         Command::Doctor(arguments) => {
@@ -232,6 +233,7 @@ fn run(arguments: Arguments, called: Called, output: &mut Output) -> Result<Answ
             Command::Apps
             | Command::Completions { .. }
             | Command::Crds { .. }
+            | Command::Manual { .. }
             | Command::Guardrail { .. }
             | Command::Sigs { .. }
             | Command::Bundle { .. }

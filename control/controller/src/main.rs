@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
@@ -15,14 +15,21 @@ use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller, ResponseConfig, service};
 use weir_kubernetes::{ClaimAction, ExternalAddresses, Settings};
 use weir_learn::Ageing;
+use weir_manual::Configuration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Holds workloads, allowlists and learned behaviour; brings policy to the nodes.
 #[derive(Debug, Parser)]
-#[command(name = "weir-controller", version)]
+#[command(
+    name = "weir-controller",
+    version,
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Where workloads and allowlists come from.
     #[arg(long, env = "WEIR_SOURCE", value_enum, default_value_t = SourceKind::Files)]
     source: SourceKind,
@@ -113,6 +120,25 @@ struct Arguments {
     log: String,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write man pages and completions below a directory, for packages.
+    #[command(hide = true)]
+    Manual {
+        /// The directory, which is made.
+        directory: PathBuf,
+    },
+}
+
+/// The page of the file that the service takes its settings from.
+const CONFIGURATION: Configuration<'_> = Configuration {
+    name: "weir-controller.env",
+    path: "/etc/weir/controller.env",
+    about: "settings of the service weir-controller",
+    text: include_str!("../../../deploy/baremetal/controller.env"),
+    see_also: "weir-controller(1), weir(1)",
+};
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SourceKind {
     /// A directory of YAML documents.
@@ -141,6 +167,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
+    if let Some(Command::Manual { directory }) = &arguments.command {
+        return weir_manual::write(&Arguments::command(), Some(&CONFIGURATION), directory)
+            .map_err(|error| format!("cannot write below {}: {error}", directory.display()));
+    }
     // What the client would say of each attempt the source says once.
     let filter =
         EnvFilter::try_new(format!("kube_client=off,{}", arguments.log)).map_err(|error| {
@@ -236,4 +266,27 @@ fn admission(arguments: &Arguments) -> Result<Option<AdmissionConfig>, String> {
 
 fn endpoint(flag: &str, text: &str) -> Result<Endpoint, String> {
     text.parse().map_err(|error| format!("{flag}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_settings_are_flags_and_their_defaults() {
+        let command = Arguments::command();
+        let lines = CONFIGURATION.text.lines();
+        let settings = lines.filter_map(|line| line.strip_prefix("# ")?.split_once('='));
+        let mut known = 0;
+        for (name, value) in settings.filter(|(name, _)| name.starts_with("WEIR_")) {
+            let mut arguments = command.get_arguments();
+            let argument = arguments.find(|it| it.get_env().is_some_and(|env| env == name));
+            let argument = argument.unwrap_or_else(|| panic!("{name} is no flag"));
+            if let Some(default) = argument.get_default_values().first() {
+                assert_eq!(default, value, "{name}");
+                known += 1;
+            }
+        }
+        assert!(known > 5);
+    }
 }

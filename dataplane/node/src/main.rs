@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser, Subcommand};
 use mimalloc::MiMalloc;
+use weir_manual::Configuration;
 use weir_node::config::{Config, HugePages, Pair, Tap, parse_pair};
 use weir_node::inspect::InspectArguments;
 use weir_node::worker::Idle;
@@ -28,7 +29,22 @@ enum Command {
     Run(Box<RunArguments>),
     /// Take captures along the packet's way: flows, applications, verdicts.
     Inspect(InspectArguments),
+    /// Write man pages and completions below a directory, for packages.
+    #[command(hide = true)]
+    Manual {
+        /// The directory, which is made.
+        directory: PathBuf,
+    },
 }
+
+/// The page of the configuration file.
+const CONFIGURATION: Configuration<'_> = Configuration {
+    name: "weir-node.toml",
+    path: "/etc/weir/node.toml",
+    about: "configuration of weir-node",
+    text: include_str!("../../../deploy/baremetal/node.toml"),
+    see_also: "weir-node(1), weir-doctor(1), weir-host(1)",
+};
 
 /// Each flag replaces the setting of the configuration file.
 #[derive(clap::Args)]
@@ -127,6 +143,11 @@ fn main() -> ExitCode {
                 .map(|()| true)
         }
         Command::Inspect(inspect) => inspect::run(inspect),
+        Command::Manual { directory } => {
+            weir_manual::write(&Arguments::command(), Some(&CONFIGURATION), directory)
+                .with_context(|| format!("cannot write below {}", directory.display()))
+                .map(|()| true)
+        }
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

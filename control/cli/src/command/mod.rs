@@ -14,6 +14,7 @@ pub mod host;
 pub mod impact;
 pub mod learn;
 pub mod learn_why;
+pub mod manual;
 pub mod map;
 pub mod mode;
 pub mod path;
