@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm netns corpus lint fuzz bench bench-quick instructions signatures push clean
+.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package netns corpus lint fuzz bench bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,14 @@ test-cluster: deps ## only Weir against a Kubernetes API server; KUBEBUILDER_ASS
 test-deploy: ## only the Helm chart and the kustomize overlays (Helm's engine comes from PyPI)
 	@.ci/test deploy
 
-test-vm: build ## only weir doctor and weir host in a virtual machine with real drivers (qemu-system-x86)
+package: build ## makes weir.deb, weir-node.deb and weir-controller.deb (target/debian; cargo-deb is installed once)
+	@deploy/baremetal/install-dependencies package
+	@deploy/baremetal/packages/build
+
+test-package: package ## installs, upgrades, removes and purges the packages in a clean Debian (root, mmdebstrap)
+	@.ci/test package
+
+test-vm: package ## only hosts with real drivers in virtual machines, the packages under systemd too (qemu-system-x86)
 	@.ci/test vm
 
 netns: build build-cluster ## only real clients and servers in network namespaces (root)
