@@ -19,7 +19,7 @@ MAKE_TIMEOUT_S = 400
 COMMAND_TIMEOUT_S = 120
 NAMES = ("weir", "weir-node", "weir-controller")
 # A service manager, and what people need to look around.
-BASE = ["systemd", "systemd-sysv", "dbus", "ca-certificates", "iproute2", "kmod"]
+BASE = ["systemd", "systemd-sysv", "udev", "dbus", "ca-certificates", "iproute2", "iputils-ping", "kmod"]
 # Neither documents nor locales but those of Weir: less to unpack.
 LEFT_OUT = ["/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*"]
 

@@ -67,6 +67,12 @@ class Sources(unittest.TestCase):
                 said = [line for line in checked.stderr.splitlines() if unit.name in line or directory in line]
                 self.assertEqual(said, [], checked.stderr)
 
+    def test_units_run_what_is_there(self):
+        # grep and the shell are on every Debian; kill and the like are not.
+        there = {"/bin/grep", "/bin/sh", *(f"/usr/bin/{name}" for name in CRATES)}
+        for unit in DEPLOY.glob("*.service"):
+            self.assertEqual(set(re.findall(r"(?m)^Exec\w+=(/\S+)", unit.read_text())) - there, set(), unit.name)
+
     def test_the_condition_of_the_services_knows_ports(self):
         for unit in ("weir-node.service", "weir-host.service"):
             found = re.search(r"(?m)^ExecCondition=/bin/grep -qE '(.*)' /etc/weir/node.toml$", (DEPLOY / unit).read_text())

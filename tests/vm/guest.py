@@ -76,7 +76,7 @@ def kernel():
     return root / "boot" / f"vmlinuz-{release}", root / "lib" / "modules" / release
 
 
-def needed_modules(directory):
+def needed_modules(directory, names=MODULES):
     """The files of the modules, in the order in which they can be loaded, and the lines that say so."""
     # A package has no modules.dep before it is installed.
     if not (directory / "modules.dep").exists():
@@ -88,7 +88,7 @@ def needed_modules(directory):
         file, _, needs = line.partition(":")
         depends[Path(file).name.split(".")[0].replace("-", "_")] = (file, needs.split())
     lines = []
-    for name in MODULES:
+    for name in names:
         found = depends.get(name.replace("-", "_"))
         if found is None:
             continue
@@ -143,36 +143,36 @@ class Archive:
         return closing.parts[0]
 
 
-def run(script, programs, files=(), cards=("e1000e", "e1000e", "e1000e"), iommu=True, memory_mb=1024):
-    """Boots, runs the script, and answers what it printed. `programs` and `files` are by their paths in the
-    guest: programs to be copied, and texts."""
-    image, modules = kernel()
+def initial_files(init, names=MODULES):
+    """What the kernel starts with: busybox, modules, and a script to be run."""
+    _, modules = kernel()
     busybox = package("busybox-static") / "bin" / "busybox"
     archive = Archive()
     archive.add("bin/busybox", busybox.read_bytes())
     for name in subprocess.run([busybox, "--list"], capture_output=True, text=True).stdout.split():
         archive.add(f"bin/{name}", b"busybox", mode=0o120777)
     archive.add("sbin/modprobe", b"/bin/busybox", mode=0o120777)
-    archive.add("init", (INIT % script).encode())
+    archive.add("init", init.encode())
     base = f"lib/modules/{modules.name}"
-    lines = needed_modules(modules)
+    lines = needed_modules(modules, names)
     for file in lines:
         archive.add(f"{base}/{file}", (modules / file).read_bytes())
     text = "".join(f"{file}: {' '.join(needs)}\n" for file, needs in lines.items())
     archive.add(f"{base}/modules.dep", text.encode())
+    for directory in ("proc", "sys", "dev", "tmp", "var/lib"):
+        archive.add(directory, mode=0o040755)
+    return archive
+
+
+def run(script, programs, files=(), **machine):
+    """Boots, runs the script, and answers what it printed. `programs` and `files` are by their paths in the
+    guest: programs to be copied, and texts. The machine is that of `boot`."""
+    archive = initial_files(INIT % script)
     for name, source in programs.items():
         archive.program(source, name)
     for name, text in dict(files).items():
         archive.add(name, text.encode(), mode=0o100644)
-    for directory in ("proc", "sys", "dev", "tmp", "var/lib"):
-        archive.add(directory, mode=0o040755)
-    OUT.mkdir(parents=True, exist_ok=True)
-    initial = OUT / f"initial-{os.getpid()}"
-    initial.write_bytes(archive.bytes())
-    try:
-        return boot(image, initial, cards, iommu, memory_mb)
-    finally:
-        initial.unlink()
+    return boot(archive, **machine)
 
 
 class Parts(unittest.TestCase):
@@ -180,7 +180,12 @@ class Parts(unittest.TestCase):
 
     @classmethod
     def play(cls, script, programs, files=(), **machine):
-        cls.said = run(script, programs, files, **machine)
+        cls.listen(run(script, programs, files, **machine))
+
+    @classmethod
+    def listen(cls, said):
+        """Takes apart what was said."""
+        cls.said = said
         found = re.findall(r"^part (\w+)\n(.*?)^exit (\d+)$", cls.said, re.MULTILINE | re.DOTALL)
         cls.parts = {name: (text, int(code)) for name, text, code in found}
 
@@ -190,28 +195,44 @@ class Parts(unittest.TestCase):
         return self.parts[name]
 
 
-def boot(image, initial, cards, iommu, memory_mb):
+def boot(archive, cards=("e1000e", "e1000e", "e1000e"), iommu=True, memory_mb=1024, wires=None, disk=None, words="",
+         timeout_s=BOOT_TIMEOUT_S):
+    """Boots with these initial files, and answers what was said. `wires` has for each card the number of the wire
+    that it is at; without it each has one of its own. `words` are for the kernel."""
+    image, _ = kernel()
+    OUT.mkdir(parents=True, exist_ok=True)
+    initial = OUT / f"initial-{os.getpid()}"
+    initial.write_bytes(archive.bytes())
+    try:
+        return _boot(image, initial, cards, iommu, memory_mb, wires or range(len(cards)), disk, words, timeout_s)
+    finally:
+        initial.unlink()
+
+
+def _boot(image, initial, cards, iommu, memory_mb, wires, disk, words, timeout_s):
     command = [emulator(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory_mb), "-serial", "stdio",
                "-kernel", image, "-initrd", initial]
     # What the guest says is kept apart from what the kernel says. A busy machine is too slow for the check of
     # the timer, which would end in a panic.
-    line = "console=ttyS0 quiet loglevel=3 panic=-1 no_timer_check"
+    line = f"console=ttyS0 quiet loglevel=3 panic=-1 no_timer_check {words}"
     if iommu:
         command += ["-machine", "q35,kernel-irqchip=split", "-device", "intel-iommu,intremap=on,caching-mode=on"]
         line += " intel_iommu=on iommu=pt"
     else:
         command += ["-machine", "q35"]
-    for index, card in enumerate(cards):
+    if disk:
+        command += ["-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk"]
+    for index, (card, wire) in enumerate(zip(cards, wires)):
         command += ["-device", f"pcie-root-port,id=port{index},chassis={index},slot={index}",
-                    "-netdev", f"hubport,id=net{index},hubid={index}",
+                    "-netdev", f"hubport,id=net{index},hubid={wire}",
                     "-device", f"{card},bus=port{index},netdev=net{index},mac=52:54:00:00:00:{index:02x}"]
     command += ["-append", line]
     try:
-        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=BOOT_TIMEOUT_S)
+        ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s)
     except subprocess.TimeoutExpired as late:
         said = (late.stdout or b"").decode(errors="replace")
-        raise AssertionError(f"the guest did not end within {BOOT_TIMEOUT_S} s:\n{said[-4000:]}") from None
+        raise AssertionError(f"the guest did not end within {timeout_s} s:\n{said[-4000:]}") from None
     said = ran.stdout.decode(errors="replace").replace("\r", "")
     assert DONE in said, f"{said[-4000:]}\n{ran.stderr.decode(errors='replace')[-2000:]}"
     return said
