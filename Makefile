@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package netns corpus lint fuzz bench bench-quick instructions signatures push clean
+.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns corpus lint fuzz bench bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,11 @@ package: build ## makes weir.deb, weir-node.deb and weir-controller.deb (target/
 
 test-package: package ## installs, upgrades, removes and purges the packages in a clean Debian (root, mmdebstrap)
 	@.ci/test package
+
+images: build ## builds the images of node and controller with buildah, again, and compares (root; target/images)
+	@deploy/baremetal/install-dependencies package
+	@IMAGES=$(CARGO_TARGET_DIR)/images deploy/baremetal/containers/build $(BASE)
+	@WEIR_IMAGES=$(CARGO_TARGET_DIR)/images PYTHONPATH=tests $(PYTHON) -m unittest -v tests.package.test_images
 
 test-vm: package ## only hosts with real drivers in virtual machines, the packages under systemd too (qemu-system-x86)
 	@.ci/test vm
