@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use weir_flow::Hot;
 use weir_node::connection::Connection;
-use weir_node::event::EventRing;
+use weir_node::event::{Event, EventRing};
 use weir_node::handover::Ownership;
 use weir_node::inspection::Inspection;
 use weir_node::io::memory::{MemoryFrame, MemoryFrames};
@@ -16,19 +16,56 @@ use weir_policy::Snapshot;
 use weir_policy::spec::{
     Action, AddressSpec, ConditionSpec, End, IdentitySpec, Mode, Pattern, RuleSpec, SnapshotSpec,
 };
+use weir_sigs::RuleSet;
 use weir_threat::{Threats, network::Shared};
 
-/// Identities beside the two whose packets are measured; ten rules each.
-const OTHERS: u32 = 1_000;
 /// Who sends: 10.0.0.0/9.
 const CLIENT: u32 = 1;
 /// Who is asked: 10.128.0.0/9.
 const SERVER: u32 = 2;
-const EVENTS: usize = 1 << 16;
+/// Where clients and servers are in IPv6: see `load::ends`.
+const NETWORKS_V6: [(u128, u32); 2] = [
+    (0xfd00_0000_0000_0005 << 64, SERVER),
+    (0xfd00_0000_0000_000c << 64, CLIENT),
+];
+const EVENTS: usize = 1 << 17;
+/// Packets between two calls of [`Node::after_chunk`], at most.
+pub const CHUNK_PACKETS: usize = 16 << 10;
+const TICK_US: u64 = 1_000;
 
 /// Bytes that one settled flow takes in the tables: hot line, what is kept beside it, one and a half places in the buckets of
 /// ten to a line, place, timer. What it needs while its content is read comes on top.
 pub const FLOW_BYTES: usize = size_of::<Hot>() + size_of::<Connection>() + 64 * 3 / 20 + 4 + 16;
+
+/// What is on, beside policy.
+#[derive(Clone)]
+pub struct Options {
+    /// Flows in the table.
+    pub flows: usize,
+    /// Threat detectors, which a node has unless each is switched off.
+    pub detectors: bool,
+    /// Signatures.
+    pub signatures: Option<Arc<RuleSet>>,
+    /// Keys the hashes.
+    pub secret: [u64; 2],
+    /// Rules in force, beside three for the load.
+    pub rules: u32,
+    /// Identities they are spread over, beside the two of the load.
+    pub identities: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            flows: 1 << 20,
+            detectors: true,
+            signatures: None,
+            secret: [1, 2],
+            rules: 10_000,
+            identities: 1_000,
+        }
+    }
+}
 
 /// The path, its ends, and its clock.
 pub struct Node {
@@ -40,15 +77,16 @@ pub struct Node {
     pub out: Outbox<MemoryFrame>,
     /// Microseconds.
     pub now_us: u64,
+    next_tick_us: u64,
     events: EventRing,
 }
 
 impl Node {
-    /// One pair of ports, policy in force; threat detectors that only tell, or none.
-    pub fn new(bare: bool) -> Result<Self> {
+    /// One pair of ports, policy in force; threat detectors only tell.
+    pub fn new(options: &Options) -> Result<Self> {
         let limits = Limits {
-            flows: 1 << 20,
-            secret: [1, 2],
+            flows: options.flows,
+            secret: options.secret,
             ..Limits::default()
         };
         let role = |peer| Role::Inline {
@@ -64,8 +102,8 @@ impl Node {
             lenient: true,
             ..Rules::default()
         };
-        let mut inspection = Inspection::new(limits.sessions, None)?;
-        if !bare {
+        let mut inspection = Inspection::new(limits.sessions, options.signatures.clone())?;
+        if options.detectors {
             let detectors = detectors(&rules.threats, limits.secret);
             inspection.watch(detectors, weir_content::Limits::default());
         }
@@ -78,24 +116,39 @@ impl Node {
             inspection,
             Box::new(events.clone()),
         );
-        path.install(Arc::new(Snapshot::build(policy())?));
+        path.install(Arc::new(Snapshot::build(policy(options))?));
+        let mut out = Outbox::new(2);
+        let lists = out.transmit.iter_mut().chain([&mut out.finished]);
+        lists.for_each(|list| list.reserve(CHUNK_PACKETS + BURST));
         Ok(Self {
             path,
             burst: Vec::with_capacity(BURST),
-            out: Outbox::new(2),
+            out,
             now_us: 1,
+            next_tick_us: TICK_US,
             events,
         })
     }
 
-    /// What the rest of a node does between bursts.
-    pub fn after_burst(&mut self) {
-        while self.events.events.pop().is_some() {}
-        if self.now_us.is_multiple_of(1000) {
+    /// What time brings about, when a millisecond has passed.
+    pub fn tick(&mut self) {
+        if self.now_us >= self.next_tick_us {
+            self.next_tick_us = self.now_us + TICK_US;
             self.path.tick(self.now_us, &mut self.out);
         }
+    }
+
+    /// What devices and other threads do with what left and what was told.
+    pub fn after_chunk(&mut self) {
+        while self.events.events.pop().is_some() {}
         self.out.transmit.iter_mut().for_each(Vec::clear);
         self.out.finished.clear();
+    }
+
+    /// The node stops: what it tells of every flow that it still has.
+    pub fn stop(&mut self) -> Vec<Event> {
+        self.path.shut_down(self.now_us, &mut self.out);
+        std::iter::from_fn(|| self.events.events.pop()).collect()
     }
 
     /// Flows in the table.
@@ -113,9 +166,10 @@ fn detectors(config: &Arc<weir_threat::Config>, secret: [u64; 2]) -> Threats {
     Threats::new(Arc::clone(config), shared, secret)
 }
 
-/// Two identities that may speak, HTTP only below /api/, and a thousand others with ten rules each.
-fn policy() -> SnapshotSpec {
-    let identities = (1..=2 + OTHERS).map(|id| IdentitySpec {
+/// Two identities that may speak, HTTP but for /admin/, and others with rules among themselves.
+fn policy(options: &Options) -> SnapshotSpec {
+    let others = options.identities.max(1);
+    let identities = (1..=2 + others).map(|id| IdentitySpec {
         id,
         name: format!("shop/w{id}"),
         labels: vec![],
@@ -137,18 +191,24 @@ fn policy() -> SnapshotSpec {
         }],
         ..rule(3, End::Server, CLIENT, SERVER)
     });
-    for other in 0..OTHERS * 10 {
-        let (me, peer) = (other % OTHERS, (other * 7 + 1) % OTHERS);
+    for other in 0..options.rules {
+        let (me, peer) = (other % others, (other.wrapping_mul(7) + 1) % others);
         rules.push(rule(4 + other, End::Server, 3 + peer, 3 + me));
     }
     let mut addresses = vec![
         network([10, 0, 0, 0], 9, CLIENT),
         network([10, 128, 0, 0], 9, SERVER),
     ];
-    for other in 0..OTHERS {
-        let [.., high, low] = other.to_be_bytes();
-        addresses.push(network([172, 16, high, low], 32, 3 + other));
+    for other in 0..others {
+        let [_, highest, high, low] = other.to_be_bytes();
+        addresses.push(network([172, 16 | highest, high, low], 32, 3 + other));
     }
+    addresses.extend(NETWORKS_V6.map(|(network, identity)| AddressSpec {
+        network,
+        prefix_bits: 64,
+        zone: None,
+        identity,
+    }));
     SnapshotSpec {
         version: 1,
         identities: identities.collect(),
