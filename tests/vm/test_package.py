@@ -63,6 +63,7 @@ part drivers drivers
 systemctl start --no-block weir-node
 until_true 60 says 'waiting for policy'
 part waiting node
+part up systemctl show multi-user.target -p After
 part controller systemctl start weir-controller
 part started timeout 90 systemctl start weir-node
 part ready node
@@ -70,6 +71,11 @@ until_true 30 arrives
 part allowed ping_of 10.0.0.2
 part denied ping_of 10.0.0.3
 part status weir status
+useradd --groups weir-controller asker
+useradd stranger
+part operator setpriv --reuid asker --init-groups weir mode get
+part stranger setpriv --reuid stranger --init-groups weir mode get
+part doctor weir doctor
 before=$(shows weir-node MainPID)
 part confined cat /proc/$before/status
 part controller_confined cat /proc/$(shows weir-controller MainPID)/status
@@ -205,6 +211,8 @@ class Package(guest.Parts):
         self.holds("host")
         self.holds("drivers", "0000:02:00.0 vfio-pci", "0000:03:00.0 vfio-pci", "0000:01:00.0 e1000e")
         self.holds("waiting", "ActiveState=activating", "StatusText=ports are up, waiting for policy")
+        text = self.holds("up")
+        self.assertNotIn("weir-node", text, "the machine is up without a policy")
         self.holds("controller")
         self.holds("started")
         self.holds("ready", "ActiveState=active", "is in force, 1 workers", "NRestarts=0")
@@ -213,6 +221,15 @@ class Package(guest.Parts):
         self.holds("allowed", ALLOWED)
         self.holds("denied", DENIED)
         self.holds("status", "guest")
+
+    def test_03_its_group_may_ask_the_controller(self):
+        self.holds("operator", "test/client")
+        self.assertNotEqual(self.part("stranger")[1], 0)
+
+    def test_03_the_doctor_is_content(self):
+        text = self.part("doctor")[0]
+        self.assertIn("hugepages", text)
+        self.assertNotRegex(text, r"(?m)^failure  (hugepages|iommu|vfio|nic)")
 
     def test_04_confined(self):
         for name, capabilities in (("confined", 1 << 12 | 1 << 13 | 1 << 14), ("controller_confined", 0)):
