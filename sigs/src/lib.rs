@@ -24,5 +24,6 @@ pub use load::{LoadError, Loaded, load_files, load_paths};
 pub use rule::{Action, Refusal, Rule};
 pub use scan::{
     Facts, Hit, Hits, Limits, PacketFacts, Prepared, ScanFlow, Scanner, ScannerError, Session,
+    Wanted,
 };
 pub use shipped::shipped_rules;

@@ -24,7 +24,27 @@ pub enum Standing {
     Drop = 2,
 }
 
+/// What [`Hot::verdict`] holds where one direction is settled and the other is looked into: this and the
+/// direction.
+const ONE_WAY: u8 = 3;
+
 impl Standing {
+    /// Settles one direction of a flow under inspection.
+    pub fn settle_one_way(hot: &mut Hot, direction: Direction) {
+        hot.verdict = ONE_WAY + direction as u8;
+    }
+
+    /// Whether packets in this direction take the short way.
+    #[inline]
+    pub fn is_short(hot: &Hot, direction: Direction) -> bool {
+        hot.verdict == Self::Forward as u8 || hot.verdict == ONE_WAY + direction as u8
+    }
+
+    /// Whether packets of some direction do.
+    pub fn is_any_short(hot: &Hot) -> bool {
+        hot.verdict == Self::Forward as u8 || hot.verdict >= ONE_WAY
+    }
+
     /// The standing in a flow's hot line.
     pub fn of(hot: &Hot) -> Self {
         match hot.verdict {
@@ -89,8 +109,12 @@ pub struct Reading {
     pub told_by_application: Told,
     /// Signature scanning.
     pub scan: Option<ScanFlow>,
-    /// Bytes scanned, by direction.
+    /// Bytes scanned, by direction; [`SCANNED`] where signatures want nothing of it.
     pub scanned: [u64; 2],
+    /// Bytes to be scanned before it is of use to ask what signatures want, by direction.
+    pub ask_signatures_at: [u64; 2],
+    /// As what, and whether the parser was done with both directions, signatures were asked.
+    pub asked_as: (Option<AppId>, bool),
     /// The connection that announced this one, which it is a part of.
     pub part_of: Option<Part>,
     /// The decision that was last told as a denial.
@@ -109,6 +133,9 @@ pub struct Reading {
     /// Bytes of the stream that sensors looked at, by direction.
     pub sensed_bytes: [u64; 2],
 }
+
+/// More bytes than any depth.
+pub(crate) const SCANNED: u64 = u64::MAX >> 1;
 
 impl Reading {
     /// Whether it holds nothing that has to be given back or is still to be asked for.
@@ -165,7 +192,7 @@ pub enum Mark {
     ResetSent = 1 << 8,
     /// The decision in force was told as a denial. Holds where there is no [`Reading`].
     Told = 1 << 9,
-    /// Signatures looked as deep as they do. Holds where there is no [`Reading`].
+    /// Signatures want no more of it. Holds where there is no [`Reading`].
     Scanned = 1 << 10,
     /// The same of sensors.
     Sensed = 1 << 11,
@@ -272,11 +299,22 @@ impl Connection {
         self.reading.as_ref()?.part_of
     }
 
-    /// Whether signatures looked as deep as this, both ways.
-    pub fn is_scanned(&self, depth_bytes: u64) -> bool {
+    /// Whether signatures want no more of this direction, or looked as deep as this.
+    pub fn is_scanned(&self, direction: Direction, depth_bytes: u64) -> bool {
         match &self.reading {
-            Some(reading) => reading.scanned.iter().all(|&bytes| bytes >= depth_bytes),
+            Some(reading) => reading.scanned[direction as usize] >= depth_bytes,
             None => self.is(Mark::Scanned),
+        }
+    }
+
+    /// Other signatures are looked for: what was said for those before holds no more.
+    pub fn forget_scanned(&mut self) {
+        self.set(Mark::Scanned, false);
+        if let Some(reading) = &mut self.reading {
+            reading.scanned = reading
+                .scanned
+                .map(|bytes| if bytes >= SCANNED { 0 } else { bytes });
+            reading.ask_signatures_at = [0; 2];
         }
     }
 
@@ -284,6 +322,13 @@ impl Connection {
     pub fn is_behind(&self, direction: Direction) -> bool {
         let reading = self.reading.as_ref();
         reading.is_some_and(|reading| reading.streams[direction as usize].is_behind())
+    }
+
+    /// Whether bytes of this direction are kept until they are acknowledged, or for what is missing before them.
+    #[inline]
+    pub fn has_outstanding(&self, direction: Direction) -> bool {
+        let reading = self.reading.as_ref();
+        reading.is_some_and(|reading| !reading.streams[direction as usize].is_empty())
     }
 
     /// Signature scanning.
@@ -332,7 +377,7 @@ impl Connection {
     pub(crate) fn take_over(&mut self, depth_bytes: u64) -> Option<Box<Reading>> {
         let reading = self.reading.as_ref().filter(|reading| reading.is_over())?;
         let told = reading.told;
-        let watch = reading.watch.quiet()?;
+        let watch = reading.watch.at_rest().quiet()?;
         if told.is_some() && told != self.decision {
             return None;
         }
@@ -349,7 +394,7 @@ impl Connection {
     pub(crate) fn go_on_with(&mut self, mut reading: Box<Reading>) {
         reading.watch = self.watch.into();
         reading.told = self.told();
-        let depth = |deep| if deep { [u64::MAX >> 1; 2] } else { [0; 2] };
+        let depth = |deep| if deep { [SCANNED; 2] } else { [0; 2] };
         reading.scanned = depth(self.is(Mark::Scanned));
         reading.sensed_bytes = depth(self.is(Mark::Sensed));
         self.reading = Some(reading);

@@ -119,6 +119,8 @@ pub struct Path<S: FrameSource> {
     pub(crate) reassembler: Reassembler,
     pub(crate) inspection: Inspection,
     pub(crate) policy: Policy,
+    /// The policy's epoch in which these signatures came.
+    pub(crate) signatures_since: u32,
     pub(crate) threat_policies: ThreatPolicies,
     pub(crate) hold: Hold<S::Frame>,
     pub(crate) alarms: AlarmBudget,
@@ -158,6 +160,7 @@ impl<S: FrameSource> Path<S> {
                 Some(threats) => Arc::clone(threats.config()),
                 None => Arc::clone(&rules.threats),
             }),
+            signatures_since: 0,
             alarmed: None,
             recorder: None,
             alarms: AlarmBudget::new(limits.alarms_per_second),
@@ -267,8 +270,10 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Looks for other signatures from now on; returns what was used for those before. Call it between
-    /// bursts.
+    /// bursts. Settled flows are asked again at their next packet: some of it may be wanted now.
     pub fn look_for(&mut self, prepared: Prepared) -> Option<Prepared> {
+        self.policy.renew();
+        self.signatures_since = self.policy.epoch();
         self.inspection.install(prepared)
     }
 

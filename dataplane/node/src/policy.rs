@@ -41,6 +41,11 @@ impl Policy {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
+    /// Lets every flow be asked again at its next packet.
+    pub fn renew(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
     /// The snapshot in force.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot

@@ -64,6 +64,17 @@ pub struct Watch {
 const _: () = assert!(Threat::ALL.len() <= 128);
 
 impl Watch {
+    /// What counts of it where nothing more is read.
+    pub fn at_rest(&self) -> Self {
+        match &self.memory {
+            Memory::Http(memory) if memory.is_at_rest() => Self {
+                memory: Memory::Nothing,
+                ..*self
+            },
+            _ => *self,
+        }
+    }
+
     /// Nothing was told, and nothing is remembered that the default does not say as well.
     pub fn is_empty(&self) -> bool {
         self.told == 0

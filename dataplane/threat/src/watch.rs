@@ -46,6 +46,14 @@ pub struct Watch {
 pub struct Quiet(network::Quiet);
 
 impl Watch {
+    /// What counts of it where nothing more of the connection is read.
+    pub fn at_rest(&self) -> Self {
+        Self {
+            network: self.network,
+            protocols: self.protocols.at_rest(),
+        }
+    }
+
     /// All that it remembers, where that is next to nothing.
     pub fn quiet(&self) -> Option<Quiet> {
         let quiet = Quiet(self.network.quiet()?);

@@ -9,6 +9,7 @@ mod chain;
 mod database;
 mod expression;
 mod fast;
+mod lasting;
 mod names;
 mod plan;
 mod required;
@@ -27,6 +28,7 @@ use expression::Source;
 pub(crate) use chain::{Chain, Needle, SLOTS, Step};
 pub(crate) use expression::{Engine, Expression};
 pub use fast::sought_first;
+pub(crate) use lasting::{By, Lasting, START, StreamPart};
 pub use names::Reputations;
 pub(crate) use names::{Integer, State, Vocabulary};
 pub(crate) use plan::{Condition, Databases, Field, Member, Plan};
@@ -141,6 +143,8 @@ pub struct RuleSet {
     pub(crate) expressions: Vec<Expression>,
     pub(crate) packet_rules: [Vec<u32>; 4],
     pub(crate) message_rules: Vec<u32>,
+    /// What outlasts the application's parser.
+    pub(crate) lasting: Lasting,
     /// Conditions of rules that have several.
     pub(crate) shared: u32,
     pub(crate) vocabulary: Vocabulary,
@@ -260,8 +264,11 @@ impl RuleSet {
             let field = group.asked.field.index() * 2 + group.asked.direction;
             by_field[field].push(index as u16);
         }
+        let bits = planner.vocabulary.flow_bits.len();
+        let lasting = Lasting::new(&rules, &planner.plans, &planner.packet_rules, bits);
         let mut set = Self {
             rules,
+            lasting,
             plans: planner.plans,
             conditions: planner.conditions,
             groups,
@@ -405,6 +412,12 @@ impl RuleSet {
             database.realloc_scratch(&mut scratch)?;
         }
         Ok(scratch)
+    }
+
+    /// Whether anything is looked for in headers of packets.
+    pub(crate) fn asks_of_headers(&self) -> bool {
+        let is_header = |group: &CompiledGroup| matches!(group.asked.field, Field::Header(_));
+        self.groups.iter().any(is_header)
     }
 
     /// The groups of a field.

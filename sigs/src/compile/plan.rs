@@ -170,15 +170,7 @@ impl Planner {
             self.message_rules.push(index);
             return;
         }
-        let lists: &[usize] = match rule.header.protocol.transport {
-            Transport::Any => &[0, 1, 2, 3],
-            Transport::Tcp => &[0],
-            Transport::Udp => &[1],
-            Transport::TcpOrUdp => &[0, 1],
-            Transport::Icmp | Transport::IcmpV4 | Transport::IcmpV6 => &[2],
-            Transport::Sctp => &[3],
-        };
-        for &list in lists {
+        for &list in lists(rule.header.protocol.transport) {
             self.packet_rules[list].push(index);
         }
     }
@@ -357,8 +349,20 @@ impl Databases {
     }
 }
 
+/// The lists of packets that rules of a transport are asked on: TCP, UDP, ICMP, other.
+pub(super) const fn lists(transport: Transport) -> &'static [usize] {
+    match transport {
+        Transport::Any => &[0, 1, 2, 3],
+        Transport::Tcp => &[0],
+        Transport::Udp => &[1],
+        Transport::TcpOrUdp => &[0, 1],
+        Transport::Icmp | Transport::IcmpV4 | Transport::IcmpV6 => &[2],
+        Transport::Sctp => &[3],
+    }
+}
+
 /// The fields that a group of this rule is asked of.
-fn fields(rule: &Rule, group: &Group) -> Vec<Field> {
+pub(super) fn fields(rule: &Rule, group: &Group) -> Vec<Field> {
     let buffer = match group.place {
         Place::Header(header) => return vec![Field::Header(header)],
         Place::Buffer(buffer) => buffer,

@@ -182,6 +182,13 @@ impl Flows {
         &mut self.bits[index as usize * self.bit_words..][..self.bit_words]
     }
 
+    /// Whether one of its bits is set.
+    pub fn has_bit(&self, index: u32, bit: u32) -> bool {
+        let bits = &self.bits[index as usize * self.bit_words..][..self.bit_words];
+        let word = bits.get(bit as usize / 64);
+        word.is_some_and(|word| word >> (bit % 64) & 1 != 0)
+    }
+
     /// A message of a connection that is known.
     pub fn message(&self, flow: u32, direction: usize, stream: u32) -> Option<u32> {
         self.messages_of(flow, direction)

@@ -32,13 +32,45 @@ pub(crate) struct Occasion<'a> {
 
 /// Whether a rule's header and flow fit; open while the application is.
 pub(crate) fn fits(rule: &Rule, on: &Occasion<'_>) -> Answer {
-    if !flow_fits(&rule.flow, on) || !header_fits(&rule.header, on) {
+    if !flow_fits(&rule.flow, on) || !header_fits(&rule.header, on.facts, on.direction) {
         return Answer::No;
     }
+    application_fits(rule, on.facts)
+}
+
+/// Whether a rule can fit anything that is still to come of a connection in this direction.
+pub(crate) fn may_fit(rule: &Rule, set: &RuleSet, facts: &Facts<'_>, direction: Direction) -> bool {
+    let on = Occasion {
+        facts,
+        direction,
+        now_us: 0,
+        packet: None,
+        this_packet: None,
+    };
+    // What both ends have said once they will have said for ever.
+    let established = rule.flow.established != Some(false) || !facts.established;
+    let stays = |test: &SessionTest| match test {
+        SessionTest::Application { .. } if facts.application.is_none() => true,
+        SessionTest::Application { .. } | SessionTest::Reputation { .. } => {
+            session_test(test, set, &on)
+        }
+        _ => true,
+    };
+    let same_address =
+        |test: &PacketTest| !matches!(test, PacketTest::SameAddress) || packet_test(test, &on);
+    established
+        && direction_fits(&rule.flow, direction)
+        && header_fits(&rule.header, facts, direction)
+        && application_fits(rule, facts) != Answer::No
+        && rule.session.iter().all(stays)
+        && rule.packet.iter().all(same_address)
+}
+
+fn application_fits(rule: &Rule, facts: &Facts<'_>) -> Answer {
     let Some(applications) = rule.header.protocol.applications else {
         return Answer::Yes;
     };
-    match on.facts.application {
+    match facts.application {
         None => Answer::More,
         Some(application) if applications.contains(application) => Answer::Yes,
         Some(application) if applications.contains(weir_l7::registry::root(application)) => {
@@ -48,22 +80,24 @@ pub(crate) fn fits(rule: &Rule, on: &Occasion<'_>) -> Answer {
     }
 }
 
+fn direction_fits(flow: &FlowCondition, direction: Direction) -> bool {
+    flow.direction
+        .is_none_or(|toward| (toward == Toward::Server) == (direction == Direction::ToServer))
+}
+
 fn flow_fits(flow: &FlowCondition, on: &Occasion<'_>) -> bool {
-    let direction = flow
-        .direction
-        .is_none_or(|toward| (toward == Toward::Server) == (on.direction == Direction::ToServer));
     let fragments = flow
         .fragmented
         .is_none_or(|wanted| on.packet.is_some_and(|packet| packet.fragmented == wanted));
-    direction
+    direction_fits(flow, on.direction)
         && fragments
         && flow
             .established
             .is_none_or(|wanted| on.facts.established == wanted)
 }
 
-fn header_fits(header: &Header, on: &Occasion<'_>) -> bool {
-    let protocol = on.facts.protocol;
+fn header_fits(header: &Header, facts: &Facts<'_>, direction: Direction) -> bool {
+    let protocol = facts.protocol;
     let transport = match header.protocol.transport {
         Transport::Any => true,
         Transport::Tcp => protocol == TCP,
@@ -76,14 +110,14 @@ fn header_fits(header: &Header, on: &Occasion<'_>) -> bool {
     };
     let family = match header.protocol.family {
         None => true,
-        Some(Family::V4) => on.facts.client.is_ipv4(),
-        Some(Family::V6) => on.facts.client.is_ipv6(),
+        Some(Family::V4) => facts.client.is_ipv4(),
+        Some(Family::V6) => facts.client.is_ipv6(),
     };
     if !transport || !family {
         return false;
     }
     let has_ports = matches!(protocol, TCP | UDP | SCTP);
-    let (source, destination) = on.facts.ends(on.direction);
+    let (source, destination) = facts.ends(direction);
     let ends = |from: (IpAddr, u16), to: (IpAddr, u16)| {
         end_fits(&header.source, from, has_ports) && end_fits(&header.destination, to, has_ports)
     };

@@ -11,11 +11,11 @@
 use hyperscan::{HsError, Matching, Scratch, Stream};
 
 use super::text::{End, Text};
-use crate::compile::RuleSet;
+use crate::compile::{RuleSet, START};
 use crate::library;
 
 /// Bytes of a span.
-pub(crate) const SPAN: usize = 1_024;
+pub(crate) const SPAN: usize = START as usize;
 /// Bytes kept: three spans.
 const WINDOW: usize = 3 * SPAN;
 /// Conditions of which is known up to where they were fulfilled.
@@ -323,6 +323,23 @@ impl Lanes {
             base: lane.base,
             end,
         }
+    }
+
+    /// Whether a condition may come to hold by what passed already.
+    pub fn has_candidates(&self, index: u32) -> bool {
+        let bits = &self.bits[self.bits_of(index)];
+        bits.iter().any(|&word| word != 0)
+    }
+
+    /// The first bytes of the stream, up to a span; None where they are not known.
+    pub fn first_bytes(&self, index: u32) -> Option<&[u8]> {
+        let lane = &self.lanes[index as usize];
+        if lane.base == 0 {
+            let kept = usize::from(lane.kept).min(SPAN);
+            return Some(&self.windows[index as usize * WINDOW..][..kept]);
+        }
+        lane.has_head
+            .then(|| &self.heads[index as usize * SPAN..][..SPAN])
     }
 
     /// Memory of all of it but the library's streams.

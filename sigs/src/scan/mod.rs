@@ -19,6 +19,7 @@ mod remember;
 mod table;
 mod text;
 mod transform;
+mod wanted;
 mod worker;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use worker::{Call, Worker, number, packet_field, packet_list};
 pub use facts::{Facts, PacketFacts, Session};
 pub use flows::ScanFlow;
 pub use hits::{EXCERPT_BYTES, Excerpt, HITS_PER_CALL, Hit, Hits, Where};
+pub use wanted::Wanted;
 
 /// Memory of one scanner.
 #[derive(Clone, Debug)]

@@ -66,6 +66,9 @@ impl<S: FrameSource> Path<S> {
         let (client, _, server, _) = hot.endpoints();
         let zone = hot.key.zone();
         let before = Standing::of(hot);
+        let was_short = Standing::is_any_short(hot);
+        // Later than the epoch that the flow was asked in, as far as numbers that go round tell.
+        let other_signatures = self.signatures_since.wrapping_sub(hot.epoch).cast_signed() > 0;
         cold.client = self.policy.identity_of(zone, client, now_us);
         cold.server = self.policy.identity_of(zone, server, now_us);
         cold.set_told(None);
@@ -75,7 +78,8 @@ impl<S: FrameSource> Path<S> {
             cold.set_application(None, false);
         }
         self.ask(id, now_us);
-        if before == Standing::Forward && self.lacks_request(id) {
+        let other_lookers = other_signatures && self.forget_signatures(id, was_short, now_us);
+        if before == Standing::Forward && self.lacks_request(id) || other_lookers {
             self.read_anew(id);
         }
     }
@@ -137,34 +141,6 @@ impl<S: FrameSource> Path<S> {
             hot.verdict = Standing::Drop as u8;
         }
         stops
-    }
-
-    /// Settles a flow when the decision is final and nobody wants to see more of its content: its
-    /// packets take the short way from now on.
-    pub(crate) fn settle_if_done(&mut self, id: FlowId) {
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        // Where nothing more is read, requests were judged as far as there will be any.
-        let decided = cold
-            .decision
-            .is_some_and(|decision| decision.certainty != Certainty::NeedsApplication);
-        let depth_bytes = self.rules.scan_depth_bytes;
-        let scanned = self.inspection.scanner.is_none()
-            || cold.is_scanned(depth_bytes)
-            || cold.scan().is_none() && cold.is_all_done();
-        let sensing = self.inspection.senses_stream(cold, depth_bytes);
-        if decided && scanned && !sensing && cold.application().is_some() && cold.is_all_done() {
-            if let Some(reading) = &mut cold.reading {
-                for stream in &mut reading.streams {
-                    self.reassembler.give_up(stream);
-                }
-                if let Some(session) = reading.session.take() {
-                    self.inspection.l7.close(session);
-                }
-            }
-            cold.set(Mark::SessionOver, true);
-            self.inspection.readings.end(cold, depth_bytes);
-            hot.verdict = Standing::Forward as u8;
-        }
     }
 
     /// A stage objects to a packet of a flow: the flow's mode says whether it is dropped.
@@ -320,6 +296,7 @@ impl Connection {
         if let Some(reading) = &mut self.reading {
             reading.streams_open = [false; 2];
             reading.scanned = [0; 2];
+            reading.ask_signatures_at = [0; 2];
             reading.granted_by = None;
         }
     }

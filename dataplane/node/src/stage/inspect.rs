@@ -73,6 +73,10 @@ impl<S: FrameSource> Path<S> {
             Fate::Forward => self.scan_packet(id, direction, packet, bytes, now_us),
             other => other,
         };
+        let fate = match fate {
+            Fate::Forward => self.settle_if_done(id, now_us),
+            other => other,
+        };
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         if Standing::of(hot) == Standing::Drop {
             // What was denied is not read any more: its memory is for others.
@@ -540,16 +544,11 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
-    /// The fate of a packet by the standing of its flow; settles the flow when nothing is left to see.
-    fn fate_of(&mut self, id: FlowId) -> Fate {
-        let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        match Standing::of(hot) {
-            Standing::Drop => Fate::Drop(denial_reason(cold)),
-            Standing::Forward => Fate::Forward,
-            Standing::Inspect => {
-                self.settle_if_done(id);
-                Fate::Forward
-            }
+    /// The fate of a packet by the standing of its flow.
+    pub(super) fn fate_of(&self, id: FlowId) -> Fate {
+        match Standing::of(self.flows.table.hot(id)) {
+            Standing::Drop => Fate::Drop(denial_reason(self.flows.table.cold(id))),
+            Standing::Forward | Standing::Inspect => Fate::Forward,
         }
     }
 }

@@ -12,5 +12,6 @@ mod record;
 mod related;
 mod scan;
 pub(crate) mod sense;
+mod settle;
 pub(crate) mod short;
 mod track;

@@ -89,6 +89,16 @@ impl<S: FrameSource> Path<S> {
         now_us: u64,
     ) -> Fate {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let Some(scanner) = &self.inspection.scanner else {
+            return Fate::Forward;
+        };
+        let payload = packet.payload(bytes);
+        // Nothing of it is wanted, or there is nothing to look at: a mere SYN takes no memory.
+        if cold.is_scanned(direction, self.rules.scan_depth_bytes)
+            || payload.is_empty() && !scanner.asks_of_empty_packets(packet.protocol)
+        {
+            return Fate::Forward;
+        }
         let flow = self.inspection.scan_flow(cold);
         let Some(scanner) = &mut self.inspection.scanner else {
             return Fate::Forward;
@@ -102,15 +112,10 @@ impl<S: FrameSource> Path<S> {
             fragmented: packet.fragment.is_some(),
         };
         let mut hits = Hits::new();
-        let payload = packet.payload(bytes);
         if packet.protocol != protocol::TCP
             && let Some(reading) = &mut cold.reading
         {
-            let scanned = &mut reading.scanned[direction as usize];
-            if *scanned >= self.rules.scan_depth_bytes {
-                return Fate::Forward;
-            }
-            *scanned += payload.len() as u64;
+            reading.scanned[direction as usize] += payload.len() as u64;
         }
         let known = Known::of(cold, now_us, self.rules.zero_unix_us);
         scanner.packet(
@@ -127,8 +132,9 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
-    /// A flow is over: what signatures waited for is decided.
-    pub(crate) fn end_scan(&mut self, id: FlowId, now_us: u64) {
+    /// A flow is over, or nothing more of it is looked at: what signatures waited for is decided. Returns
+    /// whether a signature that drops has matched.
+    pub(crate) fn end_scan(&mut self, id: FlowId, now_us: u64) -> bool {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let known = Known::of(cold, now_us, self.rules.zero_unix_us);
         let reading = cold.reading.as_mut();
@@ -137,8 +143,9 @@ impl<S: FrameSource> Path<S> {
         if let (Some(flow), Some(scanner)) = (flow, &mut self.inspection.scanner) {
             let mut hits = Hits::new();
             scanner.close(flow, &facts, now_us, &mut hits);
-            self.heed_hits(id, &hits, now_us);
+            return self.heed_hits(id, &hits, now_us);
         }
+        false
     }
 
     /// A signature that drops has matched: the packet, and the flow with it.

@@ -73,20 +73,16 @@ impl Inspection {
         reading.sensed
     }
 
-    /// Whether the flow's sensors still want its stream, up to this depth.
-    pub fn senses_stream(&self, cold: &Connection, depth_bytes: u64) -> bool {
+    /// Whether the flow's sensors still want its stream in this direction, up to this depth.
+    pub fn senses_stream(&self, cold: &Connection, direction: Direction, depth_bytes: u64) -> bool {
         let (Some(scanner), Some(reading)) = (&self.sensors, &cold.reading) else {
             return false;
         };
         let Some(flow) = reading.sensed else {
             return false;
         };
-        [Direction::ToServer, Direction::ToClient]
-            .iter()
-            .any(|&direction| {
-                scanner.wants(flow, direction).contains(Buffer::Payload)
-                    && reading.sensed_bytes[direction as usize] < depth_bytes
-            })
+        scanner.wants(flow, direction).contains(Buffer::Payload)
+            && reading.sensed_bytes[direction as usize] < depth_bytes
     }
 }
 

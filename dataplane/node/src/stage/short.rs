@@ -141,15 +141,19 @@ impl<S: FrameSource> Path<S> {
         now_us: u64,
     ) -> bool {
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        if Standing::of(hot) != Standing::Forward
+        let direction = hot.direction(packet.oriented.from_low);
+        if !Standing::is_short(hot, direction)
             || hot.epoch != self.policy.epoch()
             || hot.work == self.short_bursts
         {
             return false;
         }
         let bytes = arrived.frame.bytes();
-        let direction = hot.direction(packet.oriented.from_low);
         let is_tcp = hot.key.protocol() == protocol::TCP;
+        if is_tcp && cold.has_outstanding(direction.reverse()) {
+            hot.work = self.short_bursts;
+            return false;
+        }
         let sampled = (cold.packets[direction as usize] + 1).is_multiple_of(SAMPLE)
             && self.inspection.threats.is_some();
         let fits = !sampled

@@ -18,6 +18,7 @@ mod owners;
 mod quiet;
 mod requests;
 mod sensors;
+mod settle;
 mod short_way;
 mod signatures;
 mod streams;

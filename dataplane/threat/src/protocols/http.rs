@@ -37,6 +37,14 @@ enum State {
     Body { since_us: u64 },
 }
 
+impl Memory {
+    /// Nothing is held by it, and nothing was asked that an answer is waited for: where nothing more is read, it
+    /// says nothing. The first bytes of every connection may be a head; of most they are not.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.held && self.claim.is_none() && !self.hides
+    }
+}
+
 pub(super) struct Http {
     method: FieldPlace,
     host: FieldPlace,
