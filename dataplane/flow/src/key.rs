@@ -69,6 +69,14 @@ impl FlowKey {
         }
     }
 
+    /// Whether both are equal, by words: the derived comparison is a call of memcmp, which runs 17 instructions of the
+    /// 393 of a settled datagram, beside the call itself.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let words = self.0.iter().zip(&other.0);
+        words.fold(0, |different, (one, two)| different | (one ^ two)) == 0
+    }
+
     /// IANA protocol number.
     #[inline]
     pub fn protocol(&self) -> u8 {

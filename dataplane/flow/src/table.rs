@@ -167,15 +167,22 @@ impl<C: Default> FlowTable<C> {
 
     /// Allocates everything at once. `capacity` is brought into 1 ..= [`Self::CAPACITY_MAX`].
     pub fn new(capacity: usize, secret: [u64; 2]) -> Self {
+        Self::prepared(capacity, secret, &|_, _| ())
+    }
+
+    /// As [`Self::new`]; `prepare` is shown each array's memory, start and bytes, before anything is in it.
+    pub fn prepared(capacity: usize, secret: [u64; 2], prepare: &dyn Fn(*const u8, usize)) -> Self {
         let capacity = capacity.clamp(1, Self::CAPACITY_MAX);
         let bucket_count = (capacity + capacity / 2).div_ceil(SLOTS).max(2);
-        let mut places: Vec<u32> = (1..=capacity as u32).map(|next| FREE | next).collect();
-        places[capacity - 1] = LAST_FREE;
+        let free = |index| match index + 1 == capacity {
+            true => LAST_FREE,
+            false => FREE | (index as u32 + 1),
+        };
         Self {
-            buckets: vec![Bucket::default(); bucket_count],
-            hot: vec![Hot::default(); capacity],
-            cold: std::iter::repeat_with(C::default).take(capacity).collect(),
-            places,
+            buckets: filled(bucket_count, prepare, |_| Bucket::default()),
+            hot: filled(capacity, prepare, |_| Hot::default()),
+            cold: filled(capacity, prepare, |_| C::default()),
+            places: filled(capacity, prepare, free),
             first_free: 0,
             len: 0,
             evicted: 0,
@@ -222,7 +229,7 @@ impl<C: Default> FlowTable<C> {
     #[inline(always)]
     pub fn find_likely(&self, likely: Option<FlowId>, key: &FlowKey, hash: u64) -> Option<FlowId> {
         match likely {
-            Some(id) if self.hot[id.index()].key == *key => likely,
+            Some(id) if self.hot[id.index()].key.is(key) => likely,
             _ => self.find(key, hash),
         }
     }
@@ -242,7 +249,7 @@ impl<C: Default> FlowTable<C> {
             while matches != 0 {
                 let slot = at * LANES + matches.trailing_zeros() as usize / 16;
                 let entry = *bucket.entries.get(slot)?;
-                if self.hot.get(entry as usize)?.key == *key {
+                if self.hot.get(entry as usize)?.key.is(key) {
                     return Some(FlowId(entry));
                 }
                 matches &= matches - 1;
@@ -437,6 +444,18 @@ impl<C: Default> FlowTable<C> {
         });
         Some(FlowId(entry))
     }
+}
+
+fn filled<T>(
+    count: usize,
+    prepare: &dyn Fn(*const u8, usize),
+    entry: impl FnMut(usize) -> T,
+) -> Vec<T> {
+    let mut entries = Vec::with_capacity(count);
+    let room = entries.spare_capacity_mut();
+    prepare(room.as_ptr().cast(), size_of_val(room));
+    entries.extend((0..count).map(entry));
+    entries
 }
 
 /// Never zero, and of bits that both buckets have a part in.

@@ -103,6 +103,8 @@ pub struct Path<S: FrameSource> {
     pub(crate) slots: Vec<Slot<S::Frame>>,
     /// The plain packets of the burst; a vector for the same reason.
     pub(crate) plain: Vec<Plain>,
+    /// Those of the burst that took the short way and end on it: threat detectors drop them.
+    pub(crate) short_dropped: Places,
     /// Counts bursts: a flow that bears its number waits for a packet on the long way.
     pub(crate) short_bursts: u8,
     pub(crate) defragmenter: Defragmenter<Arrived<S::Frame>>,
@@ -166,6 +168,7 @@ impl<S: FrameSource> Path<S> {
             alarms: AlarmBudget::new(limits.alarms_per_second),
             slots: Vec::with_capacity(BURST),
             plain: Vec::with_capacity(BURST),
+            short_dropped: 0,
             short_bursts: 0,
             resets: ArrayVec::new(),
             counts: FrameCounts::default(),
@@ -192,7 +195,7 @@ impl<S: FrameSource> Path<S> {
             let taken = burst.len().min(BURST);
             self.counts.received += taken as u64;
             let short = self.short_way(&burst[..taken], now_us);
-            if short.count_ones() as usize == taken {
+            if short.count_ones() as usize == taken && self.short_dropped == 0 {
                 self.forward_all(burst, taken, out);
                 self.stages.all_short(taken);
                 continue;
@@ -343,7 +346,9 @@ impl<S: FrameSource> Path<S> {
     fn receive(&mut self, burst: &mut Vec<Arrived<S::Frame>>, taken: usize, short: Places) {
         for (index, arrived) in burst.drain(..taken).enumerate() {
             let mut slot = Slot::new(arrived);
-            if short & 1 << index != 0 {
+            if self.short_dropped & 1 << index != 0 {
+                slot.fate = Fate::Drop(Reason::Threat);
+            } else if short & 1 << index != 0 {
                 slot.fate = Fate::Forward;
             }
             self.slots.push(slot);

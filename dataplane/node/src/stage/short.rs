@@ -44,6 +44,7 @@ impl<S: FrameSource> Path<S> {
     #[inline(never)]
     pub(crate) fn short_way(&mut self, burst: &[Arrived<S::Frame>], now_us: u64) -> Places {
         self.short_bursts = self.short_bursts.wrapping_add(1);
+        self.short_dropped = 0;
         self.glance(burst);
         self.stages.lap(Stage::Decode, 0);
         self.load_flows();
@@ -111,7 +112,10 @@ impl<S: FrameSource> Path<S> {
                 let cold = self.flows.table.cold(id);
                 prefetch(self.flows.table.hot(id));
                 prefetch(&cold.packets);
-                prefetch(&cold.tcp);
+                if plain.oriented.key.protocol() == protocol::TCP {
+                    // The line in which the state of TCP ends; it begins in this one or in that of the counts.
+                    prefetch(&cold.first_seen_us);
+                }
             }
         }
     }
@@ -156,12 +160,11 @@ impl<S: FrameSource> Path<S> {
         }
         let sampled = (cold.packets[direction as usize] + 1).is_multiple_of(SAMPLE)
             && self.inspection.threats.is_some();
-        let fits = !sampled
-            && (!is_tcp
-                || glance_at_tcp(bytes, packet.transport_offset).is_some_and(|tcp| {
-                    let tracked = &mut cold.tcp;
-                    tracked.plain_segment(direction, &tcp, packet.payload_bytes, &self.rules.tcp)
-                }));
+        let fits = !is_tcp
+            || glance_at_tcp(bytes, packet.transport_offset).is_some_and(|tcp| {
+                let tracked = &mut cold.tcp;
+                tracked.plain_segment(direction, &tcp, packet.payload_bytes, &self.rules.tcp)
+            });
         if !fits {
             // What comes behind it must not overtake it.
             hot.work = self.short_bursts;
@@ -172,7 +175,33 @@ impl<S: FrameSource> Path<S> {
             hot.life = Life::Established;
         }
         cold.count(direction, bytes.len());
+        if sampled {
+            self.show_sample(id, direction, packet, arrived, now_us);
+        }
         true
+    }
+
+    /// One packet in so many of a settled flow is shown to the threat detectors, here rather than on the long way:
+    /// mixed traffic has one in most bursts, which then would have to be laid out for all stages.
+    #[inline(never)]
+    fn show_sample(
+        &mut self,
+        id: FlowId,
+        direction: Direction,
+        plain: &Plain,
+        arrived: &Arrived<S::Frame>,
+        now_us: u64,
+    ) {
+        let bytes = arrived.frame.bytes();
+        let Ok(packet) = weir_wire::decode(bytes, &self.decode_options()) else {
+            return;
+        };
+        let fate = self.detect_packet(id, direction, &packet, bytes, now_us);
+        self.show_evidence(bytes, now_us);
+        if fate.is_some() {
+            self.answer_denied(id, direction, &packet, arrived);
+            self.short_dropped |= 1 << plain.index;
+        }
     }
 
     /// Forwards a burst all of which took the short way.

@@ -3,10 +3,12 @@
 
 use proptest::prelude::*;
 use weir_node::counters::Stage;
-use weir_policy::spec::Mode;
+use weir_node::event::EventKind;
+use weir_policy::spec::{Mode, ThreatAction, ThreatPolicySpec};
+use weir_wire::Reason;
 
 use crate::common::bench::{CLIENTS, SERVERS, prepared, small_limits};
-use crate::common::frames;
+use crate::common::frames::{self, ACK};
 use crate::common::hosts::*;
 use crate::common::{Bench, Shop, Talk, content::*};
 
@@ -187,6 +189,45 @@ fn a_settled_flow_takes_no_memory_of_signatures() {
         alerts.contains(&9_000_001),
         "{alerts:?}, {missed} not looked for"
     );
+}
+
+/// Packets of settled flows are shown to the threat detectors now and then: one that drops ends its flow, on the
+/// spot, and nothing else of the burst.
+#[test]
+fn a_threat_in_a_settled_flow_ends_it_and_no_other() {
+    let blocks = ThreatPolicySpec {
+        id: 1,
+        name: "threatpolicy shop/windows".to_owned(),
+        targets: vec![PHOTO_DB.identity()],
+        actions: vec![("tcp-small-window".to_owned(), ThreatAction::Drop)],
+        others: None,
+        thresholds: Vec::new(),
+    };
+    let mut bench = Bench::watching(&policy().threats(blocks).build(), small_limits());
+    let mut talks = [40_000, 40_001].map(|port| talk(&mut bench, port));
+    for talk in &mut talks {
+        for _ in 0..4 {
+            assert!(talk.client_passes(&mut bench, &[0x99; 600]));
+            assert!(talk.server_passes(&mut bench, &[0x98; 600]));
+        }
+    }
+    bench.events();
+    let acknowledges = |talk: &Talk| talk.of_client(ACK, talk.client_next, b"");
+    let (mut attack, honest) = (acknowledges(&talks[0]), acknowledges(&talks[1]));
+    // Open by a byte. The checksum of what is not read is not looked at.
+    attack[48..50].copy_from_slice(&[0, 1]);
+    let (mut attacks, mut passed) = (0, 0);
+    for _ in 0..400 {
+        bench.now_us += 100_000;
+        let sent = bench.send_all(&[(CLIENTS, attack.clone()), (CLIENTS, honest.clone())]);
+        passed += sent.0.iter().filter(|(_, frame)| *frame == honest).count();
+        attacks += sent.0.iter().filter(|(_, frame)| *frame == attack).count();
+    }
+    assert_eq!(passed, 400);
+    assert!((80..200).contains(&attacks), "{attacks} passed");
+    assert_eq!(bench.dropped(Reason::Threat), 1);
+    assert_eq!(bench.dropped(Reason::Terminated), 399 - attacks as u64);
+    assert_eq!(bench.events_of(EventKind::Threat).len(), 1);
 }
 
 /// What comes next, of one of a few flows.
