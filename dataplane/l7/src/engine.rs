@@ -443,6 +443,12 @@ impl Engine {
         session.map_or(Identification::NONE, Session::identification)
     }
 
+    /// What the connection is known as, where it will turn out to be no special case of that any more.
+    pub fn application(&self, id: SessionId) -> Option<AppId> {
+        let session = self.sessions.get(id.0 as usize)?;
+        session.app.filter(|_| !session.refinable)
+    }
+
     /// What the connection may still turn out to be: of [`Self::identification`] the candidates alone.
     pub fn candidates(&self, id: SessionId) -> AppSet {
         let session = self.sessions.get(id.0 as usize);

@@ -11,7 +11,7 @@
 //! new flow while anything is announced.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_l7::AppId;
@@ -74,7 +74,44 @@ pub struct Announced(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     count: AtomicUsize,
+    ports: Ports,
     waiting: Mutex<VecDeque<(Expected, u64)>>,
+}
+
+/// Words of [`Ports`].
+const PORT_WORDS: usize = 64;
+
+/// A bit for the announced ports, many ports a bit: new flows of others need not take the lock, nor look
+/// through the list, which was 2 % of the instructions of the mixture.
+struct Ports([AtomicU64; PORT_WORDS]);
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; PORT_WORDS])
+    }
+}
+
+impl Ports {
+    fn place(port: u16) -> (usize, u64) {
+        (usize::from(port) / 64 % PORT_WORDS, 1 << (port % 64))
+    }
+
+    fn has(&self, port: u16) -> bool {
+        let (word, bit) = Self::place(port);
+        self.0[word].load(Ordering::Relaxed) & bit != 0
+    }
+
+    /// Whoever looks meanwhile sees each word as it was or as it will be.
+    fn note(&self, waiting: &VecDeque<(Expected, u64)>) {
+        let mut words = [0; PORT_WORDS];
+        for (expected, _) in waiting {
+            let (word, bit) = Self::place(expected.at.1);
+            words[word] |= bit;
+        }
+        for (word, bits) in self.0.iter().zip(words) {
+            word.store(bits, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Announced {
@@ -82,6 +119,7 @@ impl Announced {
     pub fn new() -> Self {
         Self(Arc::new(Shared {
             count: AtomicUsize::new(0),
+            ports: Ports::default(),
             waiting: Mutex::new(VecDeque::with_capacity(ANNOUNCEMENTS_MAX)),
         }))
     }
@@ -102,7 +140,9 @@ impl Announced {
 
     /// A new flow between these ends, the client's first: what it is a part of, once.
     pub fn take(&self, zone: u32, protocol: u8, ends: [Endpoint; 2], now_us: u64) -> Option<Part> {
-        if self.0.count.load(Ordering::Relaxed) == 0 {
+        if self.0.count.load(Ordering::Relaxed) == 0
+            || !ends.iter().any(|end| self.0.ports.has(end.1))
+        {
             return None;
         }
         self.with(|waiting| {
@@ -127,6 +167,7 @@ impl Announced {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let done = work(&mut waiting);
+        self.0.ports.note(&waiting);
         self.0.count.store(waiting.len(), Ordering::Relaxed);
         done
     }

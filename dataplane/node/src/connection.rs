@@ -331,6 +331,12 @@ impl Connection {
         reading.is_some_and(|reading| !reading.streams[direction as usize].is_empty())
     }
 
+    /// Whether bytes of this direction wait behind others that are missing.
+    pub fn has_gap(&self, direction: Direction) -> bool {
+        let reading = self.reading.as_ref();
+        reading.is_some_and(|reading| reading.streams[direction as usize].has_gap())
+    }
+
     /// Signature scanning.
     pub fn scan(&self) -> Option<ScanFlow> {
         self.reading.as_ref()?.scan

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use weir_content::{ContentId, Decoders, Limits, Outcome, Part, PartKind, Sink};
-use weir_l7::{Buffer, BufferSet, Content, Form};
+use weir_l7::{AppId, Buffer, BufferSet, Content, Form, registry};
 use weir_wire::Direction;
 
 /// A content that is being decoded.
@@ -56,6 +56,8 @@ pub struct ContentDecoding {
     wanted: [BufferSet; 2],
     /// What is wanted, and what that is made from, by direction.
     needed: [BufferSet; 2],
+    /// By the number of an application, a bit for each of its fields that is a needed buffer.
+    fields: Box<[u128; 128]>,
 }
 
 /// Whose content it is.
@@ -89,6 +91,7 @@ impl ContentDecoding {
             ),
             decoders: Decoders::new(limits),
             needed: needed(&wanted),
+            fields: fields(&needed(&wanted)),
             wanted,
         }
     }
@@ -96,7 +99,14 @@ impl ContentDecoding {
     /// Somebody looks into these buffers from now on.
     pub fn want(&mut self, wanted: [BufferSet; 2]) {
         self.needed = needed(&wanted);
+        self.fields = fields(&self.needed);
         self.wanted = wanted;
+    }
+
+    /// A bit for each field of this parser's events that is a buffer somebody looks into.
+    #[inline]
+    pub fn fields(&self, parser: AppId) -> u128 {
+        self.fields[usize::from(parser.number()) & 127]
     }
 
     /// Whether a parser is to tell this buffer: it is wanted, or something wanted is made from it.
@@ -220,6 +230,20 @@ const MADE: [Buffer; 4] = [
 
 fn wants_made(wanted: BufferSet) -> bool {
     MADE.iter().any(|&made| wanted.contains(made))
+}
+
+/// By application, its fields that are among these buffers.
+fn fields(needed: &[BufferSet; 2]) -> Box<[u128; 128]> {
+    let mut fields = Box::new([0; 128]);
+    let both = needed[0].union(needed[1]);
+    for info in registry::applications() {
+        let of_info = info.fields.iter().enumerate().take(128);
+        let wanted =
+            of_info.filter(|(_, spec)| spec.buffer.is_some_and(|buffer| both.contains(buffer)));
+        fields[usize::from(info.id.number()) & 127] =
+            wanted.fold(0, |bits, (index, _)| bits | 1 << index);
+    }
+    fields
 }
 
 /// What is wanted, and what that is made from.

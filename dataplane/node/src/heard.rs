@@ -107,6 +107,22 @@ impl Searcher<'_> {
 }
 
 impl Heard<'_, '_> {
+    /// The fields of a message that are buffers somebody looks into.
+    fn look_into_fields(&mut self, speaker: Speaker, message: &Message<'_>) {
+        let wanted = self.decoding.fields(speaker.parser);
+        let specs = registry::info(speaker.parser).map_or(&[][..], |info| info.fields);
+        for field in message.fields {
+            let index = usize::from(field.index);
+            if wanted >> (index & 127) & 1 != 0
+                && let Some(buffer) = specs.get(index).and_then(|spec| spec.buffer)
+                && let Some(bytes) = field.value.as_bytes()
+                && !bytes.is_empty()
+            {
+                self.look_into(speaker, &Content::whole(buffer, 0, bytes));
+            }
+        }
+    }
+
     /// A piece of content, decoded, to all who look.
     fn look_into(&mut self, speaker: Speaker, content: &Content<'_>) {
         if !ContentDecoding::decodes(content.buffer) {
@@ -134,16 +150,8 @@ impl AppEventSink for Heard<'_, '_> {
         }
         self.lookers.message(speaker, message);
         self.findings.event(speaker, message);
-        let fields = registry::info(speaker.parser).map_or(&[][..], |info| info.fields);
-        for field in message.fields {
-            let spec = fields.get(usize::from(field.index));
-            if let Some(buffer) = spec.and_then(|spec| spec.buffer)
-                && let Some(bytes) = field.value.as_bytes()
-                && !bytes.is_empty()
-                && self.decoding.wants(buffer)
-            {
-                self.look_into(speaker, &Content::whole(buffer, 0, bytes));
-            }
+        if self.decoding.fields(speaker.parser) != 0 {
+            self.look_into_fields(speaker, message);
         }
     }
 
@@ -156,7 +164,11 @@ impl AppEventSink for Heard<'_, '_> {
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
-        self.look_into(speaker, content);
+        let is_known =
+            content.buffer == Buffer::HttpRequestHeader && self.lookers.know_header(content.bytes);
+        if !is_known {
+            self.look_into(speaker, content);
+        }
     }
 
     fn announce(&mut self, announcement: &Announcement) {
@@ -165,6 +177,15 @@ impl AppEventSink for Heard<'_, '_> {
 }
 
 impl Lookers<'_> {
+    /// Whether the threat detectors, who look alone, have seen nothing in this header lately.
+    #[inline]
+    fn know_header(&self, line: &[u8]) -> bool {
+        let watcher = self.watcher.as_ref();
+        self.searcher.is_none()
+            && self.sensing.is_none()
+            && watcher.is_some_and(|watcher| watcher.threats.is_clean_header(line))
+    }
+
     fn message(&mut self, speaker: Speaker, message: &Message<'_>) {
         if let Some(watcher) = &mut self.watcher {
             watcher.connection.application = Some(speaker.app);

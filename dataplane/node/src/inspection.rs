@@ -8,7 +8,7 @@ use weir_l7::{
     EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{
-    Application, Certainty, Decider, Decision, Question, Snapshot, WireAction, spec::Action,
+    Application, Certainty, Decider, Decision, Memo, Question, Snapshot, WireAction, spec::Action,
 };
 use weir_sigs::sensor::SensorScanner;
 use weir_sigs::{Hits, Prepared, RuleSet, ScanFlow, Scanner, ScannerError};
@@ -270,6 +270,7 @@ pub fn plain_event(kind: EventKind, time_us: u64, flow: FlowFacts) -> Event {
 /// Judges and takes down what parsers tell.
 pub struct Findings<'a> {
     snapshot: &'a Snapshot,
+    memo: &'a mut Memo,
     question: Question<'static>,
     /// The decision that holds for every request of this application.
     settled: &'a mut Option<(AppId, Decision)>,
@@ -302,7 +303,7 @@ impl<'a> Findings<'a> {
     /// Requests will be judged as part of `question`'s flow.
     pub fn new(
         brought: &'a mut Brought,
-        snapshot: &'a Snapshot,
+        (snapshot, memo): (&'a Snapshot, &'a mut Memo),
         question: Question<'static>,
         is_part: bool,
         direction: Direction,
@@ -315,6 +316,7 @@ impl<'a> Findings<'a> {
                 .is_some_and(|dns| question.application == Application::Known(dns));
         let findings = Self {
             snapshot,
+            memo,
             question,
             settled: &mut brought.allowed,
             is_part,
@@ -351,7 +353,7 @@ impl<'a> Findings<'a> {
         };
         let decision = match *self.settled {
             Some((app, decision)) if question.application == Application::Known(app) => decision,
-            _ => self.snapshot.decide(&question),
+            _ => self.memo.decide(self.snapshot, &question),
         };
         if decision.rule_action == Action::Allow && decision.certainty == Certainty::Final {
             *self.settled = (!speaker.refinable).then_some((speaker.app, decision));

@@ -3,19 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use weir_policy::{Snapshot, spec::UNKNOWN_IDENTITY};
+use weir_policy::{Decision, Memo, Question, Snapshot, spec::UNKNOWN_IDENTITY};
 
 use crate::event::LearnedName;
 
-/// A snapshot behind a count that belongs to this worker alone, so that taking it writes no line that
-/// another worker reads.
-pub type OwnSnapshot = Arc<Arc<Snapshot>>;
-
 /// The policy in force.
 pub struct Policy {
-    snapshot: OwnSnapshot,
+    snapshot: Arc<Snapshot>,
     received: bool,
     epoch: u32,
+    memo: Memo,
     learned: HashMap<u128, LearnedName>,
     learned_max: usize,
 }
@@ -24,9 +21,10 @@ impl Policy {
     /// No policy yet: nobody is known. Room for so many learned addresses.
     pub fn new(learned_max: usize) -> Self {
         Self {
-            snapshot: Arc::new(Arc::new(Snapshot::empty())),
+            snapshot: Arc::new(Snapshot::empty()),
             received: false,
             epoch: 0,
+            memo: Memo::new(),
             learned: HashMap::with_capacity(learned_max),
             learned_max,
         }
@@ -36,7 +34,8 @@ impl Policy {
     pub fn install(&mut self, snapshot: Arc<Snapshot>) {
         let known = |name: &LearnedName| snapshot.identity(name.identity).is_some();
         self.learned.retain(|_, name| known(name));
-        self.snapshot = Arc::new(snapshot);
+        self.snapshot = snapshot;
+        self.memo.forget();
         self.received = true;
         self.epoch = self.epoch.wrapping_add(1);
     }
@@ -51,9 +50,15 @@ impl Policy {
         &self.snapshot
     }
 
-    /// The snapshot in force, to be used while the rest of the worker changes.
-    pub fn snapshot_shared(&self) -> OwnSnapshot {
-        Arc::clone(&self.snapshot)
+    /// May this client reach this server? 5 % of the instructions of HTTP and new flows were deciding anew what was
+    /// decided for the flow before.
+    pub fn decide(&mut self, question: &Question<'_>) -> Decision {
+        self.memo.decide(&self.snapshot, question)
+    }
+
+    /// The snapshot in force, and what it decided lately.
+    pub fn asking(&mut self) -> (&Snapshot, &mut Memo) {
+        (&self.snapshot, &mut self.memo)
     }
 
     /// Whether a policy was ever received. Until then only what fails open passes.

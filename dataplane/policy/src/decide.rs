@@ -239,7 +239,7 @@ fn allow(mode: Mode, decider: Decider, certainty: Certainty) -> Decision {
 }
 
 /// What becomes of a rule that concerns the pair.
-fn compare(rule: &Rule, question: &Question<'_>, possible: AppSet) -> Outcome {
+pub(crate) fn compare(rule: &Rule, question: &Question<'_>, possible: AppSet) -> Outcome {
     if !rule.has_protocol(question.protocol) {
         return Outcome::Protocol;
     }

@@ -3,7 +3,7 @@
 
 use weir_l7::{AppSet, Field, Value, registry};
 use weir_policy::spec::*;
-use weir_policy::{Application, Question, Snapshot};
+use weir_policy::{Application, Memo, Question, Snapshot};
 
 fn rule(id: u32, end: End, clients: Vec<u32>, servers: Vec<u32>) -> RuleSpec {
     RuleSpec {
@@ -122,7 +122,10 @@ fn answers_allocate_nothing() {
         application: Application::Candidates(AppSet::ALL),
         ..question(None)
     };
+    let mut memo = Memo::new();
     let allocations = allocation_counter::measure(|| {
+        std::hint::black_box(memo.decide(&snapshot, &question(Some(&fields))));
+        std::hint::black_box(memo.decide(&snapshot, &open));
         std::hint::black_box(snapshot.decide(&question(Some(&fields))));
         std::hint::black_box(snapshot.decide(&open));
         std::hint::black_box(snapshot.nearest(&question(Some(&fields)), &snapshot.decide(&open)));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use weir_l7::{AppId, AppSet, Field, Value, registry};
 use weir_policy::spec::*;
-use weir_policy::{Application, Certainty, Decider, Question, Snapshot};
+use weir_policy::{Application, Certainty, Decider, Memo, Question, Snapshot};
 
 /// What the oracle answers: action, mode, decider, certainty.
 type Answer = (Action, Mode, Decider, Certainty);
@@ -502,11 +502,16 @@ proptest! {
     #[test]
     fn decides_as_the_specification_reads(spec in any_spec(), asks in prop::collection::vec(any_question(), 40)) {
         let snapshot = Snapshot::build(spec.clone()).unwrap();
+        let mut memo = Memo::new();
         for (client, server, protocol, server_port, application, fields) in asks {
             let fields = fields.map(|fields| request(&fields));
             let question =
                 Question { client, server, protocol, server_port, application, request: fields.as_deref() };
             let decision = snapshot.decide(&question);
+            for request in [None, Some(&[][..]), fields.as_deref(), fields.as_deref()] {
+                let question = Question { request, ..question };
+                prop_assert_eq!(memo.decide(&snapshot, &question), snapshot.decide(&question), "{:?} {:#?}", question, spec);
+            }
             let found = (decision.rule_action, decision.mode, decision.decider, decision.certainty);
             let normal = |id: u32| if id > 5 { 0 } else { id };
             let known_ends = Question { client: normal(client), server: normal(server), ..question };

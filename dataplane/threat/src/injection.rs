@@ -139,6 +139,14 @@ impl Injection {
         self.judge.header(config, line, found);
     }
 
+    /// Whether nothing was seen in this header lately. Asked before a header is told it saves 7 % of the
+    /// instructions of HTTP with five short headers, and 5 % more for all that is between; of browsers' headers
+    /// far more.
+    #[inline]
+    pub fn is_clean_header(&self, line: &[u8]) -> bool {
+        self.clean.has(line)
+    }
+
     /// A piece of content. An attack is seen wherever the pieces are cut.
     pub fn content(&mut self, config: &Config, piece: &Piece<'_>, found: &mut Found) {
         let Self {
@@ -151,10 +159,6 @@ impl Injection {
             return judge.target(config, piece.bytes, found);
         }
         if buffer == Buffer::HttpRequestHeader {
-            // 7 % of the instructions of HTTP with five short headers; of browsers' headers far more.
-            if clean.has(piece.bytes) {
-                return;
-            }
             let before = found.sightings();
             judge.header(config, piece.bytes, found);
             if found.sightings() == before {

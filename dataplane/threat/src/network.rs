@@ -138,6 +138,19 @@ impl Network {
         }
     }
 
+    /// See [`crate::Threats::is_routine`]. Of a segment that is routine the window is noted.
+    #[inline]
+    pub fn is_routine(
+        &self,
+        config: &Config,
+        watch: &mut Watch,
+        direction: Direction,
+        packet: &Packet,
+    ) -> bool {
+        handshake::is_over(watch, packet)
+            && window::is_open(watch, direction, packet, config.network.small_window_bytes)
+    }
+
     /// See [`crate::Threats::packet`].
     #[expect(clippy::too_many_arguments, reason = "as in Threats")]
     pub fn packet(

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use weir_l7::{AppId, AppSet, Buffer, BufferSet, Content, Event, Speaker, registry, violation};
 use weir_wire::Direction;
 
-use crate::{Config, Connection, Ending, Evidence, Found, Threat};
+use crate::{Brief, Config, Connection, Ending, Evidence, Found, Threat};
 
 /// `[threats.protocols]`
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -209,6 +209,23 @@ impl Protocols {
     /// From now on these are the addresses that services claim for themselves.
     pub fn claim(&mut self, external: kubernetes::ExternalAddresses) {
         self.external = external;
+    }
+
+    /// See [`crate::Threats::is_routine`].
+    #[inline]
+    pub fn is_routine(
+        &self,
+        watch: &mut Watch,
+        brief: &Brief,
+        direction: Direction,
+        payload: &[u8],
+        now_us: u64,
+    ) -> bool {
+        brief.packets[0] + brief.packets[1] > 1
+            && !ssh::is_banner(brief.packets[direction as usize], payload)
+            && self
+                .http
+                .is_routine(watch, brief, direction, payload.len(), now_us)
     }
 
     /// See [`crate::Threats::packet`].

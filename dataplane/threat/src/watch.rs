@@ -31,6 +31,17 @@ pub struct Connection {
     pub packets: [u64; 2],
 }
 
+/// What can be told of a TCP connection without looking far.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief {
+    /// See [`Connection::application`].
+    pub application: Option<AppId>,
+    /// See [`Connection::from_start`].
+    pub from_start: bool,
+    /// See [`Connection::packets`].
+    pub packets: [u64; 2],
+}
+
 /// What detectors remember of one connection. Plain data; nothing to give back.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Watch {

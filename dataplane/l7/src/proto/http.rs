@@ -10,6 +10,7 @@ pub(crate) mod content;
 pub(crate) mod emit;
 pub(crate) mod fields;
 pub(crate) mod head;
+pub(crate) mod names;
 mod path;
 mod probe;
 pub(crate) mod product;

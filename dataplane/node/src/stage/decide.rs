@@ -29,7 +29,7 @@ impl<S: FrameSource> Path<S> {
             hot,
             self.inspection.candidates(cold, hot.key.protocol()),
         );
-        let decision = self.policy.snapshot().decide(&question);
+        let decision = self.policy.decide(&question);
         self.let_stand(id, decision, now_us);
     }
 
@@ -118,7 +118,7 @@ impl<S: FrameSource> Path<S> {
             request: Some(&[]),
             ..cold.question(&hot.key, hot, candidates)
         };
-        let decision = self.policy.snapshot().decide(&question);
+        let decision = self.policy.decide(&question);
         if decision.rule_action == Action::Deny {
             self.deny(id, decision, Detail::default(), now_us);
         }
@@ -181,7 +181,7 @@ impl<S: FrameSource> Path<S> {
             application: Application::Candidates(weir_l7::AppSet::ALL),
             request: None,
         };
-        let decision = self.policy.snapshot().decide(&question);
+        let decision = self.policy.decide(&question);
         match (decision.decider, decision.mode) {
             (Decider::Quarantine(_), _) => Fate::Drop(Reason::Quarantined),
             (_, Mode::Protect) => Fate::Drop(reason),

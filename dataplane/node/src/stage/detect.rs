@@ -142,9 +142,20 @@ impl<S: FrameSource> Path<S> {
         self.look_at(id);
         let threats = self.inspection.threats.as_mut()?;
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
+        let brief = weir_threat::Brief {
+            application: cold.application(),
+            from_start: cold.is(Mark::FromStart),
+            packets: cold.packets,
+        };
+        let mut apart = weir_threat::Watch::from(cold.watch);
+        if packet.protocol == protocol::TCP
+            && let Some(reading) = &mut cold.reading
+            && threats.is_routine(&mut reading.watch, &brief, direction, packet, frame, now_us)
+        {
+            return None;
+        }
         let connection = cold.watched(hot);
         let mut found = Found::new();
-        let mut apart = weir_threat::Watch::from(cold.watch);
         let watch = match &mut cold.reading {
             Some(reading) => &mut reading.watch,
             None => &mut apart,

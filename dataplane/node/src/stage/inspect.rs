@@ -152,10 +152,11 @@ impl<S: FrameSource> Path<S> {
         match outcome {
             SegmentOutcome::InOrder { fresh } => {
                 let fate = self.read(id, direction, Transport::Tcp, &payload[fresh], now_us);
-                if let Fate::Drop(_) = fate {
-                    fate
-                } else {
-                    self.read_buffered(id, direction, now_us)
+                match fate {
+                    Fate::Forward if self.flows.table.cold(id).has_gap(direction) => {
+                        self.read_buffered(id, direction, now_us)
+                    }
+                    fate => fate,
                 }
             }
             SegmentOutcome::Buffered | SegmentOutcome::Repeated | SegmentOutcome::Untracked => {
@@ -213,7 +214,7 @@ impl<S: FrameSource> Path<S> {
         if let Some(session) = reading.session {
             self.inspection.l7.gap(session, direction, lost);
             self.heed(id, session);
-            self.note_identification(id, None, now_us);
+            self.note_identification(id, true, None, now_us);
             self.judge_unreadable(id, now_us);
         }
         self.read_buffered(id, direction, now_us);
@@ -262,13 +263,14 @@ impl<S: FrameSource> Path<S> {
         };
         let tell = (self.rules.tell_requests, self.rules.tell_answers);
         let is_part = cold.part_of().is_some();
-        let snapshot = self.policy.snapshot();
         let is_in_force = hot.epoch == self.policy.epoch();
+        let epoch = self.policy.epoch();
+        let asking = self.policy.asking();
         brought.allowed = cold.allowed().filter(|_| is_in_force);
         let (mut findings, alarms) =
-            Findings::new(brought, snapshot, question, is_part, direction, tell);
+            Findings::new(brought, asking, question, is_part, direction, tell);
         let connection = cold.watched(hot);
-        let sensed = self.inspection.sensed(cold, hot, self.policy.epoch());
+        let sensed = self.inspection.sensed(cold, hot, epoch);
         let scan_flow = self.inspection.scan_flow(cold);
         let mut known = scan_flow.map(|_| Known::of(cold, now_us, self.rules.zero_unix_us));
         let searcher = match (self.inspection.scanner.as_mut().zip(scan_flow), &mut known) {
@@ -358,7 +360,7 @@ impl<S: FrameSource> Path<S> {
         }
         if outcome.violation.is_some() && transport != Transport::Tcp {
             self.heed_hits(id, &brought.hits, now_us);
-            self.note_identification(id, None, now_us);
+            self.note_identification(id, true, None, now_us);
             return self.judge_strange_datagram(id, now_us);
         }
         if outcome.violation.is_some() {
@@ -366,7 +368,7 @@ impl<S: FrameSource> Path<S> {
             self.flows.table.cold_mut(id).contradict(&known);
             self.name_application(id, AppId::UNKNOWN, now_us);
         } else {
-            self.note_identification(id, brought.allowed, now_us);
+            self.note_identification(id, outcome.identified, brought.allowed, now_us);
         }
         let matched = self.scan(id, direction, content, &mut brought.hits, now_us);
         self.learn(id, brought, now_us);
@@ -415,13 +417,12 @@ impl<S: FrameSource> Path<S> {
     /// A datagram that contradicts its flow's application is judged alone, as speaking none that is
     /// known; the flow stays what it is.
     fn judge_strange_datagram(&mut self, id: FlowId, now_us: u64) -> Fate {
-        let snapshot = self.policy.snapshot_shared();
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let question = Question {
             application: Application::Known(AppId::UNKNOWN),
             ..cold.question(&hot.key, hot, weir_l7::AppSet::EMPTY)
         };
-        let decision = snapshot.decide(&question);
+        let decision = self.policy.decide(&question);
         let stops = decision.wire_action != WireAction::Forward && cold.is(Mark::Enforceable);
         if decision.rule_action == Action::Deny {
             self.tell_verdict(id, decision, Detail::default(), now_us);
@@ -434,13 +435,24 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Takes over what the engine knows of the application; policy is asked again when it is news. Where it was
-    /// asked about its first request, and `allowed` all of them, that was the answer already.
-    fn note_identification(&mut self, id: FlowId, allowed: Option<(AppId, Decision)>, now_us: u64) {
+    /// asked about its first request, and `allowed` all of them, that was the answer already. `changed`: this
+    /// piece of content may have made it another.
+    fn note_identification(
+        &mut self,
+        id: FlowId,
+        changed: bool,
+        allowed: Option<(AppId, Decision)>,
+        now_us: u64,
+    ) {
         let cold = self.flows.table.cold_mut(id);
         let Some(session) = cold.session() else {
             return;
         };
         if cold.is(Mark::Contradicted) {
+            return;
+        }
+        let is_known = cold.application().is_some() && !cold.is(Mark::Refinable);
+        if !changed && is_known && self.inspection.l7.application(session) == cold.application() {
             return;
         }
         let identification = self.inspection.l7.identification(session);

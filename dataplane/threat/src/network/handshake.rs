@@ -113,6 +113,12 @@ fn judge_options(scene: &Scene<'_>, packet: &Packet, frame: &[u8], found: &mut F
     }
 }
 
+/// Whether [`segment`] has nothing to do.
+#[inline]
+pub fn is_over(watch: &Watch, packet: &Packet) -> bool {
+    packet.tcp.flags & (SYN | RST) == 0 && watch.marks & SETTLED == SETTLED
+}
+
 /// A segment of a connection.
 #[inline]
 pub fn segment(
@@ -124,10 +130,10 @@ pub fn segment(
     frame: &[u8],
     found: &mut Found,
 ) {
-    let flags = packet.tcp.flags & (SYN | RST);
-    if flags == 0 && watch.marks & SETTLED == SETTLED {
+    if is_over(watch, packet) {
         return;
     }
+    let flags = packet.tcp.flags & (SYN | RST);
     if packet.payload_end > packet.payload_offset && flags == 0 {
         watch.marks |= DATA;
     }

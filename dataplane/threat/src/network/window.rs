@@ -16,6 +16,33 @@ use super::clock::age_ms;
 use super::handshake::{CLIENT_SYN, SCALES};
 use super::shared::Scene;
 
+/// Whether the client's windows are as they should be: then [`segment`] has only the widest to note, which is done here.
+#[inline]
+pub fn is_open(watch: &mut Watch, direction: Direction, packet: &Packet, small_bytes: u32) -> bool {
+    if watch.marks & CLIENT_SYN == 0 {
+        return true;
+    }
+    let told = told_bytes(watch, direction, packet);
+    let is_open = watch.shut_since_ms == 0
+        && watch.shut_ms == 0
+        && told.is_none_or(|window_bytes| window_bytes >= small_bytes);
+    if let (true, Some(window_bytes)) = (is_open, told) {
+        watch.window_max_bytes = watch.window_max_bytes.max(window_bytes);
+    }
+    is_open
+}
+
+/// The window that the client tells, where it tells one.
+#[inline]
+fn told_bytes(watch: &Watch, direction: Direction, packet: &Packet) -> Option<u32> {
+    let tells = direction == Direction::ToServer && packet.tcp.flags & (SYN | RST | ACK) == ACK;
+    let scale = match watch.marks & SCALES != 0 {
+        true => watch.scale,
+        false => 0,
+    };
+    tells.then(|| u32::from(packet.tcp.window) << scale.min(14))
+}
+
 /// A segment of a connection whose SYN was seen, so that the scale of its windows is known.
 #[inline]
 pub fn segment(
@@ -29,13 +56,7 @@ pub fn segment(
     if watch.marks & CLIENT_SYN == 0 {
         return;
     }
-    if direction == Direction::ToServer && packet.tcp.flags & (SYN | RST | ACK) == ACK {
-        let scale = if watch.marks & SCALES != 0 {
-            watch.scale
-        } else {
-            0
-        };
-        let window_bytes = u32::from(packet.tcp.window) << scale.min(14);
+    if let Some(window_bytes) = told_bytes(watch, direction, packet) {
         if window_bytes >= scene.settings().small_window_bytes {
             open(watch, window_bytes, scene.now_ms);
         } else {

@@ -7,7 +7,7 @@ use weir_wire::{Direction, protocol};
 use super::fields::FieldPlace;
 use super::slow::{Part, Slow};
 use super::{Memory as Remembered, Scene, Watch, kubernetes, malware, metadata};
-use crate::{Config, Connection, Evidence, Found, Threat};
+use crate::{Brief, Config, Connection, Evidence, Found, Threat};
 
 /// What is remembered of a connection.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +74,41 @@ impl Http {
             slow: Slow::new(secret),
             marks: malware::Requests::new(),
         }
+    }
+
+    /// Whether [`Self::packet`] has nothing to do but to note that a request begins, which is done here.
+    #[inline]
+    pub(super) fn is_routine(
+        &self,
+        watch: &mut Watch,
+        brief: &Brief,
+        direction: Direction,
+        payload_bytes: usize,
+        now_us: u64,
+    ) -> bool {
+        let in_turn = brief
+            .application
+            .is_none_or(|case| self.in_turn.contains(case));
+        if !in_turn || !brief.from_start {
+            return true;
+        }
+        let is_idle = match &watch.memory {
+            Remembered::Http(memory) => memory.state == State::Idle,
+            _ => true,
+        };
+        if is_idle && direction == Direction::ToServer && payload_bytes > 0 {
+            let state = State::Head { since_us: now_us };
+            match &mut watch.memory {
+                Remembered::Http(memory) => memory.state = state,
+                other => {
+                    *other = Remembered::Http(Memory {
+                        state,
+                        ..Memory::default()
+                    });
+                }
+            }
+        }
+        is_idle || brief.application.is_none()
     }
 
     /// Called before the packet's bytes are read.

@@ -9,6 +9,7 @@ use crate::{Config, Connection, Evidence, Found, Threat};
 
 /// Packets each way in which a server may say who it is.
 const FIRST_PACKETS: u64 = 16;
+const BANNER: &[u8] = b"SSH-";
 
 pub(super) struct Ssh {
     version: FieldPlace,
@@ -30,6 +31,12 @@ impl Ssh {
     }
 }
 
+/// Whether a payload so early in its direction says SSH.
+#[inline]
+pub(super) fn is_banner(packets: u64, payload: &[u8]) -> bool {
+    packets <= FIRST_PACKETS && payload.starts_with(BANNER)
+}
+
 /// A packet's payload: who says SSH where another application began (a client of HTTP at SSH's port, a
 /// server that gives its place to another) says so at the front of one.
 pub(super) fn packet(
@@ -40,13 +47,11 @@ pub(super) fn packet(
     payload: &[u8],
     found: &mut Found,
 ) {
-    let early = connection.packets[direction as usize] <= FIRST_PACKETS;
-    if !early || connection.protocol != protocol::TCP {
+    let packets = connection.packets[direction as usize];
+    if connection.protocol != protocol::TCP || !is_banner(packets, payload) {
         return;
     }
-    let Some(rest) = payload.strip_prefix(b"SSH-") else {
-        return;
-    };
+    let rest = &payload[BANNER.len()..];
     let mut parts = rest.splitn(2, |&byte| byte == b'-');
     let (version, software) = (parts.next(), parts.next());
     if let (Some(version), Some(software)) = (version, software) {

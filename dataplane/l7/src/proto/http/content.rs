@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use weir_wire::Direction;
 
 use super::emit;
+use super::names::Name;
 use super::path::{self, PathBuffer};
 use super::rows::{Lines, Rows};
 use crate::{Buffer, BufferSet, Content, EventSink, Form};
@@ -294,27 +295,27 @@ impl<'a> Told<'a> {
     }
 
     fn is_cookie(&self, header: &Header<'_>) -> bool {
-        header.name.eq_ignore_ascii_case(match self.is_request {
-            true => b"cookie",
-            false => b"set-cookie",
-        })
+        header.kind
+            == match self.is_request {
+                true => Name::Cookie,
+                false => Name::SetCookie,
+            }
     }
 
     /// The buffer that this header alone is.
     fn buffer_of(&self, header: &Header<'_>) -> Option<Buffer> {
-        let is = |name: &[u8]| header.name.eq_ignore_ascii_case(name);
-        let buffer = match (header.name.len(), self.is_request) {
-            (4, true) if is(b"host") => Buffer::HttpHostRaw,
-            (6, true) if is(b"accept") => Buffer::HttpAccept,
-            (7, true) if is(b"referer") => Buffer::HttpReferer,
-            (10, true) if is(b"user-agent") => Buffer::HttpUserAgent,
-            (15, true) if is(b"accept-encoding") => Buffer::HttpAcceptEncoding,
-            (15, true) if is(b"accept-language") => Buffer::HttpAcceptLanguage,
-            (6, false) if is(b"server") => Buffer::HttpServer,
-            (8, false) if is(b"location") => Buffer::HttpLocation,
-            (10, _) if is(b"connection") => Buffer::HttpConnection,
-            (12, _) if is(b"content-type") => Buffer::HttpContentType,
-            (14, _) if is(b"content-length") => Buffer::HttpContentLength,
+        let buffer = match (header.kind, self.is_request) {
+            (Name::Host, true) => Buffer::HttpHostRaw,
+            (Name::Accept, true) => Buffer::HttpAccept,
+            (Name::Referer, true) => Buffer::HttpReferer,
+            (Name::UserAgent, true) => Buffer::HttpUserAgent,
+            (Name::AcceptEncoding, true) => Buffer::HttpAcceptEncoding,
+            (Name::AcceptLanguage, true) => Buffer::HttpAcceptLanguage,
+            (Name::Server, false) => Buffer::HttpServer,
+            (Name::Location, false) => Buffer::HttpLocation,
+            (Name::Connection, _) => Buffer::HttpConnection,
+            (Name::ContentType, _) => Buffer::HttpContentType,
+            (Name::ContentLength, _) => Buffer::HttpContentLength,
             _ => return None,
         };
         Some(buffer)
@@ -390,6 +391,7 @@ struct Header<'a> {
     /// All of it, without the end of its last line.
     whole: &'a [u8],
     folded: bool,
+    kind: Name,
     name: &'a [u8],
     /// With the ends of lines that it goes on behind; none where there is no colon.
     value: Option<&'a [u8]>,
@@ -438,24 +440,26 @@ fn headers<'a>(mut lines: Lines<'a>) -> impl Iterator<Item = Header<'a>> {
     std::iter::from_fn(move || {
         let (whole, line) = lines.next_folded()?;
         let folded = whole.len() != line.bytes.len();
+        let kind = line.name;
         let colon = match line.bytes {
             // A name that HTTP/2 begins with a colon.
             [b':', rest @ ..] => rest.iter().position(|&byte| byte == b':').map(|at| at + 1),
             _ => line.colon,
         };
-        Some(match colon {
-            Some(colon) => Header {
-                whole,
-                folded,
-                name: whole[..colon].trim_ascii_end(),
-                value: Some(whole[colon + 1..].trim_ascii()),
-            },
-            None => Header {
-                whole,
-                folded,
-                name: line.bytes,
-                value: None,
-            },
+        let (name, value) = match colon {
+            Some(colon) if line.is_token && !folded => (&whole[..colon], Some(line.value)),
+            Some(colon) => (
+                whole[..colon].trim_ascii_end(),
+                Some(whole[colon + 1..].trim_ascii()),
+            ),
+            None => (line.bytes, None),
+        };
+        Some(Header {
+            whole,
+            folded,
+            kind,
+            name,
+            value,
         })
     })
 }

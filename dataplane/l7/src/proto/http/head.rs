@@ -4,6 +4,7 @@
 //! could read the same head in two ways.
 
 use super::content::Told;
+use super::names::Name;
 use super::product::{Evidence, contains};
 use super::rows::Line;
 use crate::{ByteSet, violation};
@@ -114,17 +115,18 @@ pub(super) fn headers<'a>(told: &Told<'a>, strict: bool) -> Result<Headers<'a>, 
     let mut headers = Headers::default();
     let mut framing = true;
     let odd = told.may_be_odd();
-    for Line { bytes: line, colon } in told.header_lines() {
-        match line {
-            [b' ' | b'\t', ..] if framing && strict => return Err(violation::HTTP_FOLDED),
-            [b' ' | b'\t', ..] => continue,
-            _ => {}
+    for line in told.header_lines() {
+        if line.is_fold() {
+            match framing && strict {
+                true => return Err(violation::HTTP_FOLDED),
+                false => continue,
+            }
         }
-        if strict && odd && line.iter().any(|byte| matches!(byte, 0 | b'\r')) {
+        if strict && odd && line.bytes.iter().any(|byte| matches!(byte, 0 | b'\r')) {
             return Err(violation::HTTP_CONTROL);
         }
-        framing = match colon {
-            Some(colon) => take(&mut headers, &line[..colon], &line[colon + 1..], strict)?,
+        framing = match line.colon {
+            Some(_) => take(&mut headers, &line, strict)?,
             None if strict => return Err(violation::HTTP_NO_COLON),
             None => false,
         };
@@ -139,37 +141,33 @@ pub(super) fn headers<'a>(told: &Told<'a>, strict: bool) -> Result<Headers<'a>, 
 /// Takes one header; returns whether it says where the message goes or ends.
 fn take<'a>(
     headers: &mut Headers<'a>,
-    name: &[u8],
-    value: &'a [u8],
+    line: &Line<'a>,
     strict: bool,
 ) -> Result<bool, &'static str> {
-    if strict && (name.is_empty() || !name.iter().all(|&byte| is_token(byte))) {
+    if strict && !line.is_token {
         return Err(violation::HTTP_HEADER_NAME);
     }
-    let name = name.trim_ascii_end();
-    let value = value.trim_ascii();
-    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    let value = line.value;
     if !strict {
-        headers.evidence.take(name, value);
+        headers.evidence.take(line.name, value);
     }
-    // By length first: most headers are none of these.
-    match name.len() {
-        4 if is(b"host") => {
+    match line.name {
+        Name::Host => {
             if strict && headers.host.is_some() {
                 return Err("more than one Host");
             }
             headers.host = Some(value);
             return Ok(true);
         }
-        6 if is(b"accept") && contains(value, b"application/vnd.elasticsearch") => {
+        Name::Accept if contains(value, b"application/vnd.elasticsearch") => {
             headers.client = Some("elasticsearch");
         }
-        7 if is(b"upgrade") => headers.upgrade = Some(value),
-        10 if is(b"user-agent") => headers.user_agent = Some(value),
-        14 if is(b"x-consul-token") => headers.client = Some("consul"),
-        21 if is(b"x-elastic-client-meta") => headers.client = Some("elasticsearch"),
-        12 if is(b"content-type") => headers.content_type = Some(value),
-        14 if is(b"content-length") => {
+        Name::Upgrade => headers.upgrade = Some(value),
+        Name::UserAgent => headers.user_agent = Some(value),
+        Name::ConsulToken => headers.client = Some("consul"),
+        Name::ElasticClient => headers.client = Some("elasticsearch"),
+        Name::ContentType => headers.content_type = Some(value),
+        Name::ContentLength => {
             let length = length(value)?;
             if headers.length.is_some_and(|other| other != length) {
                 return Err(violation::HTTP_TWO_LENGTHS);
@@ -177,8 +175,8 @@ fn take<'a>(
             headers.length = Some(length);
             return Ok(true);
         }
-        16 if is(b"content-encoding") => headers.content_coding = Some(value),
-        17 if is(b"transfer-encoding") => {
+        Name::ContentEncoding => headers.content_coding = Some(value),
+        Name::TransferEncoding => {
             if strict && headers.coding != Coding::None {
                 return Err(violation::HTTP_AMBIGUOUS_CODING);
             }

@@ -2,6 +2,8 @@
 
 use arrayvec::ArrayVec;
 
+use super::names::Name;
+
 /// Headers of a response that name software.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Evidence<'a> {
@@ -64,40 +66,33 @@ const NODE_WHOLE: u8 = 3;
 const WORD_BYTES_MAX: usize = 16;
 
 impl<'a> Evidence<'a> {
-    /// Takes note of a header; `name` in any case.
-    pub(crate) fn take(&mut self, name: &[u8], value: &'a [u8]) {
-        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-        self.node = match self.node {
-            0 | 1 if is(b"date") => 1,
-            1 if is(b"connection") && value == b"keep-alive" => 2,
-            2 if is(b"keep-alive") && !value.contains(&b',') => NODE_WHOLE,
-            NODE_WHOLE => NODE_WHOLE,
+    /// Takes note of a header.
+    pub(crate) fn take(&mut self, name: Name, value: &'a [u8]) {
+        self.node = match (self.node, name) {
+            (0 | 1, Name::Date) => 1,
+            (1, Name::Connection) if value == b"keep-alive" => 2,
+            (2, Name::KeepAlive) if !value.contains(&b',') => NODE_WHOLE,
+            (NODE_WHOLE, _) => NODE_WHOLE,
             _ => 0,
         };
-        // By length first: most headers are none of these.
-        match name.len() {
-            4 if is(b"link") => self.wordpress |= contains(value, b"https://api.w.org/"),
-            6 if is(b"server") => self.server = Some(value),
-            10 if is(b"x-pingback") => self.wordpress |= value.ends_with(b"/xmlrpc.php"),
-            12 if is(b"x-powered-by") => self.powered_by = Some(value),
-            12 if is(b"x-etcd-index") || is(b"x-raft-index") => self.etcd = true,
-            13 if is(b"x-redirect-by") => {
-                self.wordpress |= value.eq_ignore_ascii_case(b"wordpress");
-            }
-            14 if is(b"x-consul-index") => self.consul = true,
-            17 if is(b"x-elastic-product") => {
+        match name {
+            Name::Link => self.wordpress |= contains(value, b"https://api.w.org/"),
+            Name::Server => self.server = Some(value),
+            Name::Pingback => self.wordpress |= value.ends_with(b"/xmlrpc.php"),
+            Name::PoweredBy => self.powered_by = Some(value),
+            Name::Etcd => self.etcd = true,
+            Name::RedirectBy => self.wordpress |= value.eq_ignore_ascii_case(b"wordpress"),
+            Name::Consul => self.consul = true,
+            Name::ElasticProduct => {
                 self.elasticsearch |= value.eq_ignore_ascii_case(b"elasticsearch");
             }
-            17 if is(b"x-etcd-cluster-id") => self.etcd = true,
-            18 if is(b"x-couch-request-id") => self.couchdb = true,
-            20 if is(b"x-consul-knownleader") || is(b"x-consul-lastcontact") => self.consul = true,
-            28 if is(b"access-control-allow-methods") => {
+            Name::CouchRequest => self.couchdb = true,
+            Name::AllowMethods => {
                 self.cross_origin |= u8::from(value == b"POST, GET, OPTIONS, PUT, DELETE");
             }
-            28 if is(b"access-control-allow-headers") => {
+            Name::AllowHeaders => {
                 self.cross_origin |= u8::from(value == b"accept, content-type, authorization") << 1;
             }
-            27 if is(b"x-consul-default-acl-policy") => self.consul = true,
             _ => {}
         }
     }
@@ -203,7 +198,7 @@ mod tests {
     fn told(headers: &[(&str, &str)]) -> (Vec<String>, Option<&'static str>) {
         let mut evidence = Evidence::default();
         for (name, value) in headers {
-            evidence.take(name.as_bytes(), value.as_bytes());
+            evidence.take(Name::of(name.as_bytes()), value.as_bytes());
         }
         let products = evidence.products();
         let products = products.iter().map(|product| {

@@ -4,9 +4,15 @@
 //! Trusts nothing. Memory: on the stack, [`ROWS_MAX`] lines; further ones are found one by one.
 
 use arrayvec::ArrayVec;
+use wide::u8x16;
+
+use super::head::is_token;
+use super::names::Name;
 
 /// Lines that are kept of a head; few messages have more.
 const ROWS_MAX: usize = 48;
+/// Bytes that are looked at together.
+const BLOCK_BYTES: usize = 64;
 
 /// A line of a head.
 #[derive(Clone, Copy)]
@@ -18,15 +24,35 @@ struct Row {
     next: u32,
     /// Where its first colon is; [`NOWHERE`] without one.
     colon: u32,
+    /// Where the value behind the colon begins and ends, without blanks around it.
+    value: u32,
+    value_end: u32,
+    name: Name,
+    /// The name is one that a header may have.
+    is_token: bool,
 }
 
 const NOWHERE: u32 = u32::MAX;
 
-/// A line, and how many bytes before its first colon.
+/// A line, and what it says if it is a header.
 #[derive(Clone, Copy)]
 pub(crate) struct Line<'a> {
     pub(crate) bytes: &'a [u8],
+    /// How many bytes there are before its first colon.
     pub(crate) colon: Option<usize>,
+    /// What is behind the colon, without blanks around it; empty without a colon.
+    pub(crate) value: &'a [u8],
+    /// What stands before the colon, whatever blanks are behind it.
+    pub(crate) name: Name,
+    /// All before the colon is a name as headers may have it (RFC 9110, 5.6.2).
+    pub(crate) is_token: bool,
+}
+
+impl Line<'_> {
+    /// It belongs to the line before it.
+    pub(crate) fn is_fold(&self) -> bool {
+        matches!(self.bytes, [b' ' | b'\t', ..])
+    }
 }
 
 /// The lines of a head but for the empty one.
@@ -96,43 +122,146 @@ impl Rows {
     }
 
     /// With one cut for all who read lines: 14 % of the instructions of HTTP, against looking for each line's
-    /// end wherever lines are read.
+    /// end wherever lines are read; 64 bytes at a time, colons too: 6 % more.
     fn scan(&mut self, input: &[u8]) -> Option<usize> {
-        let (mut start, mut from) = (0, 0);
-        loop {
-            let end = from + memchr::memchr3(b'\n', b'\r', 0, &input[from..])?;
-            let next = match (input[end], input.get(end + 1)) {
-                (b'\n', _) => end + 1,
-                (b'\r', Some(b'\n')) => end + 2,
-                (b'\r', None) => return None,
-                _ => {
-                    self.odd = true;
-                    from = end + 1;
-                    continue;
-                }
-            };
-            if end == start && start > 0 {
-                return Some(next);
+        let mut start = 0;
+        let mut colon = NOWHERE;
+        let mut at = 0;
+        while at < input.len() {
+            let mut found = Found::of(&input[at..]);
+            found.cr &= !(found.lf >> 1);
+            if input.get(at + BLOCK_BYTES) == Some(&b'\n') {
+                found.cr &= !(1 << (BLOCK_BYTES - 1));
             }
-            self.take(&input[start..end], start, next);
-            (start, from) = (next, next);
+            while found.lf != 0 {
+                let bit = found.lf.trailing_zeros();
+                let behind = (u64::MAX << bit) << 1;
+                let newline = at + bit as usize;
+                let has_cr = newline > start && input[newline - 1] == b'\r';
+                let end = newline - usize::from(has_cr);
+                if end == start && start > 0 {
+                    self.odd |= (found.cr | found.zero) & !behind != 0;
+                    return Some(newline + 1);
+                }
+                if colon == NOWHERE && found.colon & !behind != 0 {
+                    colon = at as u32 + found.colon.trailing_zeros();
+                }
+                // Nobody asks about the first line.
+                let row = match start {
+                    0 => Row::bare(start, end, newline + 1),
+                    _ => Row::new(input, start, end, newline + 1, colon),
+                };
+                self.whole &= self.rows.try_push(row).is_ok();
+                (start, colon) = (newline + 1, NOWHERE);
+                found.lf &= behind;
+                found.colon &= behind;
+            }
+            self.odd |= found.cr | found.zero != 0;
+            if colon == NOWHERE && found.colon != 0 {
+                colon = at as u32 + found.colon.trailing_zeros();
+            }
+            at += BLOCK_BYTES;
+        }
+        None
+    }
+}
+
+/// Where in a block some bytes are, a bit each.
+struct Found {
+    lf: u64,
+    cr: u64,
+    zero: u64,
+    colon: u64,
+}
+
+impl Found {
+    /// In the block at the front of `input`.
+    #[inline]
+    fn of(input: &[u8]) -> Self {
+        match input.first_chunk() {
+            Some(block) => Self::in_block(block),
+            None => {
+                let mut block = [b' '; BLOCK_BYTES];
+                block[..input.len()].copy_from_slice(input);
+                Self::in_block(&block)
+            }
         }
     }
 
-    fn take(&mut self, line: &[u8], start: usize, next: usize) {
-        // Names are short: a byte at a time is quickest. Nobody asks about the first line.
-        let colon = match start {
-            0 => None,
-            _ => line.iter().position(|&byte| byte == b':'),
+    #[inline(always)]
+    fn in_block(block: &[u8; BLOCK_BYTES]) -> Self {
+        let mut found = Self {
+            lf: 0,
+            cr: 0,
+            zero: 0,
+            colon: 0,
         };
-        let row = Row {
-            start: start as u32,
-            end: (start + line.len()) as u32,
-            next: next as u32,
-            colon: colon.map_or(NOWHERE, |colon| (start + colon) as u32),
-        };
-        self.whole &= self.rows.try_push(row).is_ok();
+        for (place, part) in block.as_chunks::<16>().0.iter().enumerate() {
+            let part = u8x16::new(*part);
+            let bits = |byte| {
+                let equal = part.simd_eq(u8x16::splat(byte));
+                u64::from(equal.to_bitmask()) << (16 * place)
+            };
+            found.lf |= bits(b'\n');
+            found.cr |= bits(b'\r');
+            found.zero |= bits(0);
+            found.colon |= bits(b':');
+        }
+        found
     }
+}
+
+impl Row {
+    /// A line that is no header.
+    fn bare(start: usize, end: usize, next: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+            next: next as u32,
+            colon: NOWHERE,
+            value: end as u32,
+            value_end: end as u32,
+            name: Name::Other,
+            is_token: false,
+        }
+    }
+
+    /// A line of `base` with a colon there, or none.
+    fn new(base: &[u8], start: usize, end: usize, next: usize, colon: u32) -> Self {
+        let bare = Self::bare(start, end, next);
+        let behind = colon as usize + 1;
+        let (Some(name), Some(value)) = (base.get(start..colon as usize), base.get(behind..end))
+        else {
+            return bare;
+        };
+        let known = Name::of(name);
+        // What is known by name is a token.
+        let is_token = known != Name::Other || !name.is_empty() && name.iter().all(|&byte| is_token(byte));
+        // `Name: value`, as nearly all are written.
+        let (value, value_end) = match value {
+            [b' ', first, ..] if !is_blank(*first) && !is_blank(base[end - 1]) => (behind + 1, end),
+            _ => {
+                let value = value.trim_ascii_end();
+                let value_end = behind + value.len();
+                (value_end - value.trim_ascii_start().len(), value_end)
+            }
+        };
+        Self {
+            colon,
+            value: value as u32,
+            value_end: value_end as u32,
+            name: match is_token {
+                true => known,
+                false => Name::of(name.trim_ascii_end()),
+            },
+            is_token,
+            ..bare
+        }
+    }
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace()
 }
 
 /// The length of a head that an earlier call looked through up to `scanned`.
@@ -186,18 +315,17 @@ impl<'a> Lines<'a> {
         }
         self.at = start + newline + 1;
         let colon = memchr::memchr(b':', line).map_or(NOWHERE, |colon| (start + colon) as u32);
-        Some(Row {
-            start: start as u32,
-            end: (start + line.len()) as u32,
-            next: self.at as u32,
-            colon,
-        })
+        let end = start + line.len();
+        Some(Row::new(self.base, start, end, self.at, colon))
     }
 
     fn line(&self, row: Row) -> Option<Line<'a>> {
         Some(Line {
             bytes: self.base.get(row.start as usize..row.end as usize)?,
             colon: (row.colon != NOWHERE).then(|| (row.colon - row.start) as usize),
+            value: self.base.get(row.value as usize..row.value_end as usize)?,
+            name: row.name,
+            is_token: row.is_token,
         })
     }
 
@@ -238,6 +366,12 @@ mod tests {
     }
 
     fn told(line: Line<'_>) -> (&[u8], Option<usize>) {
+        let value = line.colon.map_or(&b""[..], |colon| &line.bytes[colon + 1..]);
+        assert_eq!(line.value, value.trim_ascii());
+        let name = line.colon.map_or(&b""[..], |colon| &line.bytes[..colon]);
+        assert_eq!(line.name, Name::of(name.trim_ascii_end()));
+        let is_token = !name.is_empty() && name.iter().all(|&byte| is_token(byte));
+        assert_eq!(line.is_token, is_token);
         (line.bytes, line.colon)
     }
 
@@ -245,7 +379,7 @@ mod tests {
         #[test]
         fn a_head_is_cut_as_one_would_by_hand(
             words in prop::collection::vec(prop::sample::select(vec![
-                &b"\r\n"[..], b"\n", b"\r", b"a: b", b" folded", b"x", b"\0", b"12345678",
+                &b"\r\n"[..], b"\n", b"\r", b"a: b", b" folded", b"x", b"\0", b"12345678", b"Host:", b"host : ", b"\t",
             ]), 0..90),
         ) {
             let mut input = b"GET / HTTP/1.1".to_vec();

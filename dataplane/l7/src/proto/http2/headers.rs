@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 
 use super::hpack::Text;
 use crate::proto::http::content::HEADERS_BYTES_MAX;
+use crate::proto::http::names::Name;
 use crate::proto::http::product::{Evidence, contains};
 use crate::violation;
 
@@ -80,7 +81,7 @@ impl Fields {
             if let (Some(name), Some(value)) =
                 (self.bytes.get(start..middle), self.bytes.get(middle..end))
             {
-                evidence.take(name, value);
+                evidence.take(Name::of(name), value);
             }
         }
         evidence
