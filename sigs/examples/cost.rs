@@ -118,16 +118,14 @@ fn tell(scanner: &mut Scanner, exchange: &Exchange, hits: &mut Hits, now_us: u64
     let pieces = body.chunks(SEGMENT);
     let last = pieces.len() - 1;
     for (index, bytes) in pieces.enumerate() {
-        for buffer in [Buffer::HttpResponseBody, Buffer::FileData] {
-            let content = Content {
-                buffer,
-                stream: 0,
-                begins: (index == 0).then(Form::default),
-                bytes,
-                ends: index == last,
-            };
-            scanner.buffer(flow, &facts, ToClient, &content, now_us, hits);
-        }
+        let content = Content {
+            buffer: Buffer::HttpResponseBody,
+            stream: 0,
+            begins: (index == 0).then(Form::default),
+            bytes,
+            ends: index == last,
+        };
+        scanner.buffer(flow, &facts, ToClient, &content, now_us, hits);
     }
     packets(
         scanner,

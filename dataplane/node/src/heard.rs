@@ -133,8 +133,15 @@ impl Heard<'_, '_> {
             direction: speaker.direction,
         };
         let lookers = &mut self.lookers;
+        let whole = content.buffer;
         let unreadable = self.decoding.content(owner, content, &mut |decoded| {
+            // Rules about files look into bodies themselves.
+            let is_told = whole == Buffer::HttpResponseBody && decoded.buffer == Buffer::FileData;
+            let searcher = lookers.searcher.take_if(|_| is_told);
             lookers.content(speaker, decoded);
+            if is_told {
+                lookers.searcher = searcher;
+            }
         });
         self.decoded = true;
         if let Some(why) = unreadable {

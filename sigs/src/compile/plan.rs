@@ -239,7 +239,10 @@ impl Planner {
                 self.wants = self.wants.with(Buffer::Payload);
             }
             for direction in (0..2).filter(|&direction| directions[direction]) {
-                self.enter(field, direction, group, condition);
+                // Servers alone answer.
+                if field != Field::Buffer(Buffer::HttpResponseBody) || direction == 1 {
+                    self.enter(field, direction, group, condition);
+                }
             }
         }
         self.known.insert(key, condition);
@@ -367,8 +370,16 @@ pub(super) fn fields(rule: &Rule, group: &Group) -> Vec<Field> {
         Place::Header(header) => return vec![Field::Header(header)],
         Place::Buffer(buffer) => buffer,
     };
-    if buffer != Buffer::Payload {
-        return vec![Field::Buffer(buffer)];
+    match buffer {
+        Buffer::Payload => {}
+        // What a server sends is a file to whoever receives it. It is told once: scanning it as either was a
+        // quarter of what a thousand rules cost.
+        Buffer::FileData => {
+            return [Buffer::FileData, Buffer::HttpResponseBody]
+                .map(Field::Buffer)
+                .to_vec();
+        }
+        other => return vec![Field::Buffer(other)],
     }
     let transport = rule.header.protocol.transport;
     let mut fields = Vec::new();

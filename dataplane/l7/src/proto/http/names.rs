@@ -165,7 +165,9 @@ impl Name {
     #[inline]
     pub(crate) fn of(text: &[u8]) -> Self {
         let (Some(&[begins, ends]), Some(words)) = (
-            OF_LENGTH.get(text.len()..).and_then(|rest| rest.first_chunk()),
+            OF_LENGTH
+                .get(text.len()..)
+                .and_then(|rest| rest.first_chunk()),
             words(text),
         ) else {
             return Other;
@@ -193,7 +195,11 @@ mod tests {
                     let same = other.eq_ignore_ascii_case(&byte);
                     let is = Name::of(&text) == known.name;
                     // Two names of one meaning may differ by a byte.
-                    assert!(is == same || known.name == Consul || known.name == Etcd, "{:?}", text);
+                    assert!(
+                        is == same || known.name == Consul || known.name == Etcd,
+                        "{:?}",
+                        text
+                    );
                 }
                 text[at] = byte;
             }

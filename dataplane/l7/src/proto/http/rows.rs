@@ -236,7 +236,8 @@ impl Row {
         };
         let known = Name::of(name);
         // What is known by name is a token.
-        let is_token = known != Name::Other || !name.is_empty() && name.iter().all(|&byte| is_token(byte));
+        let is_token =
+            known != Name::Other || !name.is_empty() && name.iter().all(|&byte| is_token(byte));
         // `Name: value`, as nearly all are written.
         let (value, value_end) = match value {
             [b' ', first, ..] if !is_blank(*first) && !is_blank(base[end - 1]) => (behind + 1, end),
@@ -366,7 +367,9 @@ mod tests {
     }
 
     fn told(line: Line<'_>) -> (&[u8], Option<usize>) {
-        let value = line.colon.map_or(&b""[..], |colon| &line.bytes[colon + 1..]);
+        let value = line
+            .colon
+            .map_or(&b""[..], |colon| &line.bytes[colon + 1..]);
         assert_eq!(line.value, value.trim_ascii());
         let name = line.colon.map_or(&b""[..], |colon| &line.bytes[..colon]);
         assert_eq!(line.name, Name::of(name.trim_ascii_end()));
