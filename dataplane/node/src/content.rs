@@ -84,14 +84,17 @@ impl ContentDecoding {
 
     /// For those who look into these buffers, by direction.
     pub fn new(limits: Limits, wanted: [BufferSet; 2]) -> Self {
+        let needed = needed(&wanted);
+        let mut fields = Box::new([0; 128]);
+        note_fields(&mut fields, &needed);
         Self {
             open: HashMap::with_capacity_and_hasher(
                 limits.messages,
                 foldhash::fast::RandomState::default(),
             ),
             decoders: Decoders::new(limits),
-            needed: needed(&wanted),
-            fields: fields(&needed(&wanted)),
+            needed,
+            fields,
             wanted,
         }
     }
@@ -99,7 +102,7 @@ impl ContentDecoding {
     /// Somebody looks into these buffers from now on.
     pub fn want(&mut self, wanted: [BufferSet; 2]) {
         self.needed = needed(&wanted);
-        self.fields = fields(&self.needed);
+        note_fields(&mut self.fields, &self.needed);
         self.wanted = wanted;
     }
 
@@ -233,17 +236,15 @@ fn wants_made(wanted: BufferSet) -> bool {
 }
 
 /// By application, its fields that are among these buffers.
-fn fields(needed: &[BufferSet; 2]) -> Box<[u128; 128]> {
-    let mut fields = Box::new([0; 128]);
+fn note_fields(fields: &mut [u128; 128], needed: &[BufferSet; 2]) {
     let both = needed[0].union(needed[1]);
     for info in registry::applications() {
-        let of_info = info.fields.iter().enumerate().take(128);
-        let wanted =
-            of_info.filter(|(_, spec)| spec.buffer.is_some_and(|buffer| both.contains(buffer)));
-        fields[usize::from(info.id.number()) & 127] =
-            wanted.fold(0, |bits, (index, _)| bits | 1 << index);
+        let specs = info.fields.iter().enumerate().take(128);
+        let wanted = specs
+            .filter(|(_, spec)| spec.buffer.is_some_and(|buffer| both.contains(buffer)))
+            .fold(0, |bits, (index, _)| bits | 1 << index);
+        fields[usize::from(info.id.number()) & 127] = wanted;
     }
-    fields
 }
 
 /// What is wanted, and what that is made from.
