@@ -6,6 +6,12 @@
 h and b are an inline pair of the node, so a packet between two hosts crosses DPDK twice: once at the
 pair of its sender, once at that of its receiver.
 
+A host that is outside has its link at the switch itself, and the node may have a card there, whose
+other end is an interface that Weir makes for the machine it runs on:
+
+    [host eth0]──veth──[bridge]──veth──[nic =weir= weir0]
+     outside           the switch's     the node's, with the addresses of a machine
+
 DPDK drives the links by af_packet; by pcap where fragments of IPv4 are to arrive as they were sent:
 af_packet has the kernel put them together, and what comes out of that fits no frame.
 """
@@ -37,6 +43,8 @@ QUIET = {
     "net.ipv6.conf.{}.dad_transmits": 0,
     "net.ipv6.conf.{}.router_solicitations": 0,
 }
+# The node's own card, and the interface that stands for it.
+CARD, HOST_INTERFACE = "nic", "weir0"
 OFFLOADS = ["rx", "tx", "sg", "tso", "gso", "gro", "rxvlan", "txvlan"]
 
 
@@ -129,6 +137,30 @@ class Host(Namespace):
         return {4: self.ipv4, 6: f"[{self.ipv6}]"}[family]
 
 
+class Machine:
+    """The machine that the node runs on, as others see it: the addresses of its card."""
+
+    def __init__(self, namespace, index):
+        self.namespace = namespace
+        self.ipv4 = f"{IPV4_PREFIX}{index + 1}"
+        self.ipv6 = f"{IPV6_PREFIX}{index + 1:x}"
+        self.mac = f"02:91:00:00:00:{index + 1:02x}"
+
+    @property
+    def addresses(self):
+        return [self.ipv4, self.ipv6]
+
+    def address(self, family):
+        """family: 4 or 6."""
+        return {4: self.ipv4, 6: self.ipv6}[family]
+
+    def remembered(self, mtu):
+        """What weir host prepare would write down of the card's interface."""
+        held = [{"address": self.ipv4, "prefix": IPV4_LENGTH}, {"address": self.ipv6, "prefix": IPV6_LENGTH}]
+        route = {"network": "198.51.100.0", "prefix": 24, "gateway": f"{IPV4_PREFIX}1", "metric": 50}
+        return {"interfaces": [{"name": CARD, "mac": self.mac, "mtu": mtu, "addresses": held, "routes": [route]}]}
+
+
 class Infrastructure(Namespace):
     """The node's or the switch's namespace: it has links and no addresses."""
 
@@ -146,6 +178,8 @@ class Network:
         self.driver = driver
         self.namespaces = []
         self.hosts = {}
+        # The node's own machine, where it has a card.
+        self.machine = None
         self.node = self.switch = None
 
     def build(self, host_names):
@@ -166,9 +200,32 @@ class Network:
         self._link(host, "eth0", self.node, inner)
         self._link(self.node, outer, self.switch, port)
         self.switch.run(["ip", "link", "set", port, "master", "br0"])
+        self._name(host)
+
+    def _name(self, host):
         host.run(["ip", "link", "set", "eth0", "address", host.mac])
         host.run(["ip", "address", "add", f"{host.ipv4}/{IPV4_LENGTH}", "dev", "eth0"])
         host.run(["ip", "address", "add", f"{host.ipv6}/{IPV6_LENGTH}", "dev", "eth0", "nodad"])
+
+    def add_outside(self, name):
+        """A host that no inline pair stands before."""
+        host = self.hosts[name] = self._add(Host(f"{self.prefix}-{name}", self.logs, len(self.hosts)))
+        self._link(host, "eth0", self.switch, f"p{host.index}")
+        self.switch.run(["ip", "link", "set", f"p{host.index}", "master", "br0"])
+        self._name(host)
+        return host
+
+    def add_card(self):
+        """The node's card at the switch, and the machine whose interface weir0 stands for it."""
+        self._link(self.node, CARD, self.switch, "card")
+        self.switch.run(["ip", "link", "set", "card", "master", "br0"])
+        # The kernel hears what comes to the card as well: only weir0 is to answer.
+        settings = [f"net.ipv4.conf.{CARD}.arp_ignore=1", f"net.ipv4.conf.{CARD}.rp_filter=1"]
+        settings += [f"net.ipv6.conf.{scope}.disable_ipv6=0" for scope in ("default", "lo")]
+        self.node.run(["sysctl", "-q", "-w", *settings])
+        self.machine = Machine(self.node, len(self.hosts))
+        self.node.run(["ip", "link", "set", CARD, "address", self.machine.mac])
+        return self.machine
 
     def _link(self, one, one_name, other, other_name):
         run(["ip", "link", "add", one_name, "netns", one.name, "type", "veth", "peer", "name", other_name, "netns", other.name])
@@ -180,7 +237,7 @@ class Network:
 
     def virtual_devices(self, queues=1):
         """The node's ports for DPDK, in the order h0, b0, h1, b1 …: (device's name, arguments)."""
-        links = [f"{side}{host.index}" for host in self.hosts.values() for side in "hb"]
+        links = [CARD] if self.machine else [f"{side}{host.index}" for host in self.hosts.values() for side in "hb"]
         return [(self._device(number), self._device_arguments(link, queues)) for number, link in enumerate(links)]
 
     def _device(self, number):
@@ -196,6 +253,8 @@ class Network:
 
     def pairs(self):
         """The inline pairs: (host's name, [port at the host, port at the switch])."""
+        if self.machine:
+            return [("uplink", [self._device(0), f"host:{HOST_INTERFACE}"])]
         return [(name, [self._device(2 * host.index), self._device(2 * host.index + 1)]) for name, host in self.hosts.items()]
 
     def remove(self):

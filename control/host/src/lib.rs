@@ -3,6 +3,7 @@
 //! Everything is read below a root directory ([`Machine`]), so that what a machine looks like can be
 //! recorded on it, sent, and examined elsewhere; tests do the same with machines of many kinds.
 
+pub mod addresses;
 pub mod doctor;
 mod machine;
 pub mod network;
@@ -16,4 +17,4 @@ mod wanted;
 
 pub use machine::{Machine, Unread, Why};
 pub use record::{Record, RecordError};
-pub use wanted::{HugePages, Wanted, WantedError};
+pub use wanted::{HOST_PORT, HostInterface, HugePages, Wanted, WantedError};

@@ -160,15 +160,22 @@ pub fn devices(machine: &Machine) -> Result<Vec<Device>, Unread> {
     for name in machine.entries(DEVICES)? {
         let read = name.parse().ok().map(|it| Device::read(machine, it));
         if let Some(Ok(mut device)) = read {
-            let own = interfaces
-                .iter()
-                .filter(|(_, address)| *address == device.address);
-            device.interfaces = own.map(|(name, _)| name.clone()).collect();
+            device.interfaces = of_device(&interfaces, device.address);
             devices.push(device);
         }
     }
     devices.sort_by_key(|device| device.address);
     Ok(devices)
+}
+
+/// The interfaces that the kernel has made of a device.
+pub fn interfaces_of(machine: &Machine, address: Address) -> Vec<String> {
+    of_device(&interfaces(machine), address)
+}
+
+fn of_device(interfaces: &[(String, Address)], device: Address) -> Vec<String> {
+    let own = interfaces.iter().filter(|(_, address)| *address == device);
+    own.map(|(name, _)| name.clone()).collect()
 }
 
 /// The interfaces that are made of PCI devices.

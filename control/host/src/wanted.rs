@@ -5,6 +5,9 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+/// What a port's name begins with that weir-node makes as an interface of the host.
+pub const HOST_PORT: &str = "host:";
+
 /// What the node is configured to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -12,6 +15,8 @@ pub struct Wanted {
     pub devices: Vec<String>,
     /// The interfaces that virtual devices name: `net_af_packet0,iface=eth1`.
     pub interfaces: Vec<String>,
+    /// The interfaces that weir-node makes itself: `host:weir0` in a pair.
+    pub host_interfaces: Vec<HostInterface>,
     /// `eal.memory_mb`
     pub memory_mb: u64,
     /// `eal.huge_pages`
@@ -20,6 +25,15 @@ pub struct Wanted {
     pub cores: Vec<u32>,
     /// Whether there is a configuration at all.
     pub configured: bool,
+}
+
+/// An interface that weir-node makes, and the port that it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostInterface {
+    /// Its name: `weir0`.
+    pub name: String,
+    /// The other port of the pair: a PCI address, or a virtual device's name.
+    pub stands_for: String,
 }
 
 /// `eal.huge_pages`
@@ -60,6 +74,7 @@ impl Default for Wanted {
         Self {
             devices: Vec::new(),
             interfaces: Vec::new(),
+            host_interfaces: Vec::new(),
             memory_mb: 512,
             huge_pages: HugePages::Auto,
             cores: vec![0],
@@ -100,6 +115,7 @@ impl Wanted {
             let interfaces = parts.filter_map(|part| part.strip_prefix("iface="));
             wanted.interfaces = interfaces.map(str::to_owned).collect();
         }
+        wanted.host_interfaces = host_interfaces(&table)?;
         if let Some(memory) = eal.get("memory_mb") {
             wanted.memory_mb = number("eal.memory_mb", memory)?;
         }
@@ -116,6 +132,31 @@ impl Wanted {
         };
         Ok(wanted)
     }
+}
+
+/// The pairs of which one port is made by weir-node.
+fn host_interfaces(table: &Table) -> Result<Vec<HostInterface>, String> {
+    let mut found = Vec::new();
+    let pairs = match table.get("pair") {
+        None => return Ok(found),
+        Some(pairs) => pairs.as_array().ok_or("pair is no list: write [[pair]]")?,
+    };
+    for pair in pairs {
+        let ports = pair.get("ports").ok_or("a pair has no ports")?;
+        let ports = strings("pair.ports", ports)?;
+        let [first, second] = ports.as_slice() else {
+            return Err("pair.ports are not two".to_owned());
+        };
+        for (port, other) in [(first, second), (second, first)] {
+            if let Some(name) = port.strip_prefix(HOST_PORT) {
+                found.push(HostInterface {
+                    name: name.to_owned(),
+                    stands_for: other.clone(),
+                });
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn section(table: &Table, name: &str) -> Result<Table, String> {
@@ -157,10 +198,16 @@ mod tests {
     fn what_concerns_the_machine_is_taken() {
         let text = "[eal]\ndevices = [\"0000:01:00.0,rx_vec_en=1\"]\nmemory_mb = 2048\n\
                     huge_pages = \"required\"\nvirtual_devices = [\"net_af_packet0,iface=eth1,qpairs=2\"]\n\
-                    [workers]\ncores = [2, 3]\n[something]\nelse = 1\n";
+                    [workers]\ncores = [2, 3]\n[something]\nelse = 1\n\
+                    [[pair]]\nports = [\"0000:01:00.0\", \"host:weir0\"]\n[[pair]]\nports = [\"a\", \"b\"]\n";
         let wanted = Wanted::parse(text).unwrap();
         assert_eq!(wanted.devices, ["0000:01:00.0"]);
         assert_eq!(wanted.interfaces, ["eth1"]);
+        let host = HostInterface {
+            name: "weir0".into(),
+            stands_for: "0000:01:00.0".into(),
+        };
+        assert_eq!(wanted.host_interfaces, [host]);
         assert_eq!(
             (wanted.memory_mb, wanted.huge_pages),
             (2048, HugePages::Required)
@@ -176,6 +223,8 @@ mod tests {
             ("[eal]\nmemory_mb = -1", "eal.memory_mb"),
             ("[eal]\nhuge_pages = \"some\"", "eal.huge_pages"),
             ("[workers]\ncores = [\"a\"]", "workers.cores"),
+            ("pair = 1", "pair is no list"),
+            ("[[pair]]\nports = [\"a\"]", "not two"),
             ("[", "expected"),
         ] {
             let told = Wanted::parse(text).unwrap_err();

@@ -1,6 +1,7 @@
 //! Preparing and restoring, on laid-out machines with a stand-in for the kernel that reacts to what is
 //! written as the kernel does.
 
+mod addresses;
 mod bench;
 
 use std::fs;

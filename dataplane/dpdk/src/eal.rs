@@ -214,6 +214,15 @@ impl Eal {
             .map(|port| port.id)
     }
 
+    /// The MAC address of a port, running or not; None where there is no such port.
+    pub fn mac_of(&self, port: u16) -> Option<[u8; 6]> {
+        let _control = lock(&CONTROL);
+        let mut address = dpdk_sys::rte_ether_addr::default();
+        // SAFETY: takes any number and fills the struct it is given.
+        let code = unsafe { dpdk_sys::rte_eth_macaddr_get(port, &mut address) };
+        (code == 0).then_some(address.addr_bytes)
+    }
+
     /// Adds a device while running, written as in [`EalOptions`] (`net_null0,no-rx=1`, `0000:03:00.0`).
     /// Returns its ports.
     pub fn attach(&self, device: &str) -> Result<Vec<u16>, DeviceError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::host_interface;
 use crate::worker::Idle;
 
 /// The configuration file.
@@ -21,6 +22,8 @@ pub struct Config {
     pub pair: Vec<Pair>,
     /// Ports that only listen.
     pub tap: Vec<Tap>,
+    /// Ports that are made as interfaces of the host.
+    pub host_interface: host_interface::Settings,
     /// Where policy comes from.
     pub controller: Controller,
     /// Whose signatures policy needs.
@@ -136,11 +139,15 @@ impl Default for Workers {
 pub struct Pair {
     /// For people.
     pub name: String,
-    /// PCI address or name of the virtual device.
+    /// PCI address, name of the virtual device, or `host:` and the name of an interface to be made.
     pub ports: [String; 2],
     /// What holds when no worker looks.
     #[serde(default)]
     pub fail_mode: FailMode,
+    /// Until the first policy was received everything passes, and is learned from, although the pair
+    /// fails closed: for a pair that the way to the controller leads through.
+    #[serde(default)]
+    pub learn_first: bool,
     /// Bytes of the largest IP packet.
     #[serde(default = "default_mtu")]
     pub mtu: u16,
@@ -429,6 +436,7 @@ impl Config {
         if let Err(unknown) = weir_threat::Config::new(&self.threats) {
             return contradiction(unknown.to_string(), "mend the name");
         }
+        self.check_host_interfaces()?;
         let mut names: Vec<_> = self.port_names().collect();
         names.sort_unstable();
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -448,6 +456,33 @@ impl Config {
         Ok(())
     }
 
+    fn check_host_interfaces(&self) -> Result<(), ConfigError> {
+        let contradiction =
+            |what: String, next_step| Err(ConfigError::Contradiction { what, next_step });
+        for name in self.port_names().filter_map(host_interface::name_of) {
+            if !host_interface::is_name(name) {
+                return contradiction(
+                    format!("{name:?} is no name of an interface"),
+                    "1 to 15 letters, digits, dots, dashes and underscores",
+                );
+            }
+        }
+        let is_made = |port: &String| host_interface::name_of(port).is_some();
+        if let Some(pair) = self.pair.iter().find(|it| it.ports.iter().all(is_made)) {
+            return contradiction(
+                format!("both ports of pair {} are host interfaces", pair.name),
+                "a host interface stands for the port at the other end of its pair",
+            );
+        }
+        if let Some(tap) = self.tap.iter().find(|tap| is_made(&tap.port)) {
+            return contradiction(
+                format!("{} is a tap", tap.port),
+                "a host interface is one port of a pair",
+            );
+        }
+        Ok(())
+    }
+
     /// The sections that differ in `next` and that a running node cannot change: all but
     /// `[inspection]`, `[threats]` and `events.requests`.
     pub fn restart_needed(&self, next: &Self) -> Vec<&'static str> {
@@ -459,6 +494,7 @@ impl Config {
             ("workers", self.workers != next.workers),
             ("pair", self.pair != next.pair),
             ("tap", self.tap != next.tap),
+            ("host_interface", self.host_interface != next.host_interface),
             ("controller", self.controller != next.controller),
             ("policy", self.policy != next.policy),
             ("limits", self.limits != next.limits),
@@ -498,6 +534,7 @@ pub fn parse_pair(text: &str) -> Result<Pair, String> {
                 name: name.to_owned(),
                 ports: [first.to_owned(), second.to_owned()],
                 fail_mode,
+                learn_first: false,
                 mtu: default_mtu(),
             })
         }
@@ -506,82 +543,4 @@ pub fn parse_pair(text: &str) -> Result<Pair, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_setting_is_named_with_its_line() {
-        let error = toml::from_str::<Config>("[node]\nname = \"a\"\nnmae = \"b\"\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("line 3") && error.contains("nmae"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn the_shipped_file_shows_the_defaults() {
-        let shipped = include_str!("../../../deploy/baremetal/node.toml");
-        let shipped: Config = toml::from_str(shipped).unwrap();
-        assert_eq!(shipped, Config::default());
-        let refused = shipped.check().unwrap_err().to_string();
-        assert!(refused.contains("no port is configured"), "{refused}");
-    }
-
-    #[test]
-    fn what_the_shipped_file_shows_is_understood() {
-        let shipped = include_str!("../../../deploy/baremetal/node.toml");
-        // Every setting that stands there as a comment, sections too.
-        let uncommented = |line: &str| match line.strip_prefix("# ") {
-            Some(setting) if setting.starts_with('[') || setting.contains(" = ") => {
-                setting.to_owned()
-            }
-            _ => line.to_owned(),
-        };
-        let shown: Vec<String> = shipped.lines().map(uncommented).collect();
-        let shown: Config = toml::from_str(&shown.join("\n")).unwrap();
-        shown.check().unwrap();
-        assert!(shown.controller.address.is_some() && shown.tap.len() == 1);
-    }
-
-    #[test]
-    fn contradictions_are_refused() {
-        let pair = |name: &str, ports: [&str; 2]| Pair {
-            name: name.into(),
-            ports: ports.map(String::from),
-            fail_mode: FailMode::Closed,
-            mtu: 1500,
-        };
-        let config = |pairs: Vec<Pair>, cores: Vec<usize>| Config {
-            pair: pairs,
-            workers: Workers {
-                cores,
-                idle: Idle::Spin,
-            },
-            ..Config::default()
-        };
-        assert!(config(vec![pair("a", ["x", "y"])], vec![0]).check().is_ok());
-        assert!(config(vec![], vec![0]).check().is_err());
-        assert!(
-            config(vec![pair("a", ["x", "x"])], vec![0])
-                .check()
-                .is_err()
-        );
-        assert!(config(vec![pair("a", ["x", "y"])], vec![]).check().is_err());
-        assert!(
-            config(vec![pair("a", ["x", "y"])], vec![1, 1])
-                .check()
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn a_pair_on_the_command_line() {
-        let pair = parse_pair("db=net_af_packet0,net_af_packet1,open").unwrap();
-        assert_eq!((pair.name.as_str(), pair.fail_mode), ("db", FailMode::Open));
-        for wrong in ["db", "db=a", "db=a,b,c", "db=a,b,open,x", "db=,b"] {
-            assert!(parse_pair(wrong).is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;

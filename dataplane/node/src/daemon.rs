@@ -22,6 +22,7 @@ use crate::config::{Config, HugePages, Strictness};
 use crate::eve::EveFile;
 use crate::event::EventRing;
 use crate::handover::Ownership;
+use crate::host_interface;
 use crate::inspection::Inspection;
 use crate::io::dpdk::{DpdkQueue, PoolFrames};
 use crate::limits::{Limits, Rules};
@@ -47,6 +48,11 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     let rings: Vec<_> = (0..workers).map(|_| event_ring(config)).collect();
     let (desk, captures) = capture_desk(config, &shared).unzip();
     let trust = Trust::open(&config.policy, &config.node.state_directory)?;
+    let status = Arc::new(Ports {
+        config: config.clone(),
+        ports: started.ports,
+        shared: Arc::clone(&shared),
+    });
     let mut agent = Agent {
         node: config.node.name.clone(),
         shared: Arc::clone(&shared),
@@ -55,11 +61,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         trust,
         kept: None,
         alarms: Alarms::default(),
-        status: Arc::new(Ports {
-            config: config.clone(),
-            ports: started.ports,
-            shared: Arc::clone(&shared),
-        }),
+        status: Arc::clone(&status) as Arc<_>,
         eve,
         evidence: config
             .events
@@ -89,6 +91,9 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         let builder = std::thread::Builder::new().name("captures".into());
         threads.push(builder.spawn(move || desk.run())?);
     }
+    threads.extend(host_interface::start_following(&status)?);
+    // Those who follow links have it as long as they need it; a port closes with the last one.
+    drop(status);
     info!(node = config.node.name, workers, "weir-node is ready");
     let supervision = watched(&shared, config);
     let outcome = serve(agent, &shared, config, reread);
@@ -370,6 +375,7 @@ fn rules(config: &Config, shared: &Shared) -> Rules {
     Rules {
         tunnels_max: config.inspection.tunnels,
         verify_checksums: config.inspection.verify_checksums,
+        learn_first: learn_first(config),
         lenient: config.inspection.strictness == Strictness::Lenient,
         scan_depth_bytes: config.inspection.scan_depth_kb << 10,
         zero_unix_us: Clock::started_at(shared.started).unix_us(0),
@@ -379,6 +385,14 @@ fn rules(config: &Config, shared: &Shared) -> Rules {
         threats: Arc::new(weir_threat::Config::new(&config.threats).unwrap_or_default()),
         ..Rules::default()
     }
+}
+
+/// A bit for each pair that learns before the first policy.
+fn learn_first(config: &Config) -> u64 {
+    let pairs = config.pair.iter().enumerate();
+    pairs
+        .filter(|(_, pair)| pair.learn_first)
+        .fold(0, |all, (index, _)| all | 1 << index)
 }
 
 fn signature_source(config: &Config) -> signatures::Source {

@@ -17,6 +17,7 @@ mod flows;
 pub mod handover;
 mod heard;
 mod hold;
+pub mod host_interface;
 pub mod inspect;
 pub mod inspection;
 pub mod io;

@@ -53,6 +53,9 @@ pub struct Rules {
     /// checksum is wrong, so its bytes must not be taken for content. Off for captures, which
     /// often show packets before the NIC filled the checksum in.
     pub verify_checksums: bool,
+    /// Pairs, one bit each by number, that only learn until the first policy was received, although they
+    /// fail closed.
+    pub learn_first: u64,
     /// What cannot be looked into passes and is counted, where otherwise it is dropped in protect.
     pub lenient: bool,
     /// Bytes per direction that signatures look at.
@@ -77,6 +80,7 @@ impl Default for Rules {
             tunnels_max: 2,
             foreign_tunnels: false,
             verify_checksums: true,
+            learn_first: 0,
             lenient: false,
             scan_depth_bytes: 1 << 20,
             zero_unix_us: 0,

@@ -27,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Run the node.
     Run(Box<RunArguments>),
+    /// Read a configuration, say whether it holds together, and start nothing.
+    Check(CheckArguments),
     /// Take captures along the packet's way: flows, applications, verdicts.
     Inspect(InspectArguments),
     /// Write man pages and completions below a directory, for packages.
@@ -45,6 +47,33 @@ const CONFIGURATION: Configuration<'_> = Configuration {
     text: include_str!("../../../deploy/baremetal/node.toml"),
     see_also: "weir-node(1), weir-doctor(1), weir-host(1)",
 };
+
+#[derive(clap::Args)]
+struct CheckArguments {
+    /// The configuration file (TOML).
+    #[arg(short, long, default_value = "/etc/weir/node.toml")]
+    config: PathBuf,
+}
+
+impl CheckArguments {
+    fn check(&self) -> Result<()> {
+        let config = Config::read(&self.config)?;
+        config.check()?;
+        let pairs = config.pair.iter().map(|pair| {
+            let [first, second] = &pair.ports;
+            format!("pair {}: {first} and {second}", pair.name)
+        });
+        let taps = config.tap.iter().map(|tap| format!("tap {}", tap.port));
+        for line in pairs.chain(taps) {
+            println!("{line}");
+        }
+        println!(
+            "{} holds together; whether the ports are there, weir doctor knows",
+            self.config.display()
+        );
+        Ok(())
+    }
+}
 
 /// Each flag replaces the setting of the configuration file.
 #[derive(clap::Args)]
@@ -142,6 +171,7 @@ fn main() -> ExitCode {
                 .and_then(|config| daemon::run(&config, &|| run.config()))
                 .map(|()| true)
         }
+        Command::Check(check) => check.check().map(|()| true),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Manual { directory } => {
             weir_manual::write(&Arguments::command(), Some(&CONFIGURATION), directory)

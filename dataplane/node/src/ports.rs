@@ -9,6 +9,7 @@ use weir_api::v1::{PortCounters, WorkerState};
 use weir_dpdk::{Eal, Pool, Port, PortConfig, PortReport};
 
 use crate::config::{Config, FailMode};
+use crate::host_interface;
 use crate::io::dpdk::DpdkQueue;
 use crate::io::{PortIndex, Role};
 use crate::status::Status;
@@ -49,6 +50,7 @@ pub fn buffer_bytes(config: &Config) -> u16 {
 /// Starts every port of the configuration; what a device does not give as asked is logged.
 pub fn start(config: &Config, eal: &Eal) -> Result<Started> {
     let workers = u16::try_from(config.workers.cores.len())?;
+    host_interface::make(config, eal)?;
     let mtus: Vec<u16> = mtus(config).collect();
     let room = buffer_bytes(config);
     let pool = Pool::new("weir", config.eal.frame_buffers, 256, room, None)?;
@@ -66,7 +68,7 @@ pub fn start(config: &Config, eal: &Eal) -> Result<Started> {
                 .collect::<Vec<_>>()
                 .join(", ")
         };
-        let id = eal.find_port(name).ok_or_else(|| {
+        let id = host_interface::find_port(eal, name).ok_or_else(|| {
             anyhow!("port {name} is not there (DPDK has: {}); check the PCI address and that its driver is vfio-pci, or add the virtual device with --vdev", known())
         })?;
         let settings = PortConfig {
@@ -95,6 +97,8 @@ pub fn start(config: &Config, eal: &Eal) -> Result<Started> {
         started.ends.push(ends);
         started.ports.push((port, report));
     }
+    let mtus: Vec<u16> = started.ports.iter().map(|(_, it)| it.mtu.given).collect();
+    host_interface::dress(config, &mtus);
     Ok(started)
 }
 

@@ -4,6 +4,7 @@
 
 mod clock;
 mod cores;
+mod host_interfaces;
 mod iommu;
 mod kernel;
 mod limits;
@@ -193,6 +194,7 @@ pub fn examine(machine: &Machine, wanted: &Wanted, session: &Session) -> Report 
         memory::look,
         iommu::look,
         nics::look,
+        host_interfaces::look,
         cores::look,
         clock::look,
         kernel::look,

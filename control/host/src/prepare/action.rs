@@ -3,14 +3,19 @@
 
 use std::fmt;
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::hand::Hand;
+use crate::addresses::Interface;
 use crate::doctor::{pages_directory, size_text};
 use crate::machine::Machine;
-use crate::pci::{Address, Device};
+use crate::pci::{self, Address, Device};
 
 /// Whether cards may be given away without an IOMMU.
 pub(crate) const NO_IOMMU: &str = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
+
+/// How long an interface may take to come back with its driver.
+const INTERFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One thing that is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +55,15 @@ pub enum Action {
         kept_for: Option<String>,
         /// What driver_override was.
         kept_for_before: Option<String>,
+        /// What the interfaces have that go: addresses, routes.
+        held: Vec<Interface>,
+    },
+    /// What an interface had before comes back to it.
+    Dress {
+        /// The card.
+        device: Address,
+        /// What its interface had.
+        held: Interface,
     },
     /// A device file gets another owner.
     Give {
@@ -101,6 +115,9 @@ impl fmt::Display for Action {
                     false => write!(out, " (interface {})", interfaces.join(", ")),
                 }
             }
+            Self::Dress { device, held } => {
+                write!(out, "{device}: {} gets back {}", held.name, held.summary())
+            }
             Self::Give { path, name, .. } => write!(out, "{path}: to user {name}"),
         }
     }
@@ -114,6 +131,10 @@ impl Action {
             Self::Give {
                 path, user, group, ..
             } => vec![format!("chown {user}:{group} {path}")],
+            Self::Dress { held, .. } => {
+                let lines = dressing(held, &held.name);
+                lines.iter().map(|line| format!("ip {line}")).collect()
+            }
             _ => {
                 let echo = |(path, text): &(String, String)| {
                     let text = text.trim_end();
@@ -137,6 +158,7 @@ impl Action {
                 let given = hand.give(path, *user, *group);
                 return given.map_err(|error| refused(path, &error));
             }
+            Self::Dress { device, held } => return dress(machine, hand, *device, held),
             Self::NoIommu { .. } | Self::Pages { .. } | Self::Bind { .. } => {}
         }
         for (path, text) in self.writes(machine) {
@@ -155,7 +177,7 @@ impl Action {
     /// The files that are written, in order.
     fn writes(&self, machine: &Machine) -> Vec<(String, String)> {
         match self {
-            Self::Load { .. } | Self::Give { .. } => Vec::new(),
+            Self::Load { .. } | Self::Give { .. } | Self::Dress { .. } => Vec::new(),
             Self::NoIommu { allow } => {
                 let letter = if *allow { "Y\n" } else { "N\n" };
                 vec![(NO_IOMMU.to_owned(), letter.to_owned())]
@@ -189,6 +211,40 @@ impl Action {
                 writes
             }
         }
+    }
+}
+
+/// The interface goes up first: what is down takes no routes.
+fn dressing(held: &Interface, name: &str) -> Vec<String> {
+    let mut lines = vec![
+        format!("link set dev {name} mtu {}", held.mtu),
+        format!("link set dev {name} up"),
+    ];
+    lines.extend(held.commands(name));
+    lines
+}
+
+/// The driver makes the interface a moment after it has the card, and may give it another name.
+fn dress(
+    machine: &Machine,
+    hand: &mut dyn Hand,
+    device: Address,
+    held: &Interface,
+) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let names = pci::interfaces_of(machine, device);
+        let same = names.iter().find(|name| **name == held.name);
+        if let Some(name) = same.or(names.first()) {
+            return hand.ip(&dressing(held, name));
+        }
+        if begun.elapsed() > INTERFACE_TIMEOUT {
+            return Err(format!(
+                "its interface did not come back; `ip link` shows those there are, then: ip {}",
+                held.commands(&held.name).join("; ip ")
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

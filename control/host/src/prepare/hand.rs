@@ -7,6 +7,7 @@ use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::addresses;
 use crate::machine::Machine;
 
 /// Changes a machine.
@@ -15,6 +16,8 @@ pub trait Hand {
     fn write(&mut self, path: &str, text: &str) -> io::Result<()>;
     /// Loads a module of the kernel.
     fn load(&mut self, module: &str) -> io::Result<()>;
+    /// Has `ip` do what these lines say, all of them as far as they can be done.
+    fn ip(&mut self, lines: &[String]) -> Result<(), String>;
     /// Makes a user and his group the owners of a file.
     fn give(&mut self, path: &str, user: u32, group: u32) -> io::Result<()>;
 }
@@ -60,6 +63,13 @@ impl Hand for Kernel {
                 let said = String::from_utf8_lossy(&output.stderr);
                 Err(io::Error::other(said.trim().to_owned()))
             }
+        }
+    }
+
+    fn ip(&mut self, lines: &[String]) -> Result<(), String> {
+        match self.root == std::path::Path::new("/") {
+            true => addresses::ip(lines),
+            false => Err("this is not the machine that runs".to_owned()),
         }
     }
 

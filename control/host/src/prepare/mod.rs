@@ -10,6 +10,7 @@
 
 mod action;
 mod hand;
+mod host_interfaces;
 mod plan;
 mod remembered;
 

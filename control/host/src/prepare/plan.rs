@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{Action, NO_IOMMU};
 use super::remembered::{BoundDevice, Remembered, SetPages};
 use super::{Hint, Request};
+use crate::addresses::Interface;
 use crate::doctor::{self, size_text};
 use crate::machine::Machine;
 use crate::network::{self, Session};
@@ -29,14 +30,14 @@ pub struct Plan {
 }
 
 /// What the machine is judged by.
-struct Looked<'a> {
-    machine: &'a Machine,
-    request: &'a Request,
+pub(super) struct Looked<'a> {
+    pub(super) machine: &'a Machine,
+    pub(super) request: &'a Request,
     remembered: &'a Remembered,
     devices: Vec<Device>,
     /// Interfaces that the machine cannot do without, with the reasons.
     needed: BTreeMap<String, String>,
-    plan: Plan,
+    pub(super) plan: Plan,
     refused: Vec<String>,
 }
 
@@ -69,6 +70,7 @@ pub fn plan_prepare(
     let chosen = looked.choose(&names);
     looked.plan_pages(&chosen);
     looked.plan_devices(&chosen);
+    looked.plan_host_interfaces();
     looked.hint_at_cores();
     match looked.refused.is_empty() {
         true => Ok(looked.plan),
@@ -222,6 +224,7 @@ impl Looked<'_> {
         }
         self.plan_vfio();
         for device in binding {
+            let held = self.held(&device);
             self.plan.actions.push(Action::Bind {
                 device: device.address,
                 interfaces: device.interfaces.clone(),
@@ -229,8 +232,59 @@ impl Looked<'_> {
                 to: Some(self.request.driver.clone()),
                 kept_for: Some(self.request.driver.clone()),
                 kept_for_before: device.driver_override.clone(),
+                held,
             });
             self.plan_owner(&device);
+        }
+    }
+
+    /// What the interfaces of a card have that is about to go.
+    fn held(&mut self, device: &Device) -> Vec<Interface> {
+        let mut held = Vec::new();
+        for name in &device.interfaces {
+            match Interface::read(self.machine, name, Some(device.address)) {
+                Err(unread) => self.plan.hints.push(Hint {
+                    says: format!("what {name} has is not remembered: {unread}"),
+                    commands: vec!["apt-get install iproute2".to_owned()],
+                }),
+                Ok(interface) => {
+                    self.hint_at(&interface, device.address);
+                    held.push(interface);
+                }
+            }
+        }
+        held
+    }
+
+    /// What becomes of addresses and routes.
+    fn hint_at(&mut self, interface: &Interface, device: Address) {
+        if interface.addresses.is_empty() && interface.routes.is_empty() {
+            return;
+        }
+        let stands = self.request.wanted.host_interfaces.iter();
+        let mut stands = stands.filter(|it| it.stands_for.parse() == Ok(device));
+        let (name, summary) = (&interface.name, interface.summary());
+        let Some(host) = stands.next() else {
+            return self.plan.hints.push(Hint {
+                says: format!(
+                    "{name} goes, and with it {summary}; a pair of {device} and host:weir0 in node.toml \
+                     keeps them, on an interface behind Weir"
+                ),
+                commands: vec![format!("ip address show {name}")],
+            });
+        };
+        self.plan.hints.push(Hint {
+            says: format!("{name} goes; weir-node puts {summary} on {}", host.name),
+            commands: Vec::new(),
+        });
+        if interface.is_lent() {
+            self.plan.hints.push(Hint {
+                says: format!(
+                    "a DHCP server lent {name} an address: have its client ask on {} from now on",
+                    host.name
+                ),
+                commands: Vec::new(),
+            });
         }
     }
 
@@ -245,20 +299,6 @@ impl Looked<'_> {
                     "{address}: {interface} {reason}; without it this machine may not be reached any more: \
                      choose another card, or give --force"
                 ));
-            }
-            let routes = network::routes(self.machine).unwrap_or_default();
-            let lost = routes.iter().filter(|route| route.interface == *interface);
-            let lost: Vec<String> = lost
-                .map(|it| format!("{}/{}", it.network, it.prefix))
-                .collect();
-            if !lost.is_empty() {
-                self.plan.hints.push(Hint {
-                    says: format!(
-                        "{interface} goes, and with it the routes to {}",
-                        lost.join(", ")
-                    ),
-                    commands: vec![format!("ip address show {interface}")],
-                });
             }
         }
         let Some(group) = device.group else { return };
@@ -379,6 +419,7 @@ pub fn plan_restore(machine: &Machine, remembered: &Remembered) -> Result<Plan, 
             {
                 plan.kept
                     .push(format!("{}: was given back already", known.device));
+                plan.actions.extend(dressing(known));
             }
             Ok(device)
                 if ![&None, &known.driver, &known.driver_before].contains(&&device.driver) =>
@@ -394,7 +435,10 @@ pub fn plan_restore(machine: &Machine, remembered: &Remembered) -> Result<Plan, 
                     "{}: {by} uses it; stop it first: systemctl stop weir-node",
                     known.device
                 )),
-                None => plan.actions.push(give_back(known, &device)),
+                None => {
+                    plan.actions.push(give_back(known, &device));
+                    plan.actions.extend(dressing(known));
+                }
             },
         }
     }
@@ -414,6 +458,13 @@ pub fn plan_restore(machine: &Machine, remembered: &Remembered) -> Result<Plan, 
     }
 }
 
+/// Its interfaces get back what they had; again and again.
+fn dressing(known: &BoundDevice) -> impl Iterator<Item = Action> + '_ {
+    let device = known.device;
+    let held = known.held.iter().cloned();
+    held.map(move |held| Action::Dress { device, held })
+}
+
 fn give_back(known: &BoundDevice, device: &Device) -> Action {
     Action::Bind {
         device: known.device,
@@ -422,6 +473,7 @@ fn give_back(known: &BoundDevice, device: &Device) -> Action {
         to: known.driver_before.clone(),
         kept_for: known.kept_for_before.clone(),
         kept_for_before: device.driver_override.clone(),
+        held: Vec::new(),
     }
 }
 
@@ -464,7 +516,7 @@ fn held(machine: &Machine, device: &Device) -> Option<String> {
 }
 
 /// A user's number and his group's.
-fn account(machine: &Machine, name: &str) -> Option<(u32, u32)> {
+pub(super) fn account(machine: &Machine, name: &str) -> Option<(u32, u32)> {
     let text = machine.text("/etc/passwd").ok()?;
     text.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Manner;
 use super::action::Action;
+use crate::addresses::{INTERFACES_FILE, Interface, write_interfaces};
 use crate::machine::Machine;
 use crate::pci::Address;
 
@@ -33,6 +34,9 @@ pub struct Remembered {
     pub no_iommu: bool,
     #[serde(skip)]
     path: PathBuf,
+    /// Where weir-node reads what interfaces had.
+    #[serde(skip)]
+    interfaces_path: PathBuf,
     /// Held as long as this lives: one at a time.
     #[serde(skip)]
     _lock: Option<File>,
@@ -64,6 +68,9 @@ pub struct BoundDevice {
     pub interfaces: Vec<String>,
     /// The driver that it was given to.
     pub driver: Option<String>,
+    /// What its interfaces had.
+    #[serde(default)]
+    pub held: Vec<Interface>,
 }
 
 /// Why nothing can be remembered.
@@ -115,11 +122,13 @@ impl Remembered {
             devices: Vec::new(),
             no_iommu: false,
             path: path.clone(),
+            interfaces_path: PathBuf::new(),
             _lock: None,
         };
         let found = read(&path)?.unwrap_or(nothing);
         let mut found = Self {
             path,
+            interfaces_path: machine.path(INTERFACES_FILE),
             _lock: lock,
             ..found
         };
@@ -172,6 +181,7 @@ impl Remembered {
                 from,
                 to,
                 kept_for_before,
+                held,
                 ..
             } => {
                 if !self.devices.iter().any(|it| it.device == *device) {
@@ -181,13 +191,15 @@ impl Remembered {
                         kept_for_before: kept_for_before.clone(),
                         interfaces: interfaces.clone(),
                         driver: to.clone(),
+                        held: held.clone(),
                     });
                 }
             }
             Action::NoIommu { allow: true } => self.no_iommu = true,
-            Action::NoIommu { allow: false } | Action::Load { .. } | Action::Give { .. } => {
-                return Ok(());
-            }
+            Action::NoIommu { allow: false }
+            | Action::Load { .. }
+            | Action::Give { .. }
+            | Action::Dress { .. } => return Ok(()),
         }
         self.write()
     }
@@ -201,9 +213,11 @@ impl Remembered {
             } => self
                 .pages
                 .retain(|it| (it.node, it.size_kb, it.before) != (*node, *size_kb, *to)),
-            Action::Bind { device, to, .. } => self
-                .devices
-                .retain(|it| it.device != *device || it.driver_before != *to),
+            // What its interface had is needed yet.
+            Action::Bind { device, to, .. } => self.devices.retain(|it| {
+                it.device != *device || it.driver_before != *to || !it.held.is_empty()
+            }),
+            Action::Dress { device, .. } => self.devices.retain(|it| it.device != *device),
             Action::NoIommu { allow: false } => self.no_iommu = false,
             Action::NoIommu { allow: true } | Action::Load { .. } | Action::Give { .. } => {}
         }
@@ -223,6 +237,10 @@ impl Remembered {
 
     fn write(&self) -> Result<(), RememberedError> {
         let failed = |why| file_error(&self.path, why);
+        let held = self.devices.iter().flat_map(|it| it.held.iter().cloned());
+        let held: Vec<Interface> = held.collect();
+        write_interfaces(&self.interfaces_path, &held)
+            .map_err(|why| file_error(&self.interfaces_path, why))?;
         if self.is_empty() {
             return match fs::remove_file(&self.path) {
                 Err(why) if why.kind() != io::ErrorKind::NotFound => Err(failed(why)),

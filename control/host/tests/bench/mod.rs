@@ -25,6 +25,8 @@ pub struct Bench {
     pub fails_at: Option<usize>,
     pub writes: Vec<String>,
     pub given: Vec<String>,
+    /// What `ip` was told.
+    pub ip: Vec<String>,
 }
 
 impl Bench {
@@ -53,6 +55,7 @@ impl Bench {
             fails_at: None,
             writes: Vec::new(),
             given: Vec::new(),
+            ip: Vec::new(),
         };
         bench.learn_drivers();
         bench
@@ -194,6 +197,11 @@ impl Hand for Bench {
         let parameters = self.path("sys/module/vfio/parameters");
         fs::create_dir_all(&parameters)?;
         fs::write(parameters.join("enable_unsafe_noiommu_mode"), "N\n")
+    }
+
+    fn ip(&mut self, lines: &[String]) -> Result<(), String> {
+        self.ip.extend(lines.iter().cloned());
+        Ok(())
     }
 
     fn give(&mut self, path: &str, user: u32, group: u32) -> io::Result<()> {

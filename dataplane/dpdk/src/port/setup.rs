@@ -20,6 +20,11 @@ const NOT_SUPPORTED: i32 = -95;
 const SYMMETRIC_KEY: [u8; 2] = [0x6d, 0x5a];
 const KEY_BYTES_DEFAULT: usize = 40;
 
+/// Where these verify checksums, the other end takes it as leave to send none.
+const NO_CHECKSUMS: [&str; 2] = ["net_virtio_user", "net_virtio"];
+/// It says that it can hash, and means by rules of its own: the kernel chooses its queues.
+const NO_HASH: &str = "net_tap";
+
 const RSS_FUNCTIONS: [(u64, &str); 12] = [
     (dpdk_sys::WEIR_RSS_IPV4, "ipv4"),
     (dpdk_sys::WEIR_RSS_FRAG_IPV4, "ipv4-fragment"),
@@ -139,14 +144,17 @@ impl<'a> Setup<'a> {
 
     /// Configures with all that is asked for; what is refused is given up step by step.
     fn configure(&self, rx_queues: u16, tx_queues: u16) -> Result<Accepted, PortError> {
-        let offloads = self.info.rx_offload_capa
-            & (dpdk_sys::WEIR_OFFLOAD_IPV4_CKSUM
-                | dpdk_sys::WEIR_OFFLOAD_TCP_CKSUM
-                | dpdk_sys::WEIR_OFFLOAD_UDP_CKSUM
-                | dpdk_sys::WEIR_OFFLOAD_RSS_HASH);
+        let checksums = dpdk_sys::WEIR_OFFLOAD_IPV4_CKSUM
+            | dpdk_sys::WEIR_OFFLOAD_TCP_CKSUM
+            | dpdk_sys::WEIR_OFFLOAD_UDP_CKSUM;
+        let checksums = match NO_CHECKSUMS.contains(&self.driver.as_str()) {
+            true => 0,
+            false => checksums,
+        };
+        let offloads = self.info.rx_offload_capa & (checksums | dpdk_sys::WEIR_OFFLOAD_RSS_HASH);
         let wanted = RSS_FUNCTIONS.iter().fold(0, |all, (bit, _)| all | bit);
         let spread = rx_queues > 1 && self.config.symmetric_rss;
-        let functions = if spread {
+        let functions = if spread && self.driver != NO_HASH {
             wanted & self.info.flow_type_rss_offloads
         } else {
             0
@@ -272,7 +280,7 @@ impl<'a> Setup<'a> {
     }
 
     fn no_rss_because(&self) -> String {
-        if self.info.flow_type_rss_offloads == 0 {
+        if self.info.flow_type_rss_offloads == 0 || self.driver == NO_HASH {
             "the device cannot hash; workers hand packets over instead".to_owned()
         } else {
             "the device refused it; workers hand packets over instead".to_owned()

@@ -58,16 +58,17 @@ impl<S: FrameSource> Path<S> {
         }
     }
 
-    /// Before the first policy only pairs that fail open let anything pass, and only learn from it.
+    /// Before the first policy only pairs that fail open, or are to learn first, let anything pass.
     fn may_pass_without_policy(&self, arrived: &Arrived<S::Frame>) -> bool {
-        self.policy.is_received()
-            || !matches!(
-                self.roles[usize::from(arrived.port)],
-                Role::Inline {
-                    fail_open: false,
-                    ..
-                }
-            )
+        if self.policy.is_received() {
+            return true;
+        }
+        match self.roles[usize::from(arrived.port)] {
+            Role::Inline {
+                fail_open, pair, ..
+            } => fail_open || self.rules.learn_first & (1 << pair) != 0,
+            Role::Tap { .. } => true,
+        }
     }
 
     /// A frame that is not IP has no identities: the link policy judges it by its EtherType.
