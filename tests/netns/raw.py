@@ -36,14 +36,19 @@ def mac(text):
 class Connection:
     """One connection. `sequence` is the number of its first byte; segments are placed by their offset."""
 
-    def __init__(self, source, target, target_mac, own_mac, port, layer=None):
+    def __init__(self, source, target, target_mac, own_mac, port, layer=None, link=None):
         self.source, self.target = ip_address(source), ip_address(target)
         self.ports = (next(_ports), port)
         self.ethernet = mac(target_mac) + mac(own_mac)
         self.layer = layer or Plain()
-        self.link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        self.link.bind(("eth0", ETH_P_ALL))
+        self.link = link or self.own_link()
         self.begin(0x7FFFFF00)
+
+    @staticmethod
+    def own_link():
+        link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        link.bind(("eth0", ETH_P_ALL))
+        return link
 
     def begin(self, sequence):
         """From here on the numbers are those of a connection that begins with this one."""

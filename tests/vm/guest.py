@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 from functools import cache
 from pathlib import Path
@@ -199,20 +200,27 @@ def boot(archive, cards=("e1000e", "e1000e", "e1000e"), iommu=True, memory_mb=10
          timeout_s=BOOT_TIMEOUT_S):
     """Boots with these initial files, and answers what was said. `wires` has for each card the number of the wire
     that it is at; without it each has one of its own. `words` are for the kernel."""
-    image, _ = kernel()
-    OUT.mkdir(parents=True, exist_ok=True)
-    initial = OUT / f"initial-{os.getpid()}"
-    initial.write_bytes(archive.bytes())
+    initial = laid_down(archive)
     try:
-        return _boot(image, initial, cards, iommu, memory_mb, wires or range(len(cards)), disk, words, timeout_s)
+        return _boot(initial, cards, iommu, memory_mb, wires or range(len(cards)), disk, words, timeout_s)
     finally:
         initial.unlink()
 
 
-def _boot(image, initial, cards, iommu, memory_mb, wires, disk, words, timeout_s):
-    command = [emulator(), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-               "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", str(memory_mb), "-serial", "stdio",
-               "-kernel", image, "-initrd", initial]
+def laid_down(archive):
+    """Initial files as a file, which whoever asks for it removes."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix="initial-", dir=OUT)
+    with open(handle, "wb") as file:
+        file.write(archive.bytes())
+    return Path(name)
+
+
+def hardware(initial, iommu=True, memory_mb=1024, words=""):
+    """The command for a machine without cards, disks and lines to the outside. `words` are for the kernel."""
+    image, _ = kernel()
+    command = [emulator(), "-nodefaults", "-no-user-config", "-display", "none", "-accel", "tcg,thread=multi",
+               "-cpu", "max", "-smp", "2", "-m", str(memory_mb), "-kernel", image, "-initrd", initial]
     # What the guest says is kept apart from what the kernel says. A busy machine is too slow for the check of
     # the timer, which would end in a panic.
     line = f"console=ttyS0 quiet loglevel=3 panic=-1 no_timer_check {words}"
@@ -221,13 +229,25 @@ def _boot(image, initial, cards, iommu, memory_mb, wires, disk, words, timeout_s
         line += " intel_iommu=on iommu=pt"
     else:
         command += ["-machine", "q35"]
+    return command + ["-append", line]
+
+
+def plugged(index, card):
+    """A card on the line net<index>, behind a bridge of its own, from which it can be removed."""
+    return ["-device", f"pcie-root-port,id=port{index},chassis={index},slot={index}",
+            "-device", f"{card},id=card{index},bus=port{index},netdev=net{index},mac={mac(index)}"]
+
+
+def mac(index):
+    return f"52:54:00:00:00:{index:02x}"
+
+
+def _boot(initial, cards, iommu, memory_mb, wires, disk, words, timeout_s):
+    command = hardware(initial, iommu, memory_mb, words) + ["-no-reboot", "-serial", "stdio"]
     if disk:
         command += ["-drive", f"file={disk},format=raw,if=none,id=disk", "-device", "virtio-blk-pci,drive=disk"]
     for index, (card, wire) in enumerate(zip(cards, wires)):
-        command += ["-device", f"pcie-root-port,id=port{index},chassis={index},slot={index}",
-                    "-netdev", f"hubport,id=net{index},hubid={wire}",
-                    "-device", f"{card},bus=port{index},netdev=net{index},mac=52:54:00:00:00:{index:02x}"]
-    command += ["-append", line]
+        command += ["-netdev", f"hubport,id=net{index},hubid={wire}", *plugged(index, card)]
     try:
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s)
     except subprocess.TimeoutExpired as late:

@@ -1,0 +1,158 @@
+"""A node between the two cards of a machine: traffic from outside, and what befalls cards, workers and machine.
+
+    python3 -m unittest tests.vm.test_wire -v
+"""
+
+import shutil
+import time
+import unittest
+
+from tests.netns.support import allowlist, mode, workload
+
+from . import guest
+from .appliance import ON_DISK, Appliance
+from .outside import Host, converse, passes
+
+DEVICES = ["0000:01:00.0", "0000:02:00.0"]
+CLIENT = ("52:54:00:00:01:01", "192.0.2.1", "2001:db8::1")
+SERVER = ("52:54:00:00:01:02", "192.0.2.2", "2001:db8::2")
+HTTP, UDP_PORT, FORBIDDEN = 80, 5000, 6000
+REQUEST = b"GET /index.html HTTP/1.1\r\nHost: server.example\r\n\r\n"
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"w" * 5000
+FAMILIES = (4, 6)
+PATIENCE_S = 60
+# Shorter than what passes takes under load: a frame that passes after it stands behind it.
+SILENCE_S = 0.5
+
+
+def policy(stage):
+    """What the server takes of the client; `stage`: protect or discover."""
+    any_way = {"ingress": ["from: [{any: true}]"], "egress": ["to: [{any: true}]"]}
+    rules = [f"from: [{{workload: client}}], applications: [http], ports: [{HTTP}]",
+             f"from: [{{workload: client}}], ports: [{UDP_PORT}]",
+             "from: [{workload: client}], applications: [icmp]"]
+    return [
+        workload("client", CLIENT[1:]), mode("client", stage), allowlist("client", **any_way),
+        workload("server", SERVER[1:]), mode("server", stage), allowlist("server", ingress=rules),
+    ]
+
+
+class Between(unittest.TestCase):
+    """A machine that is started once for all tests of a class."""
+
+    HARDWARE = {}
+
+    @classmethod
+    def setUpClass(cls):
+        guest.emulator()
+        cls.machine = Appliance(DEVICES, DEVICES, policy("protect"), **cls.HARDWARE)
+        cls.addClassCleanup(cls.machine.stop)
+        cls.machine.start()
+        cls.client = Host(cls.machine.cards[0], *CLIENT)
+        cls.server = Host(cls.machine.cards[1], *SERVER)
+        cls.wait_for_traffic()
+
+    @classmethod
+    def wait_for_traffic(cls):
+        """Until a ping of the client comes through to the server."""
+        deadline = time.monotonic() + PATIENCE_S
+        number = 0
+        while not passes(cls.client.ping(cls.server, number), cls.client, cls.server, 1):
+            number += 1
+            assert time.monotonic() < deadline, f"nothing passes\n{cls.machine.logs()}"
+
+    def pings(self, number=1, family=4):
+        """Both ways."""
+        asks, answers = self.client.ping(self.server, number, family), self.server.ping(self.client, number, family, True)
+        return passes(asks, self.client, self.server) and passes(answers, self.server, self.client)
+
+    def is_dropped(self, frame):
+        """It does not come, though what is sent behind it does."""
+        self.server.card.drain()
+        self.client.card.send(frame)
+        behind = self.client.ping(self.server, time.monotonic_ns() & 0xFFFF)
+        self.client.card.send(behind)
+        found = self.server.card.finds(lambda it: it[:len(frame)] == frame or it[:len(behind)] == behind)
+        self.assertIsNotNone(found, "neither it nor what was sent behind it came")
+        return found[:len(behind)] == behind
+
+    def conversation(self, family=4, port=HTTP):
+        return converse(self.client, self.server, port, REQUEST, RESPONSE, family)
+
+    def check_enforcement(self):
+        self.assertEqual(self.conversation(), (REQUEST, RESPONSE))
+        self.assertTrue(self.is_dropped(self.client.datagram(self.server, (4000, FORBIDDEN), b"x" * 64)))
+
+
+class Protect(Between):
+    def test_what_is_allowed_passes_and_the_rest_is_dropped_and_counted(self):
+        for family in FAMILIES:
+            with self.subTest(family=family):
+                self.assertTrue(self.pings(family, family))
+                self.assertEqual(self.conversation(family), (REQUEST, RESPONSE))
+                allowed = self.client.datagram(self.server, (4000, UDP_PORT), b"x" * 900, family)
+                self.assertTrue(passes(allowed, self.client, self.server))
+                forbidden = self.client.datagram(self.server, (4000, FORBIDDEN), b"x" * 900, family)
+                self.assertTrue(self.is_dropped(forbidden))
+                self.assertEqual(self.conversation(family, FORBIDDEN), (b"", b""))
+
+    def test_policy_turns_protection_off_and_on(self):
+        forbidden = self.client.datagram(self.server, (4001, FORBIDDEN), b"x" * 64)
+        self.assertTrue(self.is_dropped(forbidden))
+        self.machine.put_in_force(*policy("discover"))
+        self.assertTrue(passes(forbidden, self.client, self.server))
+        self.assertEqual(self.conversation(port=FORBIDDEN), (REQUEST, RESPONSE))
+        self.machine.put_in_force(*policy("protect"))
+        self.assertTrue(self.is_dropped(forbidden))
+
+    def test_a_link_that_comes_back_carries_again(self):
+        self.machine.hardware("set_link", name="card1", up=False)
+        try:
+            lost = self.client.datagram(self.server, (4000, UDP_PORT), b"lost")
+            self.assertFalse(passes(lost, self.client, self.server, SILENCE_S))
+        finally:
+            self.machine.hardware("set_link", name="card1", up=True)
+        self.wait_for_traffic()
+        self.check_enforcement()
+
+    def test_a_node_that_is_killed_is_started_again_and_enforces(self):
+        before = self.machine.do("cat /run/node.pid")
+        self.machine.do(f"kill -KILL {before}")
+        # Nothing moves frames, and nothing passes.
+        self.assertFalse(passes(self.client.ping(self.server, 77), self.client, self.server, SILENCE_S))
+        self.machine.until(f"[ $(cat /run/node.pid) != {before.strip()} ]", "the node is started again")
+        self.wait_for_traffic()
+        self.check_enforcement()
+
+    def test_a_node_that_hangs_lets_nothing_pass(self):
+        self.machine.do("kill -STOP $(cat /run/node.pid)")
+        try:
+            self.assertFalse(passes(self.client.ping(self.server, 78), self.client, self.server, SILENCE_S))
+        finally:
+            self.machine.do("kill -CONT $(cat /run/node.pid)")
+        self.wait_for_traffic()
+        self.check_enforcement()
+
+    def test_zz_every_frame_is_accounted_for(self):
+        """The last by its name: it ends the node."""
+        self.assertRegex(self.machine.stop_node(), r"dropped=[1-9]\d* balanced=true")
+
+
+@unittest.skipIf(shutil.which("mkfs.ext4") is None, "not installed: mkfs.ext4 (e2fsprogs)")
+class Restart(Between):
+    """State is on a disk, and what is on it is all that the machine has after a reset: no controller runs then."""
+
+    HARDWARE = {"init": ON_DISK, "disk_mb": 32}
+
+    def test_a_machine_that_is_reset_enforces_the_last_good_policy(self):
+        self.check_enforcement()
+        self.machine.do("touch /var/lib/enabled && sync")
+        self.machine.reset()
+        self.assertFalse(passes(self.client.datagram(self.server, (4000, FORBIDDEN), b"early"), self.client, self.server, SILENCE_S))
+        self.wait_for_traffic()
+        self.check_enforcement()
+        self.assertIn("the last good policy is in force", self.machine.do("cat /run/node.log"))
+
+
+if __name__ == "__main__":
+    unittest.main()
