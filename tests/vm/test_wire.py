@@ -138,6 +138,26 @@ class Protect(Between):
         self.assertRegex(self.machine.stop_node(), r"dropped=[1-9]\d* balanced=true")
 
 
+class Removed(Between):
+    """A card is pulled out and put in again, beside a pair that nothing happens to."""
+
+    def test_a_card_that_is_pulled_out_is_let_go_of_and_comes_back(self):
+        self.check_enforcement()
+        pid = self.machine.do("cat /run/node.pid")
+        self.machine.hardware("device_del", id="card1")
+        card = "/sys/bus/pci/devices/0000:02:00.0"
+        self.machine.until(f"[ ! -e {card} ]", "the kernel has taken the card out")
+        self.assertRegex(self.machine.do("cat /run/node.log"), r'the card is taken away.* port="0000:02:00.0"')
+        self.assertEqual(self.machine.do("cat /run/node.pid; kill -0 $(cat /run/node.pid)"), pid)
+        self.assertFalse(passes(self.client.ping(self.server, 5), self.client, self.server, SILENCE_S))
+        self.machine.hardware("device_add", driver="e1000e", id="card1", bus="port1", netdev="net1", mac=guest.mac(1))
+        self.machine.until(f"[ -e {card} ]", "the kernel has found the card")
+        self.machine.until("weir host prepare --config /etc/node.toml --owner weir-node", "the card is given away again")
+        self.machine.until(f"[ $(cat /run/node.pid) != {pid.strip()} ]", "the node is started again")
+        self.wait_for_traffic()
+        self.check_enforcement()
+
+
 @unittest.skipIf(shutil.which("mkfs.ext4") is None, "not installed: mkfs.ext4 (e2fsprogs)")
 class Restart(Between):
     """State is on a disk, and what is on it is all that the machine has after a reset: no controller runs then."""

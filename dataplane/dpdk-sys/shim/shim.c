@@ -1,5 +1,7 @@
 /* DPDK's inline functions behind symbols, one call per burst. */
 #define _GNU_SOURCE
+/* Word of devices that are pulled out has no other function. */
+#define ALLOW_EXPERIMENTAL_API
 #include <stdio.h>
 #include <string.h>
 #include <sys/types.h>
@@ -7,6 +9,7 @@
 #include <rte_byteorder.h>
 #include <rte_ether.h>
 #include <rte_log.h>
+#include <rte_spinlock.h>
 
 #include "shim.h"
 
@@ -108,6 +111,38 @@ uint16_t weir_rx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, u
 uint16_t weir_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **mbufs, uint16_t count)
 {
 	return rte_eth_tx_burst(port, queue, mbufs, count);
+}
+
+/* Devices that the machine asks to be let go of: few, and read soon. */
+#define REMOVED_MAX 16
+static rte_spinlock_t removed_lock = RTE_SPINLOCK_INITIALIZER;
+static char removed[REMOVED_MAX][WEIR_DEVICE_NAME_BYTES];
+static unsigned int removed_count;
+
+static void note_removed(const char *device, enum rte_dev_event_type event, void *unused)
+{
+	(void)unused;
+	if (event != RTE_DEV_EVENT_REMOVE || device == NULL)
+		return;
+	rte_spinlock_lock(&removed_lock);
+	if (removed_count < REMOVED_MAX)
+		snprintf(removed[removed_count++], WEIR_DEVICE_NAME_BYTES, "%s", device);
+	rte_spinlock_unlock(&removed_lock);
+}
+
+int weir_note_removed(void)
+{
+	return rte_dev_event_callback_register(NULL, note_removed, NULL);
+}
+
+int weir_take_removed(char *name)
+{
+	rte_spinlock_lock(&removed_lock);
+	int found = removed_count > 0;
+	if (found)
+		memcpy(name, removed[--removed_count], WEIR_DEVICE_NAME_BYTES);
+	rte_spinlock_unlock(&removed_lock);
+	return found;
 }
 
 struct rte_mbuf *weir_mbuf_alloc(struct rte_mempool *pool)

@@ -107,4 +107,11 @@ uint64_t weir_rdtsc(void);
 /* Sends DPDK's log lines to `sink` instead of the standard error. 0, or -1. Once a process. */
 int weir_log_to(void (*sink)(const char *bytes, size_t length));
 
+/* Names of devices: PCI addresses, and those of virtual devices. */
+#define WEIR_DEVICE_NAME_BYTES 64
+/* From now on keeps the names of devices that the machine asks to be let go of. 0, or an error. */
+int weir_note_removed(void);
+/* 1 and the name of one of them, which is forgotten; 0: there is none. */
+int weir_take_removed(char *name);
+
 #endif

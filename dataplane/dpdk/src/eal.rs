@@ -154,6 +154,9 @@ impl Eal {
             thread: Some(thread),
         });
         process.running = Arc::downgrade(&environment);
+        // SAFETY: the environment runs; what is registered is a function of the shim. Without it nobody
+        // hears of cards that are pulled out, and the machine waits until the process has ended.
+        let _ = unsafe { dpdk_sys::weir_note_removed() };
         let eal = Eal { environment };
         eal.expect_ports(options, mark)?;
         Ok(eal)
@@ -309,6 +312,15 @@ impl Drop for Environment {
             let _ = thread.join();
         }
     }
+}
+
+/// A device that the machine asks to be let go of (its card is pulled out, or taken back), by name or PCI
+/// address; each is told once.
+pub fn take_removed() -> Option<String> {
+    let mut name = [0 as c_char; dpdk_sys::WEIR_DEVICE_NAME_BYTES as usize];
+    // SAFETY: writes a terminated string of that many bytes at most; answers 0 before the start.
+    let found = unsafe { dpdk_sys::weir_take_removed(name.as_mut_ptr()) } != 0;
+    found.then(|| copy_text(name.as_ptr()))
 }
 
 /// The running environment, for those that must keep it alive.

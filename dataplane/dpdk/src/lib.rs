@@ -26,7 +26,7 @@ pub mod rings;
 mod thread;
 mod time;
 
-pub use eal::{Eal, EalOptions, HugePages, PortInfo};
+pub use eal::{Eal, EalOptions, HugePages, PortInfo, take_removed};
 pub use error::{DeviceError, EalError, PoolError, PortError, ThreadError};
 pub use log::{LogLines, take_log_lines};
 pub use mbuf::{ChecksumState, ChecksumStatus, Mbuf, free_bulk};

@@ -67,7 +67,9 @@ pub struct PortStats {
 /// A started device. It is stopped, closed and detached when the port and all its queues are dropped;
 /// [`Eal::attach`](crate::Eal::attach) brings it back.
 pub struct Port {
-    device: Arc<Device>,
+    id: u16,
+    /// None once it was given up.
+    device: Mutex<Option<Arc<Device>>>,
     mac: [u8; 6],
     rx_queues: u16,
     tx_queues: u16,
@@ -132,7 +134,8 @@ impl Port {
             _environment: environment,
         };
         let port = Port {
-            device: Arc::new(device),
+            id,
+            device: Mutex::new(Some(Arc::new(device))),
             mac: report.mac,
             rx_queues: report.rx_queues.given,
             tx_queues: report.tx_queues.given,
@@ -142,17 +145,24 @@ impl Port {
 
     /// Its number.
     pub fn id(&self) -> u16 {
-        self.device.id
+        self.id
+    }
+
+    /// Whether it was given up.
+    pub fn is_given_up(&self) -> bool {
+        lock(&self.device).is_none()
     }
 
     /// Takes receive queue `n`; None: there is no such queue, or someone has it.
     pub fn rx_queue(&self, n: u16) -> Option<RxQueue> {
-        queue::take(&self.device.rx_taken, n).then(|| RxQueue::new(Arc::clone(&self.device), n))
+        let device = lock(&self.device).clone()?;
+        queue::take(&device.rx_taken, n).then(|| RxQueue::new(device, n))
     }
 
     /// Takes transmit queue `n`; None: there is no such queue, or someone has it.
     pub fn tx_queue(&self, n: u16) -> Option<TxQueue> {
-        queue::take(&self.device.tx_taken, n).then(|| TxQueue::new(Arc::clone(&self.device), n))
+        let device = lock(&self.device).clone()?;
+        queue::take(&device.tx_taken, n).then(|| TxQueue::new(device, n))
     }
 
     /// How many receive queues there are.
@@ -170,18 +180,26 @@ impl Port {
         self.mac
     }
 
-    /// The link as the device sees it now.
+    /// The link as the device sees it now; down once it was given up.
     pub fn link(&self) -> Link {
-        let _control = lock(&CONTROL);
-        link_of(self.device.id)
+        let Some(device) = lock(&self.device).clone() else {
+            return Link::default();
+        };
+        let link = {
+            let _control = lock(&CONTROL);
+            link_of(device.id)
+        };
+        link
     }
 
     /// The device's counters; all zero if it keeps none.
     pub fn stats(&self) -> PortStats {
-        let _control = lock(&CONTROL);
         let mut stats = dpdk_sys::rte_eth_stats::default();
-        // SAFETY: fills the struct it is given; zeroes remain if the device has no counters.
-        let _ = unsafe { dpdk_sys::rte_eth_stats_get(self.device.id, &mut stats) };
+        if let Some(device) = lock(&self.device).clone() {
+            let _control = lock(&CONTROL);
+            // SAFETY: fills the struct it is given; zeroes remain if the device has no counters.
+            let _ = unsafe { dpdk_sys::rte_eth_stats_get(device.id, &mut stats) };
+        }
         PortStats {
             received: stats.ipackets,
             transmitted: stats.opackets,
@@ -197,7 +215,14 @@ impl Port {
     /// Ends the port: its queues receive and take nothing from now on, and the device stops when the last
     /// of them is dropped.
     pub fn stop(self) {
-        self.device.stopping.store(true, Ordering::Release);
+        self.give_up();
+    }
+
+    /// The same of a port that others look at as well.
+    pub fn give_up(&self) {
+        if let Some(device) = lock(&self.device).take() {
+            device.stopping.store(true, Ordering::Release);
+        }
     }
 }
 

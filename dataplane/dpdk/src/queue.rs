@@ -77,6 +77,11 @@ impl RxQueue {
         }
     }
 
+    /// Whether the port was given up: nothing comes any more, and its device waits for this to be dropped.
+    pub fn has_ended(&self) -> bool {
+        self.device.is_stopping()
+    }
+
     /// What was mended and refused.
     pub fn counters(&self) -> RxCounters {
         let counters = &self.counters;
@@ -125,6 +130,11 @@ impl TxQueue {
             from.set_len(left);
             sent
         }
+    }
+
+    /// Whether the port was given up: nothing leaves any more, and its device waits for this to be dropped.
+    pub fn has_ended(&self) -> bool {
+        self.device.is_stopping()
     }
 
     /// The port's number.

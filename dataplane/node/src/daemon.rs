@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing::{error, info, warn};
 use weir_api::{Endpoint, TlsFiles};
 use weir_dpdk::{Eal, EalOptions, Pool};
@@ -22,10 +23,10 @@ use crate::config::{Config, HugePages, Strictness};
 use crate::eve::EveFile;
 use crate::event::EventRing;
 use crate::handover::Ownership;
-use crate::host_interface;
 use crate::inspection::Inspection;
 use crate::io::dpdk::{DpdkQueue, PoolFrames};
 use crate::limits::{Limits, Rules};
+use crate::links;
 use crate::path::Path;
 use crate::ports::{self, Ports};
 use crate::service::Progress;
@@ -91,12 +92,13 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         let builder = std::thread::Builder::new().name("captures".into());
         threads.push(builder.spawn(move || desk.run())?);
     }
-    threads.extend(host_interface::start_following(&status)?);
-    // Those who follow links have it as long as they need it; a port closes with the last one.
+    let back = Arc::new(Notify::new());
+    threads.push(links::start(&status, &back)?);
+    // Who looks at links has it as long as he needs it; a port closes with the last one.
     drop(status);
     info!(node = config.node.name, workers, "weir-node is ready");
     let supervision = watched(&shared, config);
-    let outcome = serve(agent, &shared, config, reread);
+    let outcome = serve(agent, &shared, config, reread, &back);
     drop(supervision);
     shared.stop.store(true, Ordering::Relaxed);
     for thread in threads {
@@ -236,6 +238,7 @@ fn serve(
     shared: &Arc<Shared>,
     config: &Config,
     reread: &dyn Fn() -> Result<Config>,
+    back: &Notify,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -250,6 +253,7 @@ fn serve(
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                () = back.notified() => break,
                 _ = hang_up.recv() => reload(config, reread, shared),
             }
         }

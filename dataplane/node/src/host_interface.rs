@@ -4,16 +4,12 @@
 //! The interface is the kernel's end of a device that lives as long as this process: vhost-net, which
 //! moves frames in the kernel, or a TAP. Neither is offered any offload, so that the kernel fills checksums
 //! in and cuts segments before a frame comes here. It gets the MAC address of the port it stands for,
-//! and what `weir host prepare` wrote down of that port's interface: MTU, addresses, routes. Its carrier
-//! follows the other port's link.
+//! and what `weir host prepare` wrote down of that port's interface: MTU, addresses, routes.
 //!
 //! Distrusts that the rights for any of it are there: what cannot be had is told, with what to do.
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
@@ -22,13 +18,10 @@ use weir_dpdk::Eal;
 use weir_host::addresses::{self, Interface};
 
 use crate::config::{Config, Pair};
-use crate::ports::Ports;
 
 pub use weir_host::HOST_PORT;
 
 const VHOST_NET: &str = "/dev/vhost-net";
-/// How often links are looked at.
-const LINK_INTERVAL: Duration = Duration::from_millis(200);
 /// The longest name that the kernel gives an interface.
 const NAME_BYTES_MAX: usize = 15;
 
@@ -238,7 +231,7 @@ fn stood(remembered: &Interface, port: &str, config: &Config) -> bool {
 }
 
 /// The kernel's interface that a virtual device is made over.
-fn interface_below<'a>(port: &str, config: &'a Config) -> Option<&'a str> {
+pub(crate) fn interface_below<'a>(port: &str, config: &'a Config) -> Option<&'a str> {
     config.eal.virtual_devices.iter().find_map(|device| {
         let mut parts = device.split(',');
         let own = parts.next() == Some(port);
@@ -246,61 +239,6 @@ fn interface_below<'a>(port: &str, config: &'a Config) -> Option<&'a str> {
             .find_map(|part| part.strip_prefix("iface="))
             .filter(|_| own)
     })
-}
-
-/// Drivers over an interface of the kernel say that it is up whatever it is.
-fn is_up(ports: &Ports, port: usize, name: &str) -> bool {
-    match interface_below(name, &ports.config) {
-        Some(interface) => {
-            let carrier = std::fs::read_to_string(format!("/sys/class/net/{interface}/carrier"));
-            carrier.is_ok_and(|carrier| carrier.trim() == "1")
-        }
-        None => ports.ports[port].0.link().up,
-    }
-}
-
-/// Has the carrier of host interfaces follow the link of the ports that they stand for, until the node
-/// stops: what looks at carriers on the host (bonds, routing, probes) sees the wire's.
-pub fn follow_links(ports: &Ports) {
-    let wanted = ports.config.pair.iter().filter_map(of);
-    let names: Vec<&str> = ports.config.port_names().collect();
-    // Up is what they are made as.
-    let mut followed: Vec<(HostInterface, usize, bool)> = wanted
-        .filter_map(|interface| {
-            let other = names.iter().position(|it| **it == interface.stands_for)?;
-            Some((interface, other, true))
-        })
-        .collect();
-    while !followed.is_empty() && !ports.shared.stop.load(Ordering::Relaxed) {
-        for (interface, other, was_up) in &mut followed {
-            let up = is_up(ports, *other, &interface.stands_for);
-            if std::mem::replace(was_up, up) == up {
-                continue;
-            }
-            let carrier = if up { "on" } else { "off" };
-            info!(
-                port = interface.stands_for,
-                interface = interface.name,
-                carrier,
-                "link changed; the host interface follows"
-            );
-            let line = format!("link set dev {} carrier {carrier}", interface.name);
-            if let Err(why) = addresses::ip(&[line]) {
-                warn!(interface = interface.name, %why, "the carrier cannot be set");
-            }
-        }
-        std::thread::sleep(LINK_INTERVAL);
-    }
-}
-
-/// Starts [`follow_links`] on a thread of its own where there is a host interface.
-pub fn start_following(ports: &Arc<Ports>) -> Result<Option<std::thread::JoinHandle<()>>> {
-    if ports.config.pair.iter().all(|pair| of(pair).is_none()) {
-        return Ok(None);
-    }
-    let ports = Arc::clone(ports);
-    let builder = std::thread::Builder::new().name("links".into());
-    Ok(Some(builder.spawn(move || follow_links(&ports))?))
 }
 
 fn mac_text(mac: [u8; 6]) -> String {

@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod inspection;
 pub mod io;
 pub mod limits;
+mod links;
 pub mod path;
 mod policy;
 pub mod ports;

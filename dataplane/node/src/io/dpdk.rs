@@ -28,7 +28,8 @@ impl FrameSource for PoolFrames {
 /// queue, shared where the device has fewer than there are workers.
 pub struct DpdkQueue {
     receive: Option<RxQueue>,
-    transmit: Arc<Mutex<TxQueue>>,
+    /// None once the port is gone.
+    transmit: Arc<Mutex<Option<TxQueue>>>,
 }
 
 impl DpdkQueue {
@@ -37,7 +38,7 @@ impl DpdkQueue {
     pub fn split(port: &Port, workers: usize) -> Option<Vec<Self>> {
         let transmit: Vec<_> = (0..port.tx_queues())
             .filter_map(|queue| port.tx_queue(queue))
-            .map(|queue| Arc::new(Mutex::new(queue)))
+            .map(|queue| Arc::new(Mutex::new(Some(queue))))
             .collect();
         (0..workers)
             .map(|worker| {
@@ -55,16 +56,24 @@ impl Queue for DpdkQueue {
     type Frame = Mbuf;
 
     fn receive(&mut self, into: &mut Vec<Mbuf>) {
-        if let Some(queue) = &mut self.receive {
-            queue.receive(into, BURST);
+        let Some(queue) = &mut self.receive else {
+            return;
+        };
+        if queue.receive(into, BURST) == 0 && queue.has_ended() {
+            // The last who holds it lets the device go.
+            self.receive = None;
+            self.transmit
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
         }
     }
 
     fn transmit(&mut self, from: &mut Vec<Mbuf>) {
-        self.transmit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .transmit(from);
+        let mut queue = self.transmit.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queue.as_mut() {
+            queue.transmit(from);
+        }
     }
 
     fn refused(&self) -> u64 {
