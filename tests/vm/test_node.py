@@ -6,15 +6,12 @@ vfio-pci and to its user.
 
 import shutil
 import unittest
-from pathlib import Path
 
 from tests.lab.weir import program
 
 from . import guest
+from .appliance import CAPABILITIES, plugins
 
-CAPABILITIES = "+ipc_lock,+net_admin,+net_raw"
-# What DPDK loads by itself, where it is built of shared libraries.
-PLUGINS = ["librte_bus_pci", "librte_bus_vdev", "librte_mempool_ring", "librte_net_e1000"]
 SCRIPT = f"""
 modprobe e1000e
 part() {{ name=$1; shift; echo "part $name"; "$@" 2>&1; echo "exit $?"; }}
@@ -54,16 +51,6 @@ name = "uplink"
 ports = ["0000:02:00.0", "0000:03:00.0"]
 """,
 }
-
-
-def plugins():
-    """DPDK's plugins by their paths; none where it is linked in."""
-    directories = sorted(Path("/usr/lib").glob("*-linux-gnu/dpdk/pmds-*"))
-    found = {}
-    for directory in directories:
-        for name in PLUGINS:
-            found.update((str(path), path) for path in directory.glob(f"{name}.so.*.*"))
-    return found
 
 
 class Node(guest.Parts):

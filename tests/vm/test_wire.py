@@ -3,6 +3,7 @@
     python3 -m unittest tests.vm.test_wire -v
 """
 
+import os
 import shutil
 import time
 import unittest
@@ -35,6 +36,9 @@ def policy(stage):
         workload("client", CLIENT[1:]), mode("client", stage), allowlist("client", **any_way),
         workload("server", SERVER[1:]), mode("server", stage), allowlist("server", ingress=rules),
     ]
+
+
+LONG_FORM = unittest.skipIf("WEIR_VM_SHORT" in os.environ, "only in the long form: make test-vm")
 
 
 class Between(unittest.TestCase):
@@ -138,6 +142,7 @@ class Protect(Between):
         self.assertRegex(self.machine.stop_node(), r"dropped=[1-9]\d* balanced=true")
 
 
+@LONG_FORM
 class Removed(Between):
     """A card is pulled out and put in again, beside a pair that nothing happens to."""
 
@@ -158,6 +163,7 @@ class Removed(Between):
         self.check_enforcement()
 
 
+@LONG_FORM
 @unittest.skipIf(shutil.which("mkfs.ext4") is None, "not installed: mkfs.ext4 (e2fsprogs)")
 class Restart(Between):
     """State is on a disk, and what is on it is all that the machine has after a reset: no controller runs then."""
