@@ -16,6 +16,8 @@ from tests.netns.support import documents
 from . import guest
 from .machine import Machine
 
+# Where the machine below is busy, emulation is slow.
+START_TIMEOUT_S = 150
 CAPABILITIES = "+ipc_lock,+net_admin,+net_raw"
 # What DPDK loads by itself, where it is built of shared libraries.
 PLUGINS = ["librte_bus_pci", "librte_bus_vdev", "librte_mempool_ring", "librte_net_e1000", "librte_net_tap",
@@ -134,6 +136,8 @@ class Appliance(Machine):
     def start(self, prepare=""):
         """Gives the cards to the node, and starts it and its controller; returns when policy is in force."""
         self.do(f"{HAND_OVER} {prepare}")
+        # As udev has it.
+        self.do("[ ! -e /dev/net/tun ] || chmod 666 /dev/net/tun")
         self.do("mkdir -p /var/lib/node && chown 998:997 /var/lib/node")
         self.do("sh /bin/control & echo $! >/run/controller.pid")
         self.do("sh /bin/supervise >/run/supervise.log 2>&1 & echo $! >/run/supervise.pid")
@@ -141,7 +145,7 @@ class Appliance(Machine):
 
     def in_force(self):
         """Waits until the node enforces a policy."""
-        self.until("grep -q 'policy in force' /run/node.log", "policy is in force")
+        self.until("grep -q 'policy in force' /run/node.log", "policy is in force", START_TIMEOUT_S)
 
     def put_in_force(self, *policy):
         """Another policy, on the node."""

@@ -20,13 +20,13 @@ MACHINE = (guest.mac(0), "192.0.2.2", "2001:db8::2")
 HTTP, FORBIDDEN = 80, 6000
 SIZE = 300_000
 FAMILIES = (4, 6)
-PATIENCE_S = 60
-# What the card's interface has when weir host comes for it.
+PATIENCE_S = 150
+# What the card's interface has when weir host comes for it. By itself the shell would take its own ip.
 INTERFACE = f"""
-ip link set eth0 mtu {MTU} up
-ip address add {MACHINE[1]}/24 dev eth0
-ip address add {MACHINE[2]}/64 dev eth0 nodad
-ip route add default via {CLIENT[1]}
+/usr/sbin/ip link set eth0 mtu {MTU} up
+/usr/sbin/ip address add {MACHINE[1]}/24 dev eth0
+/usr/sbin/ip address add {MACHINE[2]}/64 dev eth0 nodad
+/usr/sbin/ip route add default via {CLIENT[1]}
 """
 
 

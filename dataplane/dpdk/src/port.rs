@@ -185,11 +185,9 @@ impl Port {
         let Some(device) = lock(&self.device).clone() else {
             return Link::default();
         };
-        let link = {
-            let _control = lock(&CONTROL);
-            link_of(device.id)
-        };
-        link
+        // Ends before the device may.
+        let _control = lock(&CONTROL);
+        link_of(device.id)
     }
 
     /// The device's counters; all zero if it keeps none.
