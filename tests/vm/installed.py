@@ -41,7 +41,8 @@ TimeoutStartSec=infinity
 Environment=HOME=/root NO_COLOR=1 SYSTEMD_COLORS=0 SYSTEMD_PAGER=
 ExecStart=-/bin/sh /test/boot
 ExecStartPost=/bin/echo '{guest.DONE}'
-ExecStartPost=/bin/systemctl poweroff --no-block
+# File systems are unmounted; services are ended without being asked.
+ExecStartPost=/bin/systemctl poweroff --force
 StandardOutput=file:/dev/ttyS0
 StandardError=file:/dev/ttyS0
 """

@@ -13,7 +13,7 @@ from . import guest
 from .installed import Disk
 
 HIGHER = "99.0-1"
-TIMEOUT_S = 420
+TIMEOUT_S = 900
 # client ═ (wire 0) ═ node ═ (wire 1) ═ server
 CARDS = ["e1000e"] * 4
 WIRES = [0, 0, 1, 1]
@@ -94,6 +94,21 @@ part watchdog node
 part watchdog_journal journalctl -u weir-node _PID=1 -o cat --no-pager
 until_true 30 arrives
 part watchdog_allowed ping_of 10.0.0.2
+# The process lives, one worker of it gets no processor any more.
+echo -1 >/proc/sys/kernel/sched_rt_runtime_us
+taskset -c 1 chrt -f 50 sh -c 'while :; do :; done' &
+hog=$!
+lost() { says 'is lost'; }
+until_true 40 lost
+part starved node
+noticed() { [ "$(journalctl -u weir-node -o cat --no-pager | grep -c 'Watchdog timeout')" -ge 2 ]; }
+part noticed until_true 60 noticed
+kill -KILL $hog
+echo 950000 >/proc/sys/kernel/sched_rt_runtime_us
+recovered() { [ "$(shows weir-node NRestarts)" -ge 2 ] && says 'is in force'; }
+part recovered until_true 120 recovered
+until_true 30 arrives
+part recovered_allowed ping_of 10.0.0.2
 kill -KILL $(shows weir-controller MainPID)
 again() { [ "$(shows weir-controller NRestarts)" -ge 1 ] && [ "$(shows weir-controller ActiveState)" = active ]; }
 until_true 60 again
@@ -250,6 +265,12 @@ class Package(guest.Parts):
         self.holds("watchdog", "ActiveState=active", "NRestarts=1", "is in force")
         self.assertRegex(self.part("watchdog_journal")[0], r"Watchdog timeout")
         self.holds("watchdog_allowed", ALLOWED)
+
+    def test_07_the_watchdog_sees_one_worker(self):
+        self.holds("starved", "StatusText=worker 0 is lost: its ports follow their fail mode")
+        self.holds("noticed")
+        self.holds("recovered")
+        self.holds("recovered_allowed", ALLOWED)
 
     def test_08_a_controller_that_was_killed_comes_back(self):
         self.holds("controller_again", "guest")
