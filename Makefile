@@ -16,7 +16,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns corpus lint fuzz bench bench-quick instructions signatures push clean
+.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns corpus lint fuzz bench bench-live bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,14 @@ bench-quick: build ## make bench in two minutes; fails where a stage costs more 
 	$(CARGO) build --locked --release -p weir-perf
 	@perf/instructions --check
 	@perf/forward --bytes 64 --rounds 2 --seconds 1
+
+bench-live: build ## latency, policy swaps, floods and growth: a live node beside testpmd, a bridge and none (20 minutes)
+	$(CARGO) build --locked --release -p weir-perf
+	@perf/latency --hugepages
+	@perf/client
+	@perf/swap --hugepages
+	@perf/flood --hugepages
+	@perf/growth
 
 instructions: deps ## instructions per packet of each stage (callgrind), beside the committed baseline
 	$(CARGO) build --locked --release -p weir-perf

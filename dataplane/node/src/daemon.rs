@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
@@ -20,6 +20,7 @@ use crate::agent::{
 };
 use crate::capture::{CaptureDesk, Desk, Folder, Setting};
 use crate::config::{Config, HugePages, Strictness};
+use crate::cores;
 use crate::eve::EveFile;
 use crate::event::EventRing;
 use crate::handover::Ownership;
@@ -37,7 +38,8 @@ use crate::worker::{Shared, SharedQueues, Worker};
 /// Runs a node until it is told to stop. `reread` gives the configuration again, for SIGHUP.
 pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
     config.check()?;
-    check_cores(config)?;
+    cores::check(&config.workers.cores)?;
+    cores::leave_to_workers(&config.workers.cores);
     let eve = open_events(config)?;
     let ruleset = signatures::load(&signature_source(config))?;
     let controller = controller_address(config)?;
@@ -329,26 +331,13 @@ fn tell_dpdk_log() {
     }
 }
 
-/// Every worker core must be one that this process may use.
-fn check_cores(config: &Config) -> Result<()> {
-    let usable = core_affinity::get_core_ids().unwrap_or_default();
-    for core in &config.workers.cores {
-        if !usable.iter().any(|known| known.id == *core) {
-            bail!(
-                "core {core} cannot be used by this process; choose workers.cores among those that `taskset -p $$` shows"
-            );
-        }
-    }
-    Ok(())
-}
-
 fn start_worker<Q, S>(mut worker: Worker<Q, S>, index: usize, core: usize) -> Result<JoinHandle<()>>
 where
     Q: crate::io::Queue<Frame = S::Frame> + 'static,
     S: crate::io::FrameSource + Send + 'static,
 {
     let run = move || {
-        if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
+        if !cores::stay_on(core) {
             warn!(
                 worker = index,
                 core, "the worker could not be pinned to its core"

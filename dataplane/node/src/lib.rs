@@ -8,6 +8,7 @@ pub mod community_id;
 pub mod config;
 pub mod connection;
 mod content;
+mod cores;
 pub mod counters;
 pub mod daemon;
 mod dns;

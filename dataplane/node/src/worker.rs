@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use crossbeam::queue::ArrayQueue;
+use crossbeam::utils::CachePadded;
 use hdrhistogram::Histogram;
 use tracing::error;
 use weir_policy::Snapshot;
@@ -84,8 +85,8 @@ pub struct Shared {
     pub rules: ArcSwapOption<Rules>,
     /// The generation each worker has in force.
     pub installed: Vec<AtomicU64>,
-    /// Counts up with every poll of each worker.
-    pub heartbeat: Vec<AtomicU64>,
+    /// Counts up with every poll of each worker, on a line that nobody else writes.
+    pub heartbeat: Vec<CachePadded<AtomicU64>>,
     /// Which workers still run.
     pub alive: Arc<Vec<AtomicBool>>,
     /// Counters of each worker.
@@ -115,7 +116,7 @@ impl Shared {
             captures: ArcSwapOption::empty(),
             rules: ArcSwapOption::empty(),
             installed: (0..workers).map(|_| AtomicU64::new(0)).collect(),
-            heartbeat: (0..workers).map(|_| AtomicU64::new(0)).collect(),
+            heartbeat: (0..workers).map(|_| CachePadded::default()).collect(),
             alive: Arc::new((0..workers).map(|_| AtomicBool::new(true)).collect()),
             pages: (0..workers).map(|_| Mutex::default()).collect(),
             signatures: (0..workers).map(|_| ArrayQueue::new(1)).collect(),
@@ -435,4 +436,21 @@ fn with_queues<Q, R>(
 ) -> Result<R, Seized> {
     let mut queues = queues.lock().unwrap_or_else(PoisonError::into_inner);
     queues.as_mut().map(use_them).ok_or(Seized)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a worker writes with every poll lies on lines of its own, those that are loaded in pairs included.
+    #[test]
+    fn workers_write_no_common_line_when_they_poll() {
+        const LINES: usize = 128;
+        let shared = Shared::new(3, 1);
+        let line = |worker: usize| std::ptr::from_ref(&*shared.heartbeat[worker]).addr() / LINES;
+        assert!(line(0) != line(1) && line(1) != line(2));
+        let read_by_all = std::ptr::from_ref(&*shared).addr() / LINES;
+        let end = read_by_all + size_of::<Shared>() / LINES + 1;
+        assert!((0..3).all(|worker| !(read_by_all..=end).contains(&line(worker))));
+    }
 }
