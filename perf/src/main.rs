@@ -1,6 +1,7 @@
 //! What the scripts of `perf/` run: loads as captures, and loads along the packet's way.
 
 mod path;
+mod workers;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,8 @@ enum Command {
     Capture(CaptureArguments),
     /// Takes a load along the packet's way in memory: nanoseconds, allocations, and what reading alone costs.
     Path(path::PathArguments),
+    /// Lets workers of one node poll in turn, for a tool that sees which lines of memory each writes.
+    Workers(workers::WorkersArguments),
 }
 
 #[derive(Args)]
@@ -86,5 +89,6 @@ fn main() -> Result<()> {
             Ok(())
         }
         Command::Path(arguments) => path::run(&arguments),
+        Command::Workers(arguments) => workers::run(&arguments),
     }
 }

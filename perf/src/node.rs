@@ -84,39 +84,10 @@ pub struct Node {
 impl Node {
     /// One pair of ports, policy in force; threat detectors only tell.
     pub fn new(options: &Options) -> Result<Self> {
-        let limits = Limits {
-            flows: options.flows,
-            secret: options.secret,
-            ..Limits::default()
-        };
-        let role = |peer| Role::Inline {
-            peer,
-            pair: 0,
-            fail_open: false,
-        };
         let events = EventRing::new(EVENTS);
-        // Some samples are attacks by intention: they are told, and go on.
-        let threats = weir_threat::Config::default().telling_everything();
-        let rules = Rules {
-            threats: Arc::new(threats),
-            lenient: true,
-            ..Rules::default()
-        };
-        let mut inspection = Inspection::new(limits.sessions, options.signatures.clone())?;
-        if options.detectors {
-            let detectors = detectors(&rules.threats, limits.secret);
-            inspection.watch(detectors, weir_content::Limits::default());
-        }
-        let mut path = Path::new(
-            &limits,
-            rules,
-            vec![role(1), role(0)],
-            MemoryFrames,
-            Ownership::alone(),
-            inspection,
-            Box::new(events.clone()),
-        );
-        path.install(Arc::new(Snapshot::build(policy(options))?));
+        let counted = counted(options);
+        let mut path = path(options, &counted, Ownership::alone(), &events)?;
+        path.install(snapshot(options)?);
         let mut out = Outbox::new(2);
         let lists = out.transmit.iter_mut().chain([&mut out.finished]);
         lists.for_each(|list| list.reserve(CHUNK_PACKETS + BURST));
@@ -161,9 +132,58 @@ impl Node {
     }
 }
 
-fn detectors(config: &Arc<weir_threat::Config>, secret: [u64; 2]) -> Threats {
-    let shared = Arc::new(Shared::new(&config.network, secret));
-    Threats::new(Arc::clone(config), shared, secret)
+/// What detectors of all workers of a node count together.
+pub fn counted(options: &Options) -> Arc<Shared> {
+    Arc::new(Shared::new(&telling().network, options.secret))
+}
+
+/// Some samples are attacks by intention: they are told, and go on.
+fn telling() -> weir_threat::Config {
+    weir_threat::Config::default().telling_everything()
+}
+
+/// The policy in force.
+pub fn snapshot(options: &Options) -> Result<Arc<Snapshot>> {
+    Ok(Arc::new(Snapshot::build(policy(options))?))
+}
+
+/// The path of one worker, without a policy yet.
+pub fn path(
+    options: &Options,
+    counted: &Arc<Shared>,
+    ownership: Ownership<MemoryFrame>,
+    events: &EventRing,
+) -> Result<Path<MemoryFrames>> {
+    let limits = Limits {
+        flows: options.flows,
+        secret: options.secret,
+        ..Limits::default()
+    };
+    let role = |peer| Role::Inline {
+        peer,
+        pair: 0,
+        fail_open: false,
+    };
+    let rules = Rules {
+        threats: Arc::new(telling()),
+        lenient: true,
+        ..Rules::default()
+    };
+    let mut inspection = Inspection::new(limits.sessions, options.signatures.clone())?;
+    if options.detectors {
+        let threats = Arc::clone(&rules.threats);
+        let detectors = Threats::new(threats, Arc::clone(counted), limits.secret);
+        inspection.watch(detectors, weir_content::Limits::default());
+    }
+    Ok(Path::new(
+        &limits,
+        rules,
+        vec![role(1), role(0)],
+        MemoryFrames,
+        ownership,
+        inspection,
+        Box::new(events.clone()),
+    ))
 }
 
 /// Two identities that may speak, HTTP but for /admin/, and others with rules among themselves.
