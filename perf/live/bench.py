@@ -164,7 +164,10 @@ class Loop:
 
     def settle(self, seconds=1.0):
         """Until both ends of each flow have said enough for it to be settled."""
-        return self.play(seconds=seconds, rate=0, both_ways=True)
+        report = self.play(seconds=seconds, rate=0, both_ways=True)
+        if not report["received"]:
+            raise LabError(f"nothing of {report['sent']} frames came back\n{self.forwarder.process.log_tail()}")
+        return report
 
     def most(self, seconds):
         """As much as passes."""
