@@ -5,6 +5,7 @@ CARGO ?= cargo
 PYTHON ?= /usr/bin/python3
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 FUZZ_SECONDS ?= 60
+PROGRAMS = -p weir-node -p weir-controller -p weir-cli
 KEEP ?= 0
 
 export CARGO_TARGET_DIR
@@ -16,7 +17,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns corpus lint fuzz bench bench-live bench-quick instructions signatures push clean
+.PHONY: help deps build build-perf build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns corpus lint fuzz bench bench-live bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +26,11 @@ deps: ## installs what building and testing need (Debian, root); quick when noth
 	@deploy/baremetal/install-dependencies
 
 build: deps ## builds weir-node, weir-controller and weir into target/release
-	$(CARGO) build --locked --release -p weir-node -p weir-controller -p weir-cli
+	$(CARGO) build --locked --release $(PROGRAMS)
+
+# Together with the programs: what they share is built once, and links side by side.
+build-perf: deps ## builds the same, and weir-perf, which makes and measures loads
+	$(CARGO) build --locked --release $(PROGRAMS) -p weir-perf
 
 build-cluster: deps ## builds the API server of the tests into target/release
 	$(CARGO) build --locked --release -p weir-cluster --bin weir-apiserver
@@ -39,7 +44,7 @@ demo-cluster: build build-cluster ## plays the story of a cluster: kubectl apply
 demo-stop: ## ends what make demo KEEP=1 left running
 	@$(PYTHON) tests/demo/run --stop
 
-test: build build-cluster ## runs every test; what cannot run here is named and counted as skipped
+test: build-perf build-cluster ## runs every test; what cannot run here is named and counted as skipped
 	@.ci/test
 
 unit: build ## only the Rust tests: units, laws, properties, scenarios, short fuzzing, a real EAL
@@ -78,8 +83,15 @@ lint: deps ## formatting, clippy with warnings as errors, licences
 fuzz: deps ## fuzzes each target for FUZZ_SECONDS (60), led by coverage
 	@tests/fuzz/run $(FUZZ_SECONDS)
 
-bench: build instructions signatures ## packets per second beside dpdk-testpmd, instructions per packet, cycles per byte of signatures
-	@perf/forward
+bench: build-perf ## every promise of speed beside its limit: one table (peers where installed; WEIR_RULES); RECORD=1 keeps it
+	$(CARGO) build --locked --release -p weir-sigs --example cost
+	@perf/bench $(if $(filter 1,$(RECORD)),--record)
+
+bench-quick: build-perf ## the short form; fails where instructions, cache lines or allocations of a stage got worse
+	@perf/bench --quick
+
+instructions: build-perf ## instructions, cache lines and allocations of each stage (callgrind), beside the committed baseline
+	@perf/instructions
 
 signatures: deps ## what signatures cost beside the bare scan (WEIR_RULES, or shared/rules/etopen beside the repository)
 	$(CARGO) build --locked --release -p weir-sigs --example cost
@@ -88,22 +100,11 @@ signatures: deps ## what signatures cost beside the bare scan (WEIR_RULES, or sh
 push: deps ## how long policy takes to 1,000 nodes, and a full resync of 100,000 workloads
 	@perf/push
 
-bench-quick: build ## make bench in two minutes; fails where a stage costs more than recorded
-	$(CARGO) build --locked --release -p weir-perf
-	@perf/instructions --check
-	@perf/forward --bytes 64 --rounds 2 --seconds 1
-
-bench-live: build ## latency, policy swaps, floods and growth: a live node beside testpmd, a bridge and none (20 minutes)
-	$(CARGO) build --locked --release -p weir-perf
+bench-live: build-perf ## latency, policy swaps, floods: a live node beside testpmd, a bridge and none (20 minutes)
 	@perf/latency --hugepages
 	@perf/client
 	@perf/swap --hugepages
 	@perf/flood --hugepages
-	@perf/growth
-
-instructions: deps ## instructions per packet of each stage (callgrind), beside the committed baseline
-	$(CARGO) build --locked --release -p weir-perf
-	@perf/instructions
 
 clean: ## removes what was built
 	$(CARGO) clean

@@ -9,12 +9,12 @@
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 use weir_node::io::memory::{MemoryFrame, MemoryFrames};
 use weir_node::io::{BURST, Frame, Outbox};
 use weir_node::path::{Arrived, Path};
 
-use crate::load::Load;
+use crate::load::{self, Load, Shape};
 use crate::node::{CHUNK_PACKETS, Node};
 
 /// Bytes of frames that a chunk has about: more than a second-level cache holds.
@@ -48,6 +48,27 @@ pub struct Round {
     pub reading_ns: u64,
     /// Allocations on the path.
     pub allocations: u64,
+}
+
+/// Fills the tables once with that many flows and ends all of them: a node that runs for a while has touched its memory.
+/// The first touch of a page costs more than the packets on it.
+pub fn touch(node: &mut Node, flows: u64) -> Result<()> {
+    let shape = Shape {
+        flows,
+        ..Shape::default()
+    };
+    let mut load = load::open("settled-udp", &shape)?;
+    let mut chunk = Vec::new();
+    let mut left = flows;
+    while left > 0 {
+        let packets = left.min(WARM_UP_PACKETS);
+        fill(&mut chunk, &mut *load, packets as usize);
+        pass(node, &mut chunk, 1);
+        node.after_chunk();
+        left -= packets;
+    }
+    node.stop();
+    Ok(())
 }
 
 /// Warms up, then runs the rounds.
@@ -159,7 +180,9 @@ fn measured_burst(
 }
 
 /// How long this thread ran.
-fn thread_ns() -> u64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+pub fn thread_ns() -> u64 {
+    // A thread always has a clock of its own on Linux.
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID);
+    let time = time.unwrap_or_else(|error| unreachable!("the clock of a thread: {error}"));
+    time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64
 }

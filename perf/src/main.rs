@@ -1,6 +1,8 @@
 //! What the scripts of `perf/` run: loads as captures, and loads along the packet's way.
 
 mod path;
+mod read;
+mod signatures;
 mod workers;
 
 use std::path::PathBuf;
@@ -20,6 +22,10 @@ enum Command {
     Capture(CaptureArguments),
     /// Takes a load along the packet's way in memory: nanoseconds, allocations, and what reading alone costs.
     Path(path::PathArguments),
+    /// Reads a capture and does nothing with it.
+    Read(read::ReadArguments),
+    /// Looks through a load for the literals of signatures by Hyperscan alone.
+    Scan(signatures::ScanArguments),
     /// Lets workers of one node poll in turn, for a tool that sees which lines of memory each writes.
     Workers(workers::WorkersArguments),
 }
@@ -89,6 +95,8 @@ fn main() -> Result<()> {
             Ok(())
         }
         Command::Path(arguments) => path::run(&arguments),
+        Command::Read(arguments) => read::run(&arguments),
+        Command::Scan(arguments) => signatures::scan(&arguments),
         Command::Workers(arguments) => workers::run(&arguments),
     }
 }

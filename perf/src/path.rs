@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use weir_perf::engine::{self, Run};
 use weir_perf::load;
 use weir_perf::node::{self, Node, Options};
-use weir_sigs::RuleSet;
-use weir_sigs::rule::{self, RuleReader};
 
 use crate::LoadArguments;
 
@@ -46,6 +44,9 @@ pub struct PathArguments {
     /// Flow tables keyed with this in place of what `colliding` was made for.
     #[arg(long, default_value_t = 1)]
     secret: u64,
+    /// With tables that nothing has been in yet: the first touch of their memory counts.
+    #[arg(long)]
+    cold: bool,
     /// Microseconds between two bursts.
     #[arg(long, default_value_t = 4)]
     burst_us: u64,
@@ -58,7 +59,7 @@ pub fn run(arguments: &PathArguments) -> Result<()> {
     let most = usize::try_from(shape.flows)?;
     let (signatures, signature_count) = match &arguments.signatures {
         Some(folder) => {
-            let rules = signatures(folder, arguments.signatures_max)?;
+            let rules = crate::signatures::compile(folder, arguments.signatures_max)?;
             (Some(Arc::new(rules.0)), rules.1)
         }
         None => (None, 0),
@@ -73,6 +74,9 @@ pub fn run(arguments: &PathArguments) -> Result<()> {
         rules: arguments.rules,
         identities: arguments.identities,
     })?;
+    if !arguments.cold {
+        engine::touch(&mut node, table_flows as u64)?;
+    }
     let run = Run {
         rounds: arguments.rounds,
         packets: arguments.packets,
@@ -107,25 +111,4 @@ pub fn run(arguments: &PathArguments) -> Result<()> {
         })
     );
     Ok(())
-}
-
-/// The rules of a folder that are on and supported, compiled; and how many.
-fn signatures(folder: &std::path::Path, most: Option<usize>) -> Result<(RuleSet, usize)> {
-    let files = weir_sigs::read_files(&[folder.to_owned()])
-        .with_context(|| format!("signatures of {}", folder.display()))?;
-    let mut reader = RuleReader::new(rule::Options::default());
-    for file in &files {
-        reader.read(&file.name, &file.bytes);
-    }
-    let (rules, _) = reader.finish();
-    let wanted = most.unwrap_or(rules.len()).clamp(1, rules.len().max(1));
-    let step = (rules.len() / wanted).max(1);
-    let some: Vec<_> = rules.into_iter().step_by(step).take(wanted).collect();
-    let options = weir_sigs::Options {
-        threads: 2,
-        ..weir_sigs::Options::default()
-    };
-    let read = some.len();
-    let (set, uncompiled) = RuleSet::compile(some, &options)?;
-    Ok((set, read - uncompiled.len()))
 }

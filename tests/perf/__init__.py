@@ -1,0 +1,1 @@
+"""What measures is tested here: loads as captures, statistics, promises, the gate."""
