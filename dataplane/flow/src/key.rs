@@ -77,6 +77,19 @@ impl FlowKey {
         words.fold(0, |different, (one, two)| different | (one ^ two)) == 0
     }
 
+    /// Its six words, from which [`Self::from_words`] makes it again.
+    pub fn words(&self) -> [u64; 6] {
+        self.0
+    }
+
+    /// The key of these words. None: no packet has such a key.
+    pub fn from_words(words: [u64; 6]) -> Option<Self> {
+        let [low0, low1, high0, high1, ports, protocol] = words;
+        let low = (join([low0, low1]), ports as u16);
+        let high = (join([high0, high1]), (ports >> 16) as u16);
+        (low <= high && protocol <= u64::from(u8::MAX)).then_some(Self(words))
+    }
+
     /// IANA protocol number.
     #[inline]
     pub fn protocol(&self) -> u8 {

@@ -26,7 +26,8 @@ pub use key::{FlowKey, Oriented};
 pub use reassembly::{Reassembler, ReassemblyLimits, SegmentOutcome, StreamState};
 pub use table::{Bucket, FlowId, FlowTable, Hot, Life};
 pub use tcp::{
-    TcpConnection, TcpLimits, TcpVerdict, check_flags, payload_sequence, sender_is_client,
+    KEPT_BYTES, TcpConnection, TcpLimits, TcpVerdict, check_flags, payload_sequence,
+    sender_is_client,
 };
 pub use timeouts::Timeouts;
 pub use timers::TimerWheel;

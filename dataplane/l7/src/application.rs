@@ -292,6 +292,8 @@ pub trait Application: Default {
     /// Whether its parser tells with `refine` and `settle` which special case it is: until then
     /// it may be any.
     const REFINABLE: bool = false;
+    /// Whether a message of it may make the connection that of anything else: CONNECT, Upgrade.
+    const TURNS: bool = false;
     /// What it was shown to work on.
     const SEEN: Seen = Seen::Captures;
 
@@ -326,5 +328,23 @@ pub trait Application: Default {
     /// the next message itself); the default gives up.
     fn gap(&mut self, _direction: Direction, _length: u64) -> bool {
         false
+    }
+
+    /// In how many bytes the next message of this direction begins, whatever the other end says meanwhile: a fresh
+    /// parser that is told to [`Self::resume`] there reads every message of it that this one would, knowing no
+    /// more of the connection than its name. None, as the default says: nobody knows, or messages are understood
+    /// by those before them.
+    fn rest_in(&self, _direction: Direction) -> Option<u64> {
+        None
+    }
+
+    /// What follows comes behind what another parser has read; by direction, whether that one knew where the next
+    /// message begins, which is where this one begins too.
+    /// Returns whether this one can go on. The default takes a stream for picked up where a message begins, or
+    /// for one that lost bytes.
+    fn resume(&mut self, at_rest: [bool; 2]) -> bool {
+        [Direction::ToServer, Direction::ToClient]
+            .into_iter()
+            .all(|direction| self.gap(direction, u64::from(!at_rest[direction as usize])))
     }
 }

@@ -29,6 +29,7 @@ macro_rules! applications {
             contents: $type::CONTENTS,
             refines: $type::REFINES,
             refinable: $type::REFINABLE,
+            turns: $type::TURNS,
             seen: $type::SEEN,
         }),*];
 
@@ -113,6 +114,26 @@ macro_rules! applications {
                     $(Self::$type(parser) => parser.gap(direction, length),)*
                     #[cfg(test)]
                     Self::Scripted(_) => true,
+                }
+            }
+
+            /// See [`Application::rest_in`].
+            pub(crate) fn rest_in(&self, direction: Direction) -> Option<u64> {
+                match self {
+                    Self::None => None,
+                    $(Self::$type(parser) => parser.rest_in(direction),)*
+                    #[cfg(test)]
+                    Self::Scripted(_) => None,
+                }
+            }
+
+            /// See [`Application::resume`].
+            pub(crate) fn resume(&mut self, at_rest: [bool; 2]) -> bool {
+                match self {
+                    Self::None => false,
+                    $(Self::$type(parser) => parser.resume(at_rest),)*
+                    #[cfg(test)]
+                    Self::Scripted(_) => false,
                 }
             }
         }

@@ -7,10 +7,12 @@
 //! by [`Engine::new`]; a connection keeps at most `pending_bytes` each way.
 
 mod identify;
+mod resume;
 mod run;
 #[cfg(test)]
 mod tests;
 
+pub use resume::{RESUMED, Resumed};
 use weir_wire::Direction;
 
 use crate::pool::{Kept, Pool};

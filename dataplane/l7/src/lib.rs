@@ -29,7 +29,8 @@ pub use application::{
 pub use blocks::{BLOCK_BYTES, Block, Blocks};
 pub use buffer::{Buffer, BufferSet, Content, Form};
 pub use engine::{
-    AppEventSink, Engine, Identification, Interest, Limits, Outcome, SessionId, Speaker, TURNED,
+    AppEventSink, Engine, Identification, Interest, Limits, Outcome, RESUMED, Resumed, SessionId,
+    Speaker, TURNED,
 };
 pub use event::{Announcement, Event, EventKind, EventSink, Field, Value};
 pub use port::{PortUse, port_use};

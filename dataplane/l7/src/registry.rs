@@ -120,6 +120,8 @@ pub struct ApplicationInfo {
     pub refines: Option<&'static str>,
     /// Whether its parser tells which special case it is.
     pub refinable: bool,
+    /// Whether a message of it may make the connection that of anything else.
+    pub turns: bool,
     /// What it was shown to work on.
     pub seen: Seen,
 }

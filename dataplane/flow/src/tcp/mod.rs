@@ -33,6 +33,7 @@
 //! challenge ACK, RFC 5961, 3). After a reset payloads are dropped, bare segments within the
 //! window pass: what was inspected is at its end, and a challenge ACK still finds its way.
 
+mod kept;
 mod side;
 
 use weir_wire::protocol::TCP;
@@ -40,8 +41,9 @@ use weir_wire::tcp_flags::{ACK, FIN, RST, SYN};
 use weir_wire::{Direction, Packet, Reason, TcpFields};
 
 use crate::table::Life;
-use side::Side;
+pub use kept::KEPT_BYTES;
 use side::mark::{ACKNOWLEDGES, BEGAN, FINISH_ACKNOWLEDGED, FINISHED, SEEN};
+use side::{SCALE_MAX, Side};
 
 /// How strictly segments are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

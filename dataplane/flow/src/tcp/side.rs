@@ -7,7 +7,7 @@ use super::TcpLimits;
 use mark::{ACKNOWLEDGES, BEGAN, FINISH_ACKNOWLEDGED, FINISHED, OFFERS_SCALE, SEEN};
 
 /// The largest shift there is (RFC 7323, 2.3); also assumed where the option was not seen.
-const SCALE_MAX: u8 = 14;
+pub(super) const SCALE_MAX: u8 = 14;
 
 /// True when `a` comes after `b` in sequence space.
 #[inline]

@@ -134,6 +134,7 @@ impl Application for Http {
     const TRANSPORTS: &'static [Transport] = &[Transport::Tcp];
     const PORTS: &'static [u16] = &[80, 3128, 8000, 8080, 8888];
     const FIELDS: &'static [FieldSpec] = &fields::FIELDS;
+    const TURNS: bool = true;
     const CONTENTS: BufferSet = content::TOLD;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::NONE.and_range(b'A', b'Z'),
@@ -187,6 +188,31 @@ impl Application for Http {
             };
         }
         true
+    }
+
+    /// Each message stands for itself, unless an answer is awaited that turns the connection into another.
+    fn rest_in(&self, direction: Direction) -> Option<u64> {
+        let awaits = match direction {
+            Direction::ToServer => self.awaited.may_turn() || self.awaited.lost,
+            Direction::ToClient => self.awaited.count > 0,
+        };
+        let side = match direction {
+            Direction::ToServer => &self.client,
+            Direction::ToClient => &self.server,
+        };
+        match side.phase {
+            Phase::Head if !awaits => Some(0),
+            Phase::Body(left, false) if !awaits => Some(left),
+            _ => None,
+        }
+    }
+
+    fn resume(&mut self, at_rest: [bool; 2]) -> bool {
+        let [client, server] = at_rest;
+        if !server {
+            self.server.phase = Phase::Over;
+        }
+        client || self.gap(Direction::ToServer, 1)
     }
 }
 

@@ -107,6 +107,7 @@ impl Application for Socks {
         ),
         FieldSpec::text("status", "The proxy's answer (RFC 1928, 6; RFC 1929, 2)"),
     ];
+    const TURNS: bool = true;
     const OPENINGS: Openings = Openings {
         to_server: ByteSet::of(&[V4, V5]),
         to_client: ByteSet::of(&[0, V5]),
