@@ -197,8 +197,8 @@ class Network:
 
     def _attach(self, host):
         inner, outer, port = f"h{host.index}", f"b{host.index}", f"p{host.index}"
-        self._link(host, "eth0", self.node, inner)
-        self._link(self.node, outer, self.switch, port)
+        self.link(host, "eth0", self.node, inner)
+        self.link(self.node, outer, self.switch, port)
         self.switch.run(["ip", "link", "set", port, "master", "br0"])
         self._name(host)
 
@@ -210,14 +210,14 @@ class Network:
     def add_outside(self, name):
         """A host that no inline pair stands before."""
         host = self.hosts[name] = self._add(Host(f"{self.prefix}-{name}", self.logs, len(self.hosts)))
-        self._link(host, "eth0", self.switch, f"p{host.index}")
+        self.link(host, "eth0", self.switch, f"p{host.index}")
         self.switch.run(["ip", "link", "set", f"p{host.index}", "master", "br0"])
         self._name(host)
         return host
 
     def add_card(self):
         """The node's card at the switch, and the machine whose interface weir0 stands for it."""
-        self._link(self.node, CARD, self.switch, "card")
+        self.link(self.node, CARD, self.switch, "card")
         self.switch.run(["ip", "link", "set", "card", "master", "br0"])
         # The kernel hears what comes to the card as well: only weir0 is to answer.
         settings = [f"net.ipv4.conf.{CARD}.arp_ignore=1", f"net.ipv4.conf.{CARD}.rp_filter=1"]
@@ -227,7 +227,8 @@ class Network:
         self.node.run(["ip", "link", "set", CARD, "address", self.machine.mac])
         return self.machine
 
-    def _link(self, one, one_name, other, other_name):
+    def link(self, one, one_name, other, other_name):
+        """Joins two namespaces by a pair of interfaces that behave like a wire."""
         run(["ip", "link", "add", one_name, "netns", one.name, "type", "veth", "peer", "name", other_name, "netns", other.name])
         for namespace, name in ((one, one_name), (other, other_name)):
             # The kernel would otherwise hand over segments larger than the link carries, without checksums.

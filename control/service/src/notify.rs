@@ -61,6 +61,11 @@ impl Notifier {
         self.tell("STOPPING=1");
     }
 
+    /// Another process of the service is its main one from now on.
+    pub fn main_process(&self, id: u32) {
+        self.tell(&format!("MAINPID={id}"));
+    }
+
     /// It makes progress.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");

@@ -46,10 +46,15 @@ pub fn supervise(
             .watchdog()
             .map_or(INTERVAL, |it| INTERVAL.min(it / 4));
         let mut told = Told::new(look);
-        while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-            told.tell(&notifier);
+        let end = loop {
+            match ended.recv_timeout(interval) {
+                Err(RecvTimeoutError::Timeout) => told.tell(&notifier),
+                end => break end,
+            }
+        };
+        if end.is_err() {
+            notifier.stopping();
         }
-        notifier.stopping();
     };
     let thread = std::thread::Builder::new()
         .name("service".into())
@@ -92,6 +97,15 @@ impl<L: FnMut() -> Standing> Told<L> {
         }
         if moves && notifier.watchdog().is_some() {
             notifier.alive();
+        }
+    }
+}
+
+impl Supervision {
+    /// Ends without a word: another process of the service goes on.
+    pub fn hand_over(self) {
+        if let Some(end) = &self.end {
+            let _ = end.send(());
         }
     }
 }

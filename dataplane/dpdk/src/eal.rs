@@ -32,6 +32,8 @@ pub struct EalOptions {
     pub memory_mb: u32,
     /// PCI devices by address (with options, as DPDK's `-a`). None: no PCI device is touched.
     pub pci: Vec<String>,
+    /// PCI devices come later, by [`Eal::attach`]: another process has them still.
+    pub pci_later: bool,
     /// Virtual devices, as DPDK's `--vdev`: `net_pcap0,rx_pcap=file`.
     pub virtual_devices: Vec<String>,
     /// Tells processes on one host apart.
@@ -86,6 +88,7 @@ impl Default for EalOptions {
             huge_pages: HugePages::Auto,
             memory_mb: 512,
             pci: Vec::new(),
+            pci_later: false,
             virtual_devices: Vec::new(),
             file_prefix: format!("weir-{}", std::process::id()),
             extra: Vec::new(),
@@ -436,7 +439,10 @@ fn arguments(options: &EalOptions, huge_pages: bool) -> Vec<String> {
     if let Some(cores) = main {
         arguments.push(format!("--lcores=0@({cores})"));
     }
-    if options.pci.is_empty() {
+    if options.pci_later {
+        // With an address of nothing there is a list of what may be touched, and nothing on it yet.
+        arguments.extend(["-a".to_owned(), "ffff:ff:1f.7".to_owned()]);
+    } else if options.pci.is_empty() {
         arguments.push("--no-pci".to_owned());
     }
     for address in &options.pci {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::host_interface;
+use crate::takeover::UpgradeSettings;
 use crate::worker::Idle;
 
 /// The configuration file.
@@ -38,6 +39,8 @@ pub struct Config {
     pub events: EventSettings,
     /// Packets that response rules and operators want to see.
     pub capture: CaptureSettings,
+    /// What is left to the next process.
+    pub upgrade: UpgradeSettings,
 }
 
 /// `[node]`
@@ -501,6 +504,7 @@ impl Config {
             ("events.file", self.events.file != next.events.file),
             ("events.packets", packets),
             ("capture", self.capture != next.capture),
+            ("upgrade", self.upgrade != next.upgrade),
         ];
         differs
             .into_iter()

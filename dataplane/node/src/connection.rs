@@ -198,6 +198,9 @@ pub enum Mark {
     Sensed = 1 << 11,
 }
 
+/// Every [`Mark`].
+pub const MARKS: u16 = ((Mark::Sensed as u16) << 1) - 1;
+
 /// The place of the confidence among the marks.
 const CONFIDENCE_SHIFT: u32 = 14;
 
@@ -227,6 +230,16 @@ impl Connection {
             false => self.marks.0 & !(mark as u16),
         };
         before
+    }
+
+    /// All that is so.
+    pub(crate) fn marks(&self) -> u16 {
+        self.marks.0 & MARKS
+    }
+
+    /// Lets exactly this be so.
+    pub(crate) fn set_marks(&mut self, marks: u16) {
+        self.marks.0 = self.marks.0 & !MARKS | marks & MARKS;
     }
 
     /// Whether nothing more is of interest to the parser in this direction.

@@ -1,6 +1,5 @@
 //! Puts a node together: environment, ports, workers, watchdog, agent; and takes it apart again.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,6 +20,7 @@ use crate::agent::{
 use crate::capture::{CaptureDesk, Desk, Folder, Setting};
 use crate::config::{Config, HugePages, Strictness};
 use crate::cores;
+use crate::ending::{Ending, Next};
 use crate::eve::EveFile;
 use crate::event::EventRing;
 use crate::handover::Ownership;
@@ -32,28 +32,47 @@ use crate::path::Path;
 use crate::ports::{self, Ports};
 use crate::service::Progress;
 use crate::signatures;
+use crate::status::Status;
+use crate::takeover::{self, Moment, Predecessor, Share, Successor, Taken};
 use crate::watchdog::Watchdog;
 use crate::worker::{Shared, SharedQueues, Worker};
 
-/// Runs a node until it is told to stop. `reread` gives the configuration again, for SIGHUP.
-pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
+/// Runs a node until it is told to stop. `reread` gives the configuration again, for SIGHUP. With `take_over` the
+/// ports are another process's until that one lets go of them, when all else is ready.
+pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool) -> Result<()> {
     config.check()?;
     cores::check(&config.workers.cores)?;
     cores::leave_to_workers(&config.workers.cores);
     let eve = open_events(config)?;
     let ruleset = signatures::load(&signature_source(config))?;
     let controller = controller_address(config)?;
-    let eal = start_eal(config)?;
-    let started = ports::start(config, &eal)?;
-    tell_dpdk_log();
+    let predecessor = take_over.then(Predecessor::from_standard_input).transpose();
+    let predecessor =
+        predecessor.context("--take-over needs the process before at standard input")?;
+    let eal = start_eal(config, take_over)?;
+    let pool = ports::frame_pool(config)?;
     let workers = config.workers.cores.len();
     let shared = Shared::new(workers, config.limits.sessions);
     let rings: Vec<_> = (0..workers).map(|_| event_ring(config)).collect();
+    let crew = Crew {
+        config,
+        shared: &shared,
+    };
+    let paths = crew.paths(&rings, ruleset, &pool)?;
+    if let Some(mut predecessor) = predecessor {
+        info!("all is ready but the ports, which the process before has still");
+        predecessor
+            .ready()
+            .context("the process before keeps its ports")?;
+        ports::attach(config, &eal)?;
+    }
+    let started = ports::start(config, &eal, &pool)?;
+    tell_dpdk_log();
     let (desk, captures) = capture_desk(config, &shared).unzip();
     let trust = Trust::open(&config.policy, &config.node.state_directory)?;
-    let status = Arc::new(Ports {
+    let ports = Arc::new(Ports {
         config: config.clone(),
-        ports: started.ports,
+        ports: Mutex::new(started.ports),
         shared: Arc::clone(&shared),
     });
     let mut agent = Agent {
@@ -64,7 +83,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         trust,
         kept: None,
         alarms: Alarms::default(),
-        status: Arc::clone(&status) as Arc<_>,
+        status: Arc::clone(&ports) as Arc<dyn Status>,
         eve,
         evidence: config
             .events
@@ -81,33 +100,27 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>) -> Result<()> {
         Ok(version) => info!(version, "the last good policy is in force"),
         Err(why) => error!(%why, "starting without the last good policy"),
     }
-    let crew = Crew {
-        config,
-        shared: &shared,
-        rings,
-        ruleset,
-        pool: started.pool,
-        spread: started.spread,
-    };
-    let mut threads = crew.start(by_worker(started.ends, workers))?;
+    let share = crew.inheritance(&started.spread);
+    let queues = by_worker(started.ends, workers);
+    let mut threads = crew.start(paths, queues, &started.spread, share)?;
     if let Some(desk) = desk {
         let builder = std::thread::Builder::new().name("captures".into());
         threads.push(builder.spawn(move || desk.run())?);
     }
     let back = Arc::new(Notify::new());
-    threads.push(links::start(&status, &back)?);
-    // Who looks at links has it as long as he needs it; a port closes with the last one.
-    drop(status);
+    links::start(&ports, &back)?;
     info!(node = config.node.name, workers, "weir-node is ready");
-    let supervision = watched(&shared, config);
-    let outcome = serve(agent, &shared, config, reread, &back);
-    drop(supervision);
-    shared.stop.store(true, Ordering::Relaxed);
-    for thread in threads {
-        let _ = thread.join();
-    }
+    let ending = Ending {
+        config,
+        shared: &shared,
+        threads,
+        ports,
+        supervision: watched(&shared, config),
+        pool,
+    };
+    serve(agent, ending, reread, &back)?;
     report_totals(&shared);
-    outcome
+    Ok(())
 }
 
 /// Who captures packets; a directory that cannot be used keeps the node from that alone.
@@ -169,25 +182,26 @@ fn by_worker(ends: Vec<Vec<DpdkQueue>>, workers: usize) -> Vec<SharedQueues<Dpdk
 struct Crew<'a> {
     config: &'a Config,
     shared: &'a Arc<Shared>,
-    rings: Vec<EventRing>,
-    ruleset: Option<Arc<RuleSet>>,
-    pool: Pool,
-    spread: Vec<bool>,
 }
 
 impl Crew<'_> {
-    /// Starts a worker on each core, and the watchdog.
-    fn start(self, queues: Vec<SharedQueues<DpdkQueue>>) -> Result<Vec<JoinHandle<()>>> {
+    /// The way of packets on each worker: all that takes time to make.
+    fn paths(
+        &self,
+        rings: &[EventRing],
+        ruleset: Option<Arc<RuleSet>>,
+        pool: &Pool,
+    ) -> Result<Vec<Path<PoolFrames>>> {
         let roles = ports::roles(self.config);
-        let ownerships = Ownership::shared(&self.shared.alive, &self.spread);
+        let ownerships = Ownership::shared(&self.shared.alive, &[]);
         let counted = Arc::new(weir_threat::network::Shared::new(
             &self.config.threats.network,
             limits(self.config).secret,
         ));
-        let mut threads = Vec::new();
-        for (index, (ownership, ring)) in ownerships.into_iter().zip(self.rings).enumerate() {
+        let mut paths = Vec::new();
+        for (ownership, ring) in ownerships.into_iter().zip(rings) {
             let (limits, rules) = (limits(self.config), rules(self.config, self.shared));
-            let mut inspection = Inspection::new(limits.sessions, self.ruleset.clone())?;
+            let mut inspection = Inspection::new(limits.sessions, ruleset.clone())?;
             inspection.watch(
                 Threats::new(
                     Arc::clone(&rules.threats),
@@ -196,25 +210,87 @@ impl Crew<'_> {
                 ),
                 weir_content::Limits::default(),
             );
-            let path = Path::new(
+            paths.push(Path::new(
                 &limits,
                 rules,
                 roles.clone(),
-                PoolFrames(self.pool.clone()),
+                PoolFrames(pool.clone()),
                 ownership,
                 inspection,
-                Box::new(ring),
-            );
-            let worker = Worker::new(
+                Box::new(ring.clone()),
+            ));
+        }
+        Ok(paths)
+    }
+
+    /// What the process before left for these workers; nothing where it left nothing that is of use.
+    fn inheritance(&self, spread: &[bool]) -> Share {
+        let settings = &self.config.upgrade;
+        let path = settings.path(&self.config.node.state_directory);
+        let estate = Moment::now()
+            .map_err(|why| why.to_string())
+            .and_then(|now| {
+                let (ports, valid) = (
+                    ports::described(self.config),
+                    Duration::from_secs(settings.valid_s),
+                );
+                takeover::take(&path, &ports, valid, &now).map_err(|why| why.to_string())
+            });
+        match estate {
+            Ok(None) => Share::default(),
+            Ok(Some(estate)) => {
+                let workers = self.config.workers.cores.len();
+                info!(
+                    from = estate.version,
+                    flows = estate.flows(),
+                    "the process before has left its connections"
+                );
+                estate.share_out(workers, spread.contains(&true))
+            }
+            Err(why) => {
+                warn!(%why, "connections are not taken over: those under way are picked up in the middle, under the policy in force");
+                Share::default()
+            }
+        }
+    }
+
+    /// Starts a worker on each core, and the watchdog.
+    fn start(
+        self,
+        paths: Vec<Path<PoolFrames>>,
+        queues: Vec<SharedQueues<DpdkQueue>>,
+        spread: &[bool],
+        share: Share,
+    ) -> Result<Vec<JoinHandle<()>>> {
+        let mut threads = Vec::new();
+        let mut taken = Taken::default();
+        for (index, mut path) in paths.into_iter().enumerate() {
+            path.spread_by(spread);
+            let mut worker = Worker::new(
                 index,
                 path,
                 Arc::clone(&queues[index]),
                 Arc::clone(self.shared),
                 self.config.workers.idle,
             );
+            if let Some(left) = share.workers.get(index) {
+                taken = taken.plus(worker.take_over(left, self.config.upgrade.midway));
+            }
             let core = self.config.workers.cores[index];
             threads.push(start_worker(worker, index, core)?);
         }
+        if !share.workers.is_empty() {
+            let ownerless = share.ownerless;
+            info!(
+                allowed = taken.allowed,
+                denied = taken.denied,
+                ended_midway = taken.ended_midway,
+                no_room = taken.no_room,
+                ownerless,
+                "connections taken over"
+            );
+        }
+        let roles = ports::roles(self.config);
         let stuck_after = Duration::from_millis(self.config.node.stuck_after_ms);
         let watchdog = Watchdog::new(Arc::clone(self.shared), queues, roles, stuck_after);
         threads.push(start_watchdog(watchdog)?);
@@ -235,13 +311,7 @@ fn start_watchdog(watchdog: Watchdog<DpdkQueue>) -> Result<JoinHandle<()>> {
 }
 
 /// Runs the agent and waits for signals.
-fn serve(
-    agent: Agent,
-    shared: &Arc<Shared>,
-    config: &Config,
-    reread: &dyn Fn() -> Result<Config>,
-    back: &Notify,
-) -> Result<()> {
+fn serve(agent: Agent, ending: Ending<'_>, reread: &dyn Fn() -> Result<Config>, back: &Notify) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -250,17 +320,31 @@ fn serve(
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
+        let mut replace = signal(SignalKind::user_defined2())?;
+        let mut sizes = signal(SignalKind::user_defined1())?;
         let agent = tokio::spawn(agent.run());
-        loop {
+        let (told, mut successors) = tokio::sync::mpsc::channel(1);
+        let next = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                () = back.notified() => break,
-                _ = hang_up.recv() => reload(config, reread, shared),
+                _ = terminate.recv() => break Next::Someone,
+                _ = interrupt.recv() => break Next::Nobody,
+                () = back.notified() => break Next::Someone,
+                _ = hang_up.recv() => reload(ending.config, reread, ending.shared),
+                _ = sizes.recv() => ending.tell_sizes(),
+                _ = replace.recv() => {
+                    // One at a time: further ones while it gets ready change nothing.
+                    if let Ok(told) = told.clone().try_reserve_owned() {
+                        info!("starting the process that is to take over");
+                        tokio::task::spawn_blocking(move || told.send(Successor::start()));
+                    }
+                }
+                Some(successor) = successors.recv() => match successor {
+                    Ok(successor) => break Next::This(successor),
+                    Err(why) => error!(%why, "nobody takes over; this process goes on"),
+                },
             }
-        }
-        info!("stopping: what was received is still taken along the way");
-        shared.stop.store(true, Ordering::Relaxed);
+        };
+        ending.end(next);
         let _ = tokio::time::timeout(Duration::from_secs(3), agent).await;
         Ok(())
     })
@@ -290,7 +374,11 @@ fn reload(config: &Config, reread: &dyn Fn() -> Result<Config>, shared: &Shared)
     }
 }
 
-fn start_eal(config: &Config) -> Result<Eal> {
+fn start_eal(config: &Config, without_devices: bool) -> Result<Eal> {
+    let devices = |all: &Vec<String>| match without_devices {
+        true => Vec::new(),
+        false => all.clone(),
+    };
     let options = EalOptions {
         huge_pages: match config.eal.huge_pages {
             HugePages::Auto => weir_dpdk::HugePages::Auto,
@@ -298,13 +386,15 @@ fn start_eal(config: &Config) -> Result<Eal> {
             HugePages::Never => weir_dpdk::HugePages::Never,
         },
         memory_mb: config.eal.memory_mb,
-        pci: config.eal.devices.clone(),
-        virtual_devices: config.eal.virtual_devices.clone(),
-        file_prefix: config
-            .eal
-            .file_prefix
-            .clone()
-            .unwrap_or_else(|| format!("weir-{}", std::process::id())),
+        pci: devices(&config.eal.devices),
+        pci_later: without_devices && !config.eal.devices.is_empty(),
+        virtual_devices: devices(&config.eal.virtual_devices),
+        file_prefix: match &config.eal.file_prefix {
+            // The process before has it still.
+            Some(prefix) if without_devices => format!("{prefix}-{}", std::process::id()),
+            Some(prefix) => prefix.clone(),
+            None => format!("weir-{}", std::process::id()),
+        },
         extra: config.eal.extra.clone(),
         main_core: None,
     };

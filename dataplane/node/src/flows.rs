@@ -25,6 +25,16 @@ impl Flows {
         }
     }
 
+    /// Numbers begin behind this one, which another process gave out.
+    pub fn go_on_from(&mut self, number_of_worker: u64) {
+        self.next_number = self.next_number >> 56 << 56 | number_of_worker;
+    }
+
+    /// The newest number.
+    pub fn last_number(&self) -> u64 {
+        self.next_number
+    }
+
     /// A number that no other flow of this node had since it started.
     pub fn number(&mut self) -> u64 {
         self.next_number += 1;

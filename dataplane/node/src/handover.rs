@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam::queue::ArrayQueue;
+use weir_flow::FlowKey;
 use weir_wire::Packet;
 
 use crate::announced::Announced;
@@ -58,6 +59,11 @@ impl<F> Ownership<F> {
                 announced: announced.clone(),
             })
             .collect()
+    }
+
+    /// Which ports spread flows by themselves, where that was not known when this was made.
+    pub fn spread_by(&mut self, device: &[bool]) {
+        self.spread_by_device = device.to_vec();
     }
 
     /// Flows that any worker has read an announcement of.
@@ -120,6 +126,17 @@ impl<F> Ownership<F> {
     }
 }
 
+/// The worker that owns a flow, of so many, where no device spreads flows by itself.
+pub fn owner_of(key: &FlowKey, workers: usize) -> usize {
+    let (source, source_port, destination, destination_port) = key.endpoints(true);
+    let ports = match crate::connection::has_ports(key.protocol()) {
+        true => source_port ^ destination_port,
+        false => 0,
+    };
+    // Of two IPv4 addresses mapped into IPv6 the rest is equal and cancels out.
+    hash_words(source ^ destination, ports) as usize % workers.max(1)
+}
+
 /// Hash of addresses and ports, equal for both directions: the Toeplitz hash with the repeating
 /// key 0x6d5a that makes it symmetric (Woo and Park, "Scalable TCP Session Monitoring with
 /// Symmetric Receive-side Scaling", 2012). With that key the hash is linear over 16-bit words of
@@ -132,12 +149,18 @@ fn owner_hash(packet: &Packet) -> u32 {
     } else {
         packet.source ^ packet.destination
     };
-    let mut word = (0..8).fold(0_u16, |folded, shift| {
-        folded ^ (words >> (16 * shift)) as u16
+    let ports = match packet.fragment.is_none() && crate::connection::has_ports(packet.protocol) {
+        true => packet.source_port ^ packet.destination_port,
+        false => 0,
+    };
+    hash_words(words, ports)
+}
+
+/// The same of what is different between the addresses, and between the ports.
+fn hash_words(addresses: u128, ports: u16) -> u32 {
+    let word = (0..8).fold(ports, |folded, shift| {
+        folded ^ (addresses >> (16 * shift)) as u16
     });
-    if packet.fragment.is_none() && crate::connection::has_ports(packet.protocol) {
-        word ^= packet.source_port ^ packet.destination_port;
-    }
     toeplitz_word(word)
 }
 

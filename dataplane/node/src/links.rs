@@ -9,7 +9,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -33,11 +32,13 @@ struct Lost {
     gone: bool,
 }
 
-/// Starts looking. Who waits at `restart` hears that the node is to be started again.
-pub fn start(ports: &Arc<Ports>, restart: &Arc<Notify>) -> Result<JoinHandle<()>> {
+/// Starts looking. Who waits at `restart` hears that the node is to be started again. Nobody waits for the end of
+/// this thread: it may sleep, and touches no port that was closed.
+pub fn start(ports: &Arc<Ports>, restart: &Arc<Notify>) -> Result<()> {
     let (ports, restart) = (Arc::clone(ports), Arc::clone(restart));
     let builder = std::thread::Builder::new().name("links".into());
-    Ok(builder.spawn(move || look(&ports, &restart))?)
+    builder.spawn(move || look(&ports, &restart))?;
+    Ok(())
 }
 
 /// Until the node stops.
@@ -59,7 +60,9 @@ fn look(ports: &Ports, restart: &Notify) {
             restart.notify_one();
         }
         for (interface, other, was_up) in &mut followed {
-            let up = is_up(ports, *other, &interface.stands_for);
+            let Some(up) = is_up(ports, *other, &interface.stands_for) else {
+                continue;
+            };
             if std::mem::replace(was_up, up) != up {
                 set_carrier(interface, up);
             }
@@ -81,15 +84,18 @@ fn followed(ports: &Ports) -> Vec<(HostInterface, usize, bool)> {
         .collect()
 }
 
-/// Drivers over an interface of the kernel say that it is up whatever it is.
-fn is_up(ports: &Ports, port: usize, name: &str) -> bool {
-    match host_interface::interface_below(name, &ports.config) {
+/// Drivers over an interface of the kernel say that it is up whatever it is. Nothing is known of a port that was
+/// closed.
+fn is_up(ports: &Ports, port: usize, name: &str) -> Option<bool> {
+    let open = ports.lock();
+    let (port, _) = open.get(port)?;
+    Some(match host_interface::interface_below(name, &ports.config) {
         Some(interface) => {
             let carrier = std::fs::read_to_string(format!("/sys/class/net/{interface}/carrier"));
             carrier.is_ok_and(|carrier| carrier.trim() == "1")
         }
-        None => ports.ports[port].0.link().up,
-    }
+        None => port.link().up,
+    })
 }
 
 fn set_carrier(interface: &HostInterface, up: bool) {
@@ -110,7 +116,8 @@ fn set_carrier(interface: &HostInterface, up: bool) {
 fn let_go(ports: &Ports, device: &str) -> Option<Lost> {
     let address = |name: &str| name.parse::<weir_host::pci::Address>().ok();
     let wanted = address(device)?;
-    let names = ports.config.port_names().zip(&ports.ports);
+    let open = ports.lock();
+    let names = ports.config.port_names().zip(open.iter());
     let (name, (port, _)) = names
         .filter(|(_, (port, _))| !port.is_given_up())
         .find(|(name, _)| address(name) == Some(wanted))?;

@@ -99,6 +99,9 @@ struct RunArguments {
     /// A port that only listens (repeatable).
     #[arg(long = "tap")]
     taps: Vec<String>,
+    /// Take over from the process at the other end of standard input.
+    #[arg(long = "take-over", hide = true)]
+    take_over: bool,
     /// workers.cores
     #[arg(long, value_delimiter = ',')]
     cores: Vec<usize>,
@@ -168,7 +171,7 @@ fn main() -> ExitCode {
         Command::Run(run) => {
             start_log();
             run.config()
-                .and_then(|config| daemon::run(&config, &|| run.config()))
+                .and_then(|config| daemon::run(&config, &|| run.config(), run.take_over))
                 .map(|()| true)
         }
         Command::Check(check) => check.check().map(|()| true),

@@ -227,6 +227,11 @@ impl<S: FrameSource> Path<S> {
         self.slots = slots;
     }
 
+    /// Which ports spread flows over the workers by themselves, where that was not known at the start.
+    pub fn spread_by(&mut self, device: &[bool]) {
+        self.ownership.spread_by(device);
+    }
+
     /// What time alone brings about: flows that end, fragments and held packets that waited long
     /// enough. Call it about every millisecond; the work of one call is bounded.
     pub fn tick(&mut self, now_us: u64, out: &mut Outbox<S::Frame>) {

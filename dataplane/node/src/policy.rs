@@ -83,6 +83,11 @@ impl Policy {
         }
     }
 
+    /// The addresses that DNS answers gave.
+    pub fn learned(&self) -> impl Iterator<Item = &LearnedName> {
+        self.learned.values()
+    }
+
     /// Takes an address learned from a DNS answer. When the room is used up the one that ends
     /// first makes way.
     pub fn learn(&mut self, name: LearnedName) {

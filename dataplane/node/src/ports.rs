@@ -1,7 +1,7 @@
 //! The ports of a running node: started as configured, described for people and for the controller.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
@@ -24,8 +24,6 @@ const BUFFER_BYTES_MIN: u16 = 2176;
 
 /// The started ports.
 pub struct Started {
-    /// Where frames live.
-    pub pool: Pool,
     /// In the order of the configuration.
     pub ports: Vec<(Port, PortReport)>,
     /// By port, then by worker.
@@ -47,15 +45,42 @@ pub fn buffer_bytes(config: &Config) -> u16 {
         .max(BUFFER_BYTES_MIN)
 }
 
+/// Where frames live.
+pub fn frame_pool(config: &Config) -> Result<Pool> {
+    let room = buffer_bytes(config);
+    Ok(Pool::new(
+        "weir",
+        config.eal.frame_buffers,
+        256,
+        room,
+        None,
+    )?)
+}
+
+/// Adds the devices of the configuration to an environment that was started without.
+pub fn attach(config: &Config, eal: &Eal) -> Result<()> {
+    for device in config.eal.virtual_devices.iter().chain(&config.eal.devices) {
+        eal.attach(device)?;
+    }
+    Ok(())
+}
+
+/// What tells these ports from others, in order.
+pub fn described(config: &Config) -> Vec<String> {
+    let pairs = config.pair.iter().flat_map(|pair| {
+        let inline = |port| format!("{port} of pair {}", pair.name);
+        pair.ports.iter().map(inline)
+    });
+    let taps = config.tap.iter().map(|tap| format!("tap {}", tap.port));
+    pairs.chain(taps).collect()
+}
+
 /// Starts every port of the configuration; what a device does not give as asked is logged.
-pub fn start(config: &Config, eal: &Eal) -> Result<Started> {
+pub fn start(config: &Config, eal: &Eal, pool: &Pool) -> Result<Started> {
     let workers = u16::try_from(config.workers.cores.len())?;
     host_interface::make(config, eal)?;
     let mtus: Vec<u16> = mtus(config).collect();
-    let room = buffer_bytes(config);
-    let pool = Pool::new("weir", config.eal.frame_buffers, 256, room, None)?;
     let mut started = Started {
-        pool,
         ports: Vec::new(),
         ends: Vec::new(),
         spread: Vec::new(),
@@ -80,7 +105,7 @@ pub fn start(config: &Config, eal: &Eal) -> Result<Started> {
             promiscuous: true,
             symmetric_rss: workers > 1,
         };
-        let (port, report) = Port::start(id, &settings, &started.pool)?;
+        let (port, report) = Port::start(id, &settings, pool)?;
         for deviation in report.deviations() {
             warn!("{deviation}");
         }
@@ -123,10 +148,22 @@ pub fn roles(config: &Config) -> Vec<Role> {
 pub struct Ports {
     /// As it was at the start.
     pub config: Config,
-    /// In its order.
-    pub ports: Vec<(Port, PortReport)>,
+    /// In its order; see [`Ports::lock`].
+    pub ports: Mutex<Vec<(Port, PortReport)>>,
     /// What the workers tell.
     pub shared: Arc<Shared>,
+}
+
+impl Ports {
+    /// Lets go of the ports: those whose queues are dropped are free for another process.
+    pub fn close(&self) {
+        self.lock().clear();
+    }
+
+    /// The ports, none once they are closed.
+    pub fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(Port, PortReport)>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Status for Ports {
@@ -151,7 +188,8 @@ impl Status for Ports {
                     role: role.to_owned(),
                 }
             };
-        pairs.chain(taps).zip(&self.ports).map(describe).collect()
+        let ports = self.lock();
+        pairs.chain(taps).zip(ports.iter()).map(describe).collect()
     }
 
     fn workers(&self) -> Vec<WorkerState> {

@@ -25,6 +25,7 @@ use crate::io::{BURST, FrameCounts, FrameSource, Outbox, PortIndex, Queue};
 use crate::limits::Rules;
 use crate::path::{Arrived, Path};
 use crate::sensors;
+use crate::takeover::{Leaving, Left, Midway, Taken};
 
 /// How often time-driven work is done.
 const TICK_US: u64 = 1_000;
@@ -97,6 +98,8 @@ pub struct Shared {
     pub retired: ArrayQueue<Prepared>,
     /// Learned names on their way to each worker.
     pub names: Vec<ArrayQueue<LearnedName>>,
+    /// What workers leave to the next process when they stop.
+    pub leaving: Leaving,
     /// The node stops.
     pub stop: AtomicBool,
     /// Zero of the workers' clock.
@@ -122,6 +125,7 @@ impl Shared {
             signatures: (0..workers).map(|_| ArrayQueue::new(1)).collect(),
             retired: ArrayQueue::new(2 * workers.max(1)),
             names: (0..workers).map(|_| ArrayQueue::new(1024)).collect(),
+            leaving: Leaving::default(),
             stop: AtomicBool::new(false),
             started: Instant::now(),
         })
@@ -418,11 +422,24 @@ where
         page.refused = refused.unwrap_or(page.refused);
     }
 
-    /// Drains what came already, gives up what waits, ends the flows.
+    /// Takes over what a worker of another process left, under the policy in force. To be called before it runs;
+    /// where no policy is in force nothing is taken.
+    pub fn take_over(&mut self, left: &Left, midway: Midway) -> Taken {
+        self.check_snapshot();
+        match self.shared.snapshot.load().is_some() {
+            true => self.path.take_over(left, midway, self.shared.now_us()),
+            false => Taken::default(),
+        }
+    }
+
+    /// Drains what came already, gives up what waits, leaves the flows or ends them.
     fn stop(&mut self) {
         let now_us = self.shared.now_us();
         self.path.take_handed_over(&mut self.burst);
         let _ = self.take_along(now_us);
+        if self.shared.leaving.is_wanted() {
+            self.shared.leaving.add(self.path.leave(self.index, now_us));
+        }
         self.path.shut_down(now_us, &mut self.out);
         let _ = self.send();
         self.write_page();

@@ -398,7 +398,7 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// What the parser is still interested in decides what must be kept and when the flow settles.
-    fn heed(&mut self, id: FlowId, session: SessionId) {
+    pub(crate) fn heed(&mut self, id: FlowId, session: SessionId) {
         let cold = self.flows.table.cold_mut(id);
         for direction in [Direction::ToServer, Direction::ToClient] {
             match self.inspection.l7.interest(session, direction) {

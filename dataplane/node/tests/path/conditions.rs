@@ -21,7 +21,7 @@ const SEGMENT_BYTES: usize = 1_400;
 
 /// The first value of each field that a condition may name, in the requests of a conversation.
 #[derive(Default)]
-struct Values(BTreeMap<(AppId, u8), String>);
+pub struct Values(pub BTreeMap<(AppId, u8), String>);
 
 impl AppEventSink for Values {
     fn event(&mut self, speaker: Speaker, event: &Event<'_>) {
@@ -48,7 +48,7 @@ impl AppEventSink for Values {
     }
 }
 
-fn values_of(sample: &Sample) -> Values {
+pub fn values_of(sample: &Sample) -> Values {
     let mut engine = Engine::new(weir_samples::limits());
     let mut values = Values::default();
     let id = engine

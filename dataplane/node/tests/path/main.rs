@@ -22,3 +22,4 @@ mod settle;
 mod short_way;
 mod signatures;
 mod streams;
+mod takeover;
