@@ -7,6 +7,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 FUZZ_SECONDS ?= 60
 PROGRAMS = -p weir-node -p weir-controller -p weir-cli
 KEEP ?= 0
+SOAK_MINUTES ?= 30
 
 export CARGO_TARGET_DIR
 export PYTHON
@@ -17,7 +18,7 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-perf build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns corpus lint fuzz bench bench-live bench-quick instructions signatures push clean
+.PHONY: help deps build build-perf build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns faults soak corpus lint fuzz bench bench-live bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +74,12 @@ test-vm: package ## only hosts with real drivers in virtual machines, the packag
 
 netns: build build-cluster ## only real clients and servers in network namespaces (root)
 	@.ci/test netns
+
+faults: build ## only faults, a table of what held (root); WEIR_FAULTS=full floods with a million half-open connections
+	@.ci/test faults
+
+soak: build ## SOAK_MINUTES (30) of mixed traffic, changes and churn through a live node: nothing grows (root)
+	@PYTHONPATH=tests SOAK_MINUTES=$(SOAK_MINUTES) $(PYTHON) -m unittest -v tests.faults.test_soak
 
 corpus: build ## only recorded captures: scored against the floor, UPDATE_FLOOR=1 raises it (WEIR_CORPUS, or shared/corpus beside the repository)
 	@.ci/test corpus

@@ -1,0 +1,247 @@
+"""A table of faults and what held. Under every one of them: no packet that policy forbids passes, what it permits goes on
+or comes back within a bounded time, every frame is accounted for, and the last good policy is enforced.
+
+WEIR_FAULTS=full floods with a million half-open connections; WEIR_FAULTS_SEED picks other moments.
+"""
+
+import os
+import random
+import re
+import signal
+import struct
+import sys
+import time
+import unittest
+from pathlib import Path
+
+from lab import wait_until
+from lab.processes import run
+from lab.weir import node_config, program
+from netns import support
+from netns.support import PYTHON
+from netns.upgrades import Traffic, build_lab, log_size, node_says, replace_node, server_policy
+
+PROGRAMS = Path(__file__).resolve().parent / "programs"
+FULL = os.environ.get("WEIR_FAULTS") == "full"
+SEED = int(os.environ.get("WEIR_FAULTS_SEED", "7"))
+HALF_OPEN = 1_000_000 if FULL else 40_000
+# Ten times fewer than come at once even in the short form.
+FLOWS = 4_096
+KILLS = 3
+# Start of a process on a machine that does other things too; a bound, not a promise.
+BACK_WITHIN_MS = 20_000
+# The allocator's and Python's reader of it; the flows of a flood would be ten times as much.
+GROWTH_KB = 16 << 10
+LAB = None
+ROWS = []
+
+
+def setUpModule():
+    global LAB
+    if not support.UNAVAILABLE:
+        LAB = build_lab()
+
+
+def tearDownModule():
+    if ROWS:
+        width = max(len(fault) for fault, _ in ROWS)
+        print("\n" + "\n".join(f"{fault:{width}}  {held}" for fault, held in [("fault", "what held"), *ROWS]), file=sys.stderr)
+
+
+def memory_kb(pid):
+    return int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def start_node(limits=None, **options):
+    """As the lab does, with few flows, so that a flood is one."""
+    return LAB.start_node(limits={"flows": FLOWS, "sessions": 512, **(limits or {})}, **options)
+
+
+def said_at_the_end():
+    return LAB.programs.node.log.read_text(errors="replace").splitlines()[-1]
+
+
+@support.here_only
+@support.with_programs("openssl")
+class Faults(unittest.TestCase):
+    def setUp(self):
+        self.moments = random.Random(SEED)
+        self.ensure_node()
+        self.traffic = Traffic(LAB)
+        self.addCleanup(self.traffic.abandon)
+        time.sleep(0.8)
+
+    def ensure_node(self):
+        if not LAB.programs.node.running():
+            start_node()
+
+    def held(self, fault, may_break=False, lossless=False, note=""):
+        """Ends the traffic, and asks of it what must hold under every fault."""
+        time.sleep(1)
+        self.traffic.stop()
+        came, missing, silence_ms = self.traffic.came()
+        forbidden, broken = self.traffic.passed_forbidden(), self.traffic.broken()
+        kept = f"{3 - len(broken)} of 3 connections held"
+        ROWS.append((fault, f"0 forbidden packets, {missing} of {came + missing} datagrams lost, "
+                            f"silence {silence_ms:.0f} ms, {kept}{note}"))
+        self.assertEqual(forbidden, 0, "packets that policy forbids passed")
+        self.assertGreater(came, 300)
+        self.assertLess(silence_ms, BACK_WITHIN_MS)
+        if not may_break:
+            self.assertEqual(broken, {})
+        if lossless:
+            self.assertEqual(missing, 0)
+
+    def test_01_node_killed_at_random_moments(self):
+        for _ in range(KILLS):
+            time.sleep(self.moments.uniform(0, 0.7))
+            LAB.programs.node.kill()
+            start_node(wait_for_policy=False)
+        # Nothing was handed over: what cannot be named in its middle may have to begin anew.
+        self.held(f"node killed (SIGKILL) {KILLS} times", may_break=True)
+
+    def test_02_controller_killed_at_random_moments(self):
+        version = LAB.weir("status")["policy_version"]
+        for _ in range(KILLS):
+            time.sleep(self.moments.uniform(0, 0.7))
+            LAB.programs.controller.kill()
+            LAB.start_controller()
+        LAB.programs.wait_for_policy()
+        self.assertGreaterEqual(LAB.weir("status")["policy_version"], version)
+        self.held(f"controller killed (SIGKILL) {KILLS} times", lossless=True)
+
+    def test_03_controller_away(self):
+        LAB.programs.controller.send(signal.SIGSTOP)
+        time.sleep(6)
+        LAB.programs.controller.send(signal.SIGCONT)
+        support.put_in_force(LAB, "server.yaml", server_policy(3))
+        self.held("controller partitioned for 6 s, then a new policy", lossless=True)
+
+    def test_04_restart_storm(self):
+        for _ in range(4):
+            replace_node(LAB)
+        status = LAB.programs.node.stop()
+        start_node(wait_for_policy=False)
+        self.assertEqual(status, 0)
+        self.held("replaced (SIGUSR2) 4 times and restarted once in a row")
+
+    def test_05_full_disk(self):
+        # The node has its own view of what is mounted: a small disk there is one for it alone.
+        pid = LAB.programs.node.pid
+        state = LAB.directory / "node"
+        inside = ["nsenter", "--target", pid, "--mount"]
+        run([*inside, "mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs", state])
+        self.addCleanup(run, [*inside, "umount", state], check=False)
+        seen_by_node = Path(f"/proc/{pid}/root{state}")
+        filling = seen_by_node / "filling"
+        try:
+            filling.write_bytes(b"x" * (1 << 20))
+        except OSError:
+            pass
+        since = log_size(LAB)
+        LAB.write_policy("server.yaml", server_policy(5))
+        node_says(LAB, "would not survive a restart; trying again", since)
+        filling.unlink()
+        wait_until(lambda: (seen_by_node / "policy.last-good").exists(), "the policy is kept once there is room", 20)
+        self.held("disk full while a policy comes", lossless=True, note="; in force at once, kept once there was room")
+
+    def test_06_no_memory(self):
+        config = LAB.directory / "poor.toml"
+        for sections, limit, words in (
+            ({"eal": {"frame_buffers": 4_000_000}}, None, r"memory|buffers|mempool"),
+            ({}, 300 << 20, r"memory"),
+        ):
+            text = node_config(LAB.network, LAB.directory, None, 1, sections)
+            config.write_text(text)
+            command = [program("weir-node"), "run", "--config", config]
+            if limit:
+                command = ["prlimit", f"--as={limit}", *command]
+            env = {"RUNTIME_DIRECTORY": str(LAB.directory), "RUST_BACKTRACE": "0"}
+            outcome = LAB.network.node.run(command, check=False, timeout_s=40, env=env)
+            told = outcome.stdout + outcome.stderr
+            self.assertNotEqual(outcome.returncode, 0, told)
+            self.assertRegex(told.lower(), words)
+        self.held("no memory for a second process", lossless=True, note="; it said so and ended")
+
+    def test_07_the_clock_steps(self):
+        library, clock = LAB.directory / "step.so", LAB.directory / "clock"
+        run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, PROGRAMS / "step.c", "-ldl"])
+        clock.write_bytes(struct.pack("q", 0))
+        LAB.stop_node()
+        os.environ.update(LD_PRELOAD=str(library), WEIR_CLOCK_FILE=str(clock))
+        try:
+            start_node(wait_for_policy=False)
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["WEIR_CLOCK_FILE"]
+        self.addCleanup(start_node)
+        self.addCleanup(LAB.stop_node)
+        self.assertIn(str(library), Path(f"/proc/{LAB.programs.node.pid}/maps").read_text())
+        self.traffic.abandon()
+        self.traffic = Traffic(LAB)
+        self.addCleanup(self.traffic.abandon)
+        for offset_s in (86_400 * 400, -86_400 * 4_000, 3_600, 0):
+            with clock.open("r+b") as file:
+                file.write(struct.pack("q", offset_s))
+            time.sleep(0.7)
+        support.put_in_force(LAB, "server.yaml", server_policy(7))
+        self.held("time of day steps +400 d, -4000 d, +1 h, back", lossless=True, note="; a policy came meanwhile")
+
+    def test_08_last_good_policy_is_damaged(self):
+        self.traffic.stop()
+        LAB.programs.controller.kill()
+        LAB.stop_node()
+        path = LAB.directory / "node" / "policy.last-good"
+        good = path.read_bytes()
+        path.write_bytes(bytes(byte ^ 0x55 for byte in good[:100]) + good[100:])
+        start_node(wait_for_policy=False)
+        self.assertIn("is damaged", LAB.programs.node.said())
+        client, server = LAB.hosts["client"], LAB.hosts["server"]
+        self.assertEqual(support.ping(client, server.ipv4, wait_s=1), 0, "something passed without a policy")
+        self.assertNotEqual(path.read_bytes(), good)
+        LAB.start_controller()
+        LAB.programs.wait_for_policy()
+        self.assertEqual(support.ping(client, server.ipv4), 1)
+        self.traffic = Traffic(LAB)
+        self.addCleanup(self.traffic.abandon)
+        self.held("last good policy damaged, controller away", lossless=True, note="; nothing passed until a policy came")
+
+    def test_09_flood_of_half_open_connections(self):
+        stranger, server = LAB.hosts["stranger"], LAB.hosts["server"]
+        pid = LAB.programs.node.pid
+        before = memory_kb(pid)
+        floods = [
+            host.start([PYTHON, PROGRAMS / "flood.py", host.mac, server.mac, server.ipv4, HALF_OPEN // 2, prefix], name="flood")
+            for host, prefix in ((stranger, "198.18"), (LAB.hosts["client"], "198.19"))
+        ]
+        for flood in floods:
+            flood.wait(600)
+        after = memory_kb(pid)
+        sent = [re.search(r"sent (\d+) seconds ([\d.]+)", flood.said()) for flood in floods]
+        rate = sum(int(found[1]) / max(float(found[2]), 0.1) for found in sent)
+        self.assertLess(after - before, GROWTH_KB)
+        note = f"; table of {FLOWS} flows, {rate:,.0f} SYNs a second, memory {before >> 10} -> {after >> 10} MB"
+        self.held(f"{HALF_OPEN:,} half-open connections", note=note)
+
+    def test_10_a_port_goes_and_comes_again(self):
+        stranger = LAB.hosts["stranger"]
+        LAB.network.node.run(["ip", "link", "delete", f"h{stranger.index}"])
+        time.sleep(1)
+        self.assertTrue(LAB.programs.node.running())
+        LAB.network.link(stranger, "eth0", LAB.network.node, f"h{stranger.index}")
+        stranger.run(["ip", "link", "set", "eth0", "address", stranger.mac])
+        stranger.run(["ip", "address", "add", f"{stranger.ipv4}/24", "dev", "eth0"])
+        replace_node(LAB)
+        self.held("a pair's link deleted, made again, node replaced", note="; the other pairs went on meanwhile")
+
+    def test_11_every_frame_is_accounted_for(self):
+        self.traffic.stop()
+        LAB.stop_node()
+        last = said_at_the_end()
+        self.assertRegex(last, r"balanced=.*true", last)
+        totals = re.findall(r"(received|transmitted|dropped)\S*=\S*?(\d+)", re.sub(r"\x1b\[[0-9;]*m", "", last))
+        ROWS.append(("every frame of the last process", ", ".join(f"{name} {count}" for name, count in totals)))
+        start_node()
+
+
+if __name__ == "__main__":
+    unittest.main()
