@@ -33,6 +33,8 @@ mod services;
 mod verdict;
 mod workloads;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use weir_model::{AdmissionSettings, Document, Located};
 
@@ -66,6 +68,9 @@ pub trait Knowledge: Send + Sync {
 
     /// Weir's own namespace.
     fn own_namespace(&self) -> &str;
+
+    /// A review of policy, services or workloads was answered: allowed, refused or failed.
+    fn reviewed(&self, _what: &'static str, _verdict: &'static str, _took: Duration) {}
 }
 
 /// Answers a review sent to `path` ("/validate/policy"); JSON. None for a path that nobody serves.

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -127,6 +127,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, acceptor: TlsAcceptor, 
 async fn review(State(app): State<App>, Path(what): Path<String>, body: Body) -> Response {
     let Body(body) = body;
     let path = format!("/validate/{what}");
+    let (begun, told) = (Instant::now(), app.knowledge.clone());
     let judge = async move {
         let _permit = app.judging.acquire_owned().await.ok()?;
         let knowledge = app.knowledge;
@@ -134,7 +135,18 @@ async fn review(State(app): State<App>, Path(what): Path<String>, body: Body) ->
         let judged = tokio::task::spawn_blocking(move || answer(&*knowledge, &path, &body));
         Some(judged.await)
     };
-    match tokio::time::timeout(ANSWER_TIMEOUT, judge).await {
+    let judged = tokio::time::timeout(ANSWER_TIMEOUT, judge).await;
+    if let Some(what) = known(&what) {
+        let verdict = match &judged {
+            Ok(Some(Ok(Some(Ok(answer))))) => match answer["response"]["allowed"].as_bool() {
+                Some(true) => "allowed",
+                _ => "refused",
+            },
+            _ => "failed",
+        };
+        told.reviewed(what, verdict, begun.elapsed());
+    }
+    match judged {
         Ok(Some(Ok(Some(Ok(answer))))) => Json(answer).into_response(),
         Ok(Some(Ok(Some(Err(error))))) => {
             (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
@@ -152,6 +164,12 @@ async fn review(State(app): State<App>, Path(what): Path<String>, body: Body) ->
             (StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
         }
     }
+}
+
+/// What reviews are asked about, as it is counted.
+fn known(what: &str) -> Option<&'static str> {
+    let all = ["policy", "services", "workloads"];
+    all.into_iter().find(|it| *it == what)
 }
 
 /// A body that came within its time.

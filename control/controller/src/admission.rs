@@ -171,6 +171,10 @@ async fn read_reports(state: Arc<State>, known: Arc<Mutex<Arc<Reports>>>) {
 }
 
 impl Knowledge for Known {
+    fn reviewed(&self, what: &'static str, verdict: &'static str, took: Duration) {
+        self.state.meters.reviewed(what, verdict, took);
+    }
+
     fn judge(&self, old: Option<&Located<Document>>, new: Option<&Located<Document>>) -> Judgement {
         let documents = self.state.pipeline.documents();
         let each = documents.iter().map(|it| &**it);

@@ -21,6 +21,7 @@ pub mod guardrails;
 pub mod impact;
 pub mod judge;
 pub mod learning;
+pub mod metrics;
 pub mod names;
 pub mod nodes;
 pub mod observe;

@@ -12,10 +12,11 @@ use tracing_subscriber::EnvFilter;
 use weir_api::{DEFAULT_OPERATOR_ENDPOINT, Endpoint, TlsFiles};
 use weir_controller::admission::AdmissionConfig;
 use weir_controller::source::SourceConfig;
-use weir_controller::{Config, Controller, ResponseConfig, service};
+use weir_controller::{Config, Controller, ResponseConfig, metrics, service};
 use weir_kubernetes::{ClaimAction, ExternalAddresses, Settings};
 use weir_learn::Ageing;
 use weir_manual::Configuration;
+use weir_metrics::Listen;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -115,6 +116,9 @@ struct Arguments {
     /// again when it changes.
     #[arg(long, env = "WEIR_BUNDLE", value_name = "FILE|configmaps")]
     bundle: Option<PathBuf>,
+    /// Where /metrics, /healthz and /readyz are served: address:port, or off.
+    #[arg(long, env = "WEIR_METRICS_LISTEN", default_value = "127.0.0.1:9471")]
+    metrics_listen: Listen,
     /// What is logged: error, warn, info, debug, trace, or a filter for each module.
     #[arg(long, env = "WEIR_LOG", default_value = "info")]
     log: String,
@@ -182,6 +186,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
     weir_service::log::start("weir-controller", filter);
     let source = source(&arguments);
     let admission = admission(&arguments)?;
+    let (listen, certificate) = (arguments.metrics_listen, arguments.tls_certificate.clone());
     let tls = TlsFiles::from_options(
         arguments.tls_ca,
         arguments.tls_certificate,
@@ -217,6 +222,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
             .await
             .map_err(|error| error.to_string())?;
         let supervision = service::watched(&controller);
+        metrics::serve(controller.state().clone(), certificate, listen);
         tokio::select! {
             _ = terminate.recv() => info!("terminated"),
             _ = interrupt.recv() => info!("interrupted"),

@@ -39,6 +39,21 @@ pub struct Nodes {
     nodes: Mutex<BTreeMap<String, Node>>,
 }
 
+/// How many nodes there are in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// Subscribed here now.
+    pub connected: u64,
+    /// Of these, not at the newest version.
+    pub behind: u64,
+    /// Of these, refusing what they were sent last.
+    pub refusing: u64,
+    /// Known, and not subscribed here.
+    pub absent: u64,
+    /// Records that they lost.
+    pub lost_records: u64,
+}
+
 /// One subscription of a node; a newer one replaces it.
 #[derive(Debug)]
 pub struct Subscription {
@@ -195,6 +210,23 @@ impl Nodes {
             (name.clone(), number, node.enforced(newest))
         });
         told.collect()
+    }
+
+    /// How many nodes there are in each state.
+    pub fn counts(&self, newest: u64) -> NodeCounts {
+        let nodes = crate::lock(&self.nodes);
+        let mut counts = NodeCounts::default();
+        for node in nodes.values() {
+            counts.lost_records += node.lost_records;
+            if !node.connected {
+                counts.absent += 1;
+                continue;
+            }
+            counts.connected += 1;
+            counts.behind += u64::from(node.enforced(newest) < newest);
+            counts.refusing += u64::from(!node.refusal.is_empty());
+        }
+        counts
     }
 
     /// All nodes, sorted by name. What changed nothing for a node was not sent to it: such a node

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::{error, info, warn};
 use weir_api::v1;
@@ -47,8 +48,10 @@ impl State {
     /// Takes the documents of a directory, all of them or none, and publishes what they come to.
     pub async fn take(self: &Arc<Self>, source: weir_sources::State) -> Result<u64, PublishError> {
         let turn = self.publishing.lock().await;
-        let state = self.clone();
+        let (state, begun) = (self.clone(), Instant::now());
         let published = blocking(move || state.take_whole(source)).await;
+        self.meters.published(begun, published.is_ok());
+        self.set_synced();
         drop(turn);
         self.told(&published);
         published.map(|publication| publication.version)
@@ -66,8 +69,13 @@ impl State {
         };
         let turn = self.publishing.lock().await;
         self.cluster.coming(&changes.0, changes.1);
-        let state = self.clone();
-        let published = blocking(move || state.take_changes(changes.0, changes.1)).await;
+        let (state, begun) = (self.clone(), Instant::now());
+        let everything = changes.1;
+        let published = blocking(move || state.take_changes(changes.0, everything)).await;
+        self.meters.published(begun, published.is_ok());
+        if everything {
+            self.set_synced();
+        }
         self.cluster.given(published.is_ok());
         drop(turn);
         published.map(|publication| publication.version)

@@ -1,5 +1,6 @@
 //! What the parts of the controller share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -10,6 +11,7 @@ use weir_model::Problem;
 use crate::capture::Capturing;
 use crate::cluster::Cluster;
 use crate::guardrails::Gate;
+use crate::metrics::Meters;
 use crate::nodes::Nodes;
 use crate::observe::Observed;
 use crate::pipeline::Pipeline;
@@ -40,6 +42,8 @@ pub struct State {
     pub capturing: Capturing,
     /// What controllers of one cluster share.
     pub cluster: Cluster,
+    /// What is measured meanwhile, for whoever watches.
+    pub meters: Meters,
     /// Held while a version is made.
     pub(crate) publishing: tokio::sync::Mutex<()>,
     /// Held while an operator changes the documents.
@@ -50,6 +54,7 @@ pub struct State {
     conditions: Mutex<Vec<Problem>>,
     advice: Mutex<Vec<Problem>>,
     store_problem: Mutex<Option<String>>,
+    synced: AtomicBool,
     stopping: watch::Sender<bool>,
 }
 
@@ -73,6 +78,7 @@ impl State {
             guardrails: Gate::default(),
             capturing: Capturing::default(),
             cluster: Cluster::default(),
+            meters: Meters::default(),
             publishing: tokio::sync::Mutex::new(()),
             changing: tokio::sync::Mutex::new(()),
             view: View::new(published),
@@ -80,6 +86,7 @@ impl State {
             conditions: Mutex::default(),
             advice: Mutex::default(),
             store_problem: Mutex::default(),
+            synced: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
         }
     }
@@ -115,6 +122,20 @@ impl State {
             ..Default::default()
         }));
         problems
+    }
+
+    /// Why the store cannot be written, if it cannot.
+    pub fn store_problem(&self) -> Option<String> {
+        crate::lock(&self.store_problem).clone()
+    }
+
+    /// Whether the source has been read as a whole since the start.
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_synced(&self) {
+        self.synced.store(true, Ordering::Relaxed);
     }
 
     /// Completes with `true` when the controller stops.

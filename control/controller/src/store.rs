@@ -102,6 +102,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Its size on disk.
+    pub fn bytes(&self) -> Option<u64> {
+        Some(std::fs::metadata(&self.path).ok()?.len())
+    }
+
     /// A version that none was given out above; 0 before the first.
     pub fn version(&self) -> Result<u64, StoreError> {
         if let Some(bytes) = self.meta(VERSION)? {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +50,7 @@ pub struct KubernetesSource {
     client: ClientHandle,
     world: Arc<RwLock<World>>,
     claims: watch::Receiver<Vec<Claim>>,
+    watch_failures: Arc<AtomicU64>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -83,7 +85,9 @@ impl KubernetesSource {
         for watched in Watched::ALL {
             watcher.cluster(watched);
         }
+        let watch_failures = Arc::new(AtomicU64::new(0));
         let reader = Reader {
+            watch_failures: watch_failures.clone(),
             server: server.clone(),
             world: world.clone(),
             documents: Documents::default(),
@@ -105,6 +109,7 @@ impl KubernetesSource {
             client: ClientHandle(client),
             world,
             claims,
+            watch_failures,
             tasks: vec![discover.abort_handle(), read.abort_handle()],
         };
         Ok((source, told))
@@ -145,6 +150,11 @@ impl KubernetesSource {
     /// document is no object of Weir's.
     pub fn is_of_cluster(&self, key: &DocumentKey) -> bool {
         self.world().has(key)
+    }
+
+    /// Watches that failed and were begun anew.
+    pub fn watch_failures(&self) -> u64 {
+        self.watch_failures.load(Ordering::Relaxed)
     }
 
     /// How long an answer of the server may take.
@@ -302,6 +312,7 @@ struct State {
 
 /// Reads what the watches tell.
 struct Reader {
+    watch_failures: Arc<AtomicU64>,
     server: String,
     world: Arc<RwLock<World>>,
     documents: Documents,
@@ -403,6 +414,7 @@ impl Reader {
     }
 
     fn failing(&mut self, resource: Resource, failure: Failure) {
+        self.watch_failures.fetch_add(1, Ordering::Relaxed);
         let problem = |of: Resource, failure: &Failure| failure.problem(&of.title(), &self.server);
         let new = problem(resource, &failure);
         // A server that is gone fails for every kind: said once.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::host_interface;
+use crate::metrics::MetricsSettings;
 use crate::takeover::UpgradeSettings;
 use crate::worker::Idle;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub capture: CaptureSettings,
     /// What is left to the next process.
     pub upgrade: UpgradeSettings,
+    /// What it tells over HTTP.
+    pub metrics: MetricsSettings,
 }
 
 /// `[node]`
@@ -505,6 +508,7 @@ impl Config {
             ("events.packets", packets),
             ("capture", self.capture != next.capture),
             ("upgrade", self.upgrade != next.upgrade),
+            ("metrics", self.metrics != next.metrics),
         ];
         differs
             .into_iter()

@@ -28,6 +28,7 @@ use crate::inspection::Inspection;
 use crate::io::dpdk::{DpdkQueue, PoolFrames};
 use crate::limits::{Limits, Rules};
 use crate::links;
+use crate::metrics::{Sources, Telling};
 use crate::path::Path;
 use crate::ports::{self, Ports};
 use crate::service::Progress;
@@ -44,7 +45,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool
     cores::check(&config.workers.cores)?;
     cores::leave_to_workers(&config.workers.cores);
     let eve = open_events(config)?;
-    let ruleset = signatures::load(&signature_source(config))?;
+    let signatures = signatures::load(&signature_source(config))?;
     let controller = controller_address(config)?;
     let predecessor = take_over.then(Predecessor::from_standard_input).transpose();
     let predecessor =
@@ -53,12 +54,13 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool
     let pool = ports::frame_pool(config)?;
     let workers = config.workers.cores.len();
     let shared = Shared::new(workers, config.limits.sessions);
+    signatures.count(&shared);
     let rings: Vec<_> = (0..workers).map(|_| event_ring(config)).collect();
     let crew = Crew {
         config,
         shared: &shared,
     };
-    let paths = crew.paths(&rings, ruleset, &pool)?;
+    let paths = crew.paths(&rings, signatures.rules, &pool)?;
     if let Some(mut predecessor) = predecessor {
         info!("all is ready but the ports, which the process before has still");
         predecessor
@@ -73,6 +75,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool
     let ports = Arc::new(Ports {
         config: config.clone(),
         ports: Mutex::new(started.ports),
+        pool,
         shared: Arc::clone(&shared),
     });
     let mut agent = Agent {
@@ -83,6 +86,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool
         trust,
         kept: None,
         alarms: Alarms::default(),
+        tally: Arc::default(),
         status: Arc::clone(&ports) as Arc<dyn Status>,
         eve,
         evidence: config
@@ -93,6 +97,7 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool
         captures,
         controller,
     };
+    let telling = telling(config, &agent, eal.huge_pages_used());
     match agent.start_with_last_good() {
         Ok(0) => info!(
             "no policy kept from earlier: until one is received, pairs that fail closed drop everything and the others only learn"
@@ -116,9 +121,8 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool
         threads,
         ports,
         supervision: watched(&shared, config),
-        pool,
     };
-    serve(agent, ending, reread, &back)?;
+    serve(agent, telling, ending, reread, &back)?;
     report_totals(&shared);
     Ok(())
 }
@@ -143,11 +147,29 @@ fn capture_desk(config: &Config, shared: &Arc<Shared>) -> Option<(Desk, CaptureD
     Some(Desk::new(Arc::clone(shared), folder.ok()?, setting))
 }
 
-/// Tells a service manager, if there is one, when policy is in force and that the workers make progress.
-fn watched(shared: &Arc<Shared>, config: &Config) -> Supervision {
+/// What is told over HTTP.
+fn telling(config: &Config, agent: &Agent, huge_pages: bool) -> Arc<Telling> {
+    let sources = Sources {
+        config: config.clone(),
+        shared: Arc::clone(&agent.shared),
+        rings: agent.rings.clone(),
+        tally: Arc::clone(&agent.tally),
+        status: Arc::clone(&agent.status),
+        captures: agent.captures.as_ref().map(CaptureDesk::told),
+        huge_pages,
+    };
+    Telling::new(sources, progress(config, &agent.shared))
+}
+
+fn progress(config: &Config, shared: &Arc<Shared>) -> Progress {
     let stuck_after = Duration::from_millis(config.node.stuck_after_ms);
     let has_controller = config.controller.address.is_some();
-    let mut progress = Progress::new(Arc::clone(shared), stuck_after, has_controller);
+    Progress::new(Arc::clone(shared), stuck_after, has_controller)
+}
+
+/// Tells a service manager, if there is one, when policy is in force and that the workers make progress.
+fn watched(shared: &Arc<Shared>, config: &Config) -> Supervision {
+    let mut progress = progress(config, shared);
     supervise(Notifier::from_environment(), move || {
         progress.look(Instant::now())
     })
@@ -311,7 +333,13 @@ fn start_watchdog(watchdog: Watchdog<DpdkQueue>) -> Result<JoinHandle<()>> {
 }
 
 /// Runs the agent and waits for signals.
-fn serve(agent: Agent, ending: Ending<'_>, reread: &dyn Fn() -> Result<Config>, back: &Notify) -> Result<()> {
+fn serve(
+    agent: Agent,
+    telling: Arc<Telling>,
+    ending: Ending<'_>,
+    reread: &dyn Fn() -> Result<Config>,
+    back: &Notify,
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -323,6 +351,9 @@ fn serve(agent: Agent, ending: Ending<'_>, reread: &dyn Fn() -> Result<Config>, 
         let mut replace = signal(SignalKind::user_defined2())?;
         let mut sizes = signal(SignalKind::user_defined1())?;
         let agent = tokio::spawn(agent.run());
+        tokio::spawn(Arc::clone(&telling).look());
+        let listen = ending.config.metrics.listen;
+        tokio::spawn(weir_metrics::serve(listen, telling, std::future::pending()));
         let (told, mut successors) = tokio::sync::mpsc::channel(1);
         let next = loop {
             tokio::select! {

@@ -6,7 +6,6 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tracing::{error, info, warn};
-use weir_dpdk::Pool;
 use weir_service::{Notifier, Supervision};
 
 use crate::config::Config;
@@ -36,8 +35,6 @@ pub struct Ending<'a> {
     pub ports: Arc<Ports>,
     /// Who tells the service manager.
     pub supervision: Supervision,
-    /// Where frames live.
-    pub pool: Pool,
 }
 
 impl Ending<'_> {
@@ -59,7 +56,7 @@ impl Ending<'_> {
             held_packets = of("held_packets"),
             held_fragments = of("held_fragments"),
             reassembly_bytes = of("reassembly_bytes"),
-            free_buffers = self.pool.available(),
+            free_buffers = self.ports.pool.available(),
             "sizes"
         );
     }

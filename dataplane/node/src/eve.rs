@@ -45,6 +45,11 @@ impl EveFile {
         }
     }
 
+    /// Lines and flushes that failed.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     /// Lets readers see what was written.
     pub fn flush(&mut self) {
         if self

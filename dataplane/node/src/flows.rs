@@ -35,6 +35,11 @@ impl Flows {
         self.next_number
     }
 
+    /// How many numbers were given: flows that began.
+    pub fn made(&self) -> u64 {
+        self.next_number & ((1 << 56) - 1)
+    }
+
     /// A number that no other flow of this node had since it started.
     pub fn number(&mut self) -> u64 {
         self.next_number += 1;

@@ -25,6 +25,7 @@ pub mod inspection;
 pub mod io;
 pub mod limits;
 mod links;
+pub mod metrics;
 pub mod path;
 mod policy;
 pub mod ports;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use weir_manual::Configuration;
+use weir_metrics::Listen;
 use weir_node::config::{Config, HugePages, Pair, Tap, parse_pair};
 use weir_node::inspect::InspectArguments;
 use weir_node::worker::Idle;
@@ -120,6 +121,9 @@ struct RunArguments {
     /// controller.address: unix:/path, http://host:port, https://host:port
     #[arg(long)]
     controller: Option<String>,
+    /// metrics.listen: address:port, or off
+    #[arg(long)]
+    metrics_listen: Option<Listen>,
 }
 
 impl RunArguments {
@@ -134,6 +138,7 @@ impl RunArguments {
         replace(&mut config.node.state_directory, &self.state);
         replace(&mut config.eal.huge_pages, &self.huge_pages);
         replace(&mut config.eal.memory_mb, &self.memory_mb);
+        replace(&mut config.metrics.listen, &self.metrics_listen);
         if self.no_huge {
             config.eal.huge_pages = HugePages::Never;
         }

@@ -314,13 +314,14 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// Sizes for people and metrics: name, value.
-    pub fn gauges(&self) -> [(&'static str, u64); 10] {
+    pub fn gauges(&self) -> [(&'static str, u64); 11] {
         let signatures = self.inspection.scanner.as_ref().map(Scanner::stats);
         let signatures = signatures.unwrap_or_default();
         let sensors = self.inspection.sensors.as_ref();
         [
             ("flows", self.flows.table.len() as u64),
             ("flow_capacity", self.flows.table.capacity() as u64),
+            ("flows_made", self.flows.made()),
             ("flows_evicted", self.flows.table.evicted()),
             ("held_packets", self.hold.len() as u64),
             ("held_fragments", self.defragmenter.held() as u64),

@@ -12,7 +12,7 @@ use crate::config::{Config, FailMode};
 use crate::host_interface;
 use crate::io::dpdk::DpdkQueue;
 use crate::io::{PortIndex, Role};
-use crate::status::Status;
+use crate::status::{Device, Status};
 use crate::worker::Shared;
 
 /// Descriptors of a queue, each way.
@@ -150,6 +150,8 @@ pub struct Ports {
     pub config: Config,
     /// In its order; see [`Ports::lock`].
     pub ports: Mutex<Vec<(Port, PortReport)>>,
+    /// Where frames are.
+    pub pool: Pool,
     /// What the workers tell.
     pub shared: Arc<Shared>,
 }
@@ -168,28 +170,40 @@ impl Ports {
 
 impl Status for Ports {
     fn ports(&self) -> Vec<PortCounters> {
+        let count = |device: Device| PortCounters {
+            received: device.stats.received,
+            transmitted: device.stats.transmitted,
+            dropped: device.stats.receive_errors + device.stats.transmit_errors,
+            missed: device.stats.missed + device.stats.no_buffer,
+            link_up: device.up,
+            port: device.port,
+            pair: device.pair,
+            role: device.role.to_owned(),
+        };
+        self.devices().into_iter().map(count).collect()
+    }
+
+    fn devices(&self) -> Vec<Device> {
         let pairs = self.config.pair.iter().flat_map(|pair| {
-            pair.ports
-                .iter()
-                .map(move |port| (port, pair.name.as_str(), "inline"))
+            let ports = pair.ports.iter();
+            ports.map(move |port| (port, pair.name.as_str(), "inline"))
         });
         let taps = self.config.tap.iter().map(|tap| (&tap.port, "", "tap"));
-        let describe =
-            |((name, pair, role), (port, _)): ((&String, &str, &str), &(Port, PortReport))| {
-                let stats = port.stats();
-                PortCounters {
-                    port: name.clone(),
-                    received: stats.received,
-                    transmitted: stats.transmitted,
-                    dropped: stats.receive_errors + stats.transmit_errors,
-                    missed: stats.missed + stats.no_buffer,
-                    link_up: port.link().up,
-                    pair: pair.to_owned(),
-                    role: role.to_owned(),
-                }
-            };
         let ports = self.lock();
-        pairs.chain(taps).zip(ports.iter()).map(describe).collect()
+        let named = pairs.chain(taps).zip(ports.iter());
+        let device = named.map(|((name, pair, role), (port, report))| Device {
+            port: name.clone(),
+            pair: pair.to_owned(),
+            role,
+            driver: report.driver.clone(),
+            up: port.link().up,
+            stats: port.stats(),
+        });
+        device.collect()
+    }
+
+    fn frame_buffers(&self) -> Option<(u32, u32)> {
+        Some((self.pool.available(), self.pool.capacity()))
     }
 
     fn workers(&self) -> Vec<WorkerState> {

@@ -59,6 +59,19 @@ impl Progress {
         }
     }
 
+    /// How long each worker has been silent, as far as was looked.
+    pub fn silent(&self, now: Instant) -> Vec<Duration> {
+        let silent = self.seen.iter().zip(&self.shared.heartbeat);
+        silent
+            .map(|((heartbeat, since), current)| {
+                match current.load(Ordering::Relaxed) == *heartbeat {
+                    true => now.duration_since(*since),
+                    false => Duration::ZERO,
+                }
+            })
+            .collect()
+    }
+
     /// A worker that ended or made no progress for too long.
     fn lost(&mut self, now: Instant) -> Option<usize> {
         let mut lost = None;
@@ -135,6 +148,7 @@ mod tests {
         now += STUCK_AFTER / 2;
         beat(&shared, 0);
         assert!(matches!(progress.look(now), Standing::Stuck(_)));
+        assert_eq!(progress.silent(now), [Duration::ZERO, STUCK_AFTER]);
         // It goes on: it was only slow.
         beat(&shared, 1);
         assert!(matches!(progress.look(now), Standing::Working(_)));

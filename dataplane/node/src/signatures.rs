@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use tracing::{info, warn};
@@ -24,15 +25,34 @@ pub struct Source {
     pub cache: Option<PathBuf>,
 }
 
+/// What came of the rules.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Compiled; None where there are none.
+    pub rules: Option<Arc<RuleSet>>,
+    /// So many were left out, each named in the log.
+    pub refused: usize,
+}
+
+impl Loaded {
+    /// Lets others know how many there are.
+    pub fn count(&self, shared: &Shared) {
+        let loaded = self.rules.as_ref().map_or(0, |rules| rules.len());
+        for (count, value) in shared.signature_counts.iter().zip([loaded, self.refused]) {
+            count.store(value as u64, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Compiles the rules; None where there are none. A rule that is not supported is named and left out.
-pub fn load(source: &Source) -> Result<Option<Arc<RuleSet>>> {
+pub fn load(source: &Source) -> Result<Loaded> {
     let mut files = match source.shipped {
         true => weir_sigs::shipped_rules(),
         false => Vec::new(),
     };
     files.extend(weir_sigs::read_files(&source.paths).context("signatures")?);
     if files.is_empty() {
-        return Ok(None);
+        return Ok(Loaded::default());
     }
     let mut reading = weir_sigs::rule::Options::default();
     for (name, value) in &source.variables {
@@ -51,15 +71,19 @@ pub fn load(source: &Source) -> Result<Option<Arc<RuleSet>>> {
     }
     let report = loaded.rules.report();
     info!(refused = loaded.refused.len(), "signatures: {report}");
-    Ok((!loaded.rules.is_empty()).then(|| Arc::new(loaded.rules)))
+    Ok(Loaded {
+        refused: loaded.refused.len(),
+        rules: (!loaded.rules.is_empty()).then(|| Arc::new(loaded.rules)),
+    })
 }
 
 /// Reads and compiles the rules again, and hands them to the workers, which take them between bursts.
 /// Where that fails the rules in force stay.
 pub fn reload(source: &Source, sessions: usize, shared: &Shared) -> Result<()> {
+    let loaded = load(source)?;
     // Without rules there is nothing to be found.
-    let rules = match load(source)? {
-        Some(rules) => rules,
+    let rules = match &loaded.rules {
+        Some(rules) => Arc::clone(rules),
         None => Arc::new(RuleSet::compile(Vec::new(), &weir_sigs::Options::default())?.0),
     };
     for queue in &shared.signatures {
@@ -67,5 +91,6 @@ pub fn reload(source: &Source, sessions: usize, shared: &Shared) -> Result<()> {
         // One that the worker has not taken yet is out of date.
         queue.force_push(prepared);
     }
+    loaded.count(shared);
     Ok(())
 }

@@ -123,7 +123,7 @@ impl<Q: Queue> Bypass<Q> {
         let begun = std::time::Instant::now();
         while begun.elapsed() < time && !shared.stop.load(Ordering::Relaxed) {
             let moved: usize = (0..self.lanes.len())
-                .map(|lane| self.move_frames(lane, roles))
+                .map(|lane| self.move_frames(lane, roles, shared))
                 .sum();
             if moved == 0 {
                 std::thread::sleep(IDLE_SLEEP.min(time));
@@ -131,12 +131,13 @@ impl<Q: Queue> Bypass<Q> {
         }
     }
 
-    fn move_frames(&mut self, lane: usize, roles: &[Role]) -> usize {
+    fn move_frames(&mut self, lane: usize, roles: &[Role], shared: &Shared) -> usize {
         let queues = &mut self.lanes[lane];
         let mut moved = 0;
         for (port, role) in roles.iter().enumerate() {
             queues[port].receive(&mut self.frames);
-            moved += self.frames.len();
+            let came = self.frames.len();
+            moved += came;
             if let Role::Inline {
                 peer,
                 fail_open: true,
@@ -145,6 +146,11 @@ impl<Q: Queue> Bypass<Q> {
             {
                 queues[usize::from(*peer)].transmit(&mut self.frames);
             }
+            // What the device took is no longer in the list.
+            let dropped = self.frames.len();
+            let [forwarded_total, dropped_total] = &shared.bypassed;
+            forwarded_total.fetch_add((came - dropped) as u64, Ordering::Relaxed);
+            dropped_total.fetch_add(dropped as u64, Ordering::Relaxed);
             self.frames.clear();
         }
         moved

@@ -90,8 +90,12 @@ pub struct Shared {
     pub heartbeat: Vec<CachePadded<AtomicU64>>,
     /// Which workers still run.
     pub alive: Arc<Vec<AtomicBool>>,
+    /// Frames of lost workers' queues: forwarded uninspected, dropped.
+    pub bypassed: [AtomicU64; 2],
     /// Counters of each worker.
     pub pages: Vec<Mutex<Page>>,
+    /// How many signatures are looked for, and how many were refused.
+    pub signature_counts: [AtomicU64; 2],
     /// Signatures on their way to each worker.
     pub signatures: Vec<ArrayQueue<Prepared>>,
     /// Signatures that workers gave back, to be dropped elsewhere.
@@ -121,7 +125,9 @@ impl Shared {
             installed: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             heartbeat: (0..workers).map(|_| CachePadded::default()).collect(),
             alive: Arc::new((0..workers).map(|_| AtomicBool::new(true)).collect()),
+            bypassed: Default::default(),
             pages: (0..workers).map(|_| Mutex::default()).collect(),
+            signature_counts: Default::default(),
             signatures: (0..workers).map(|_| ArrayQueue::new(1)).collect(),
             retired: ArrayQueue::new(2 * workers.max(1)),
             names: (0..workers).map(|_| ArrayQueue::new(1024)).collect(),

@@ -201,6 +201,7 @@ impl Site {
             trust: Trust::open(&settings, self.directory.path()).unwrap(),
             kept: None,
             alarms: Alarms::default(),
+            tally: Arc::default(),
             status: Arc::new(NoPorts),
             eve: Some(EveFile::open(&self.path("eve.json")).unwrap()),
             evidence: None,

@@ -20,6 +20,7 @@ use weir_api::{Contents, Item, ItemKey};
 use weir_compile::{Assignments, Change, Compilation, Effect, Global, Key, Scopes, SpecChange};
 use weir_model::{Document, Kind, Located};
 
+use crate::metrics::Given;
 use crate::push::target::Target;
 use crate::store::{Store, StoreError};
 use items::{ItemChange, Items};
@@ -41,6 +42,8 @@ pub struct Pipeline {
     version: Arc<AtomicU64>,
     /// Counts what was given out, and what changed documents without changing the policy.
     state: watch::Sender<u64>,
+    /// When versions were given out.
+    pub given: Given,
     /// What became of each document.
     pub standings: Standings,
 }
@@ -147,6 +150,7 @@ impl Pipeline {
             store,
             version: Arc::new(AtomicU64::new(version)),
             state: watch::Sender::new(1),
+            given: Given::default(),
             standings,
         })
     }
@@ -170,10 +174,7 @@ impl Pipeline {
     /// out: it waits for [`Pipeline::retry`].
     pub fn apply(&self, changes: Vec<Change>) -> Result<Publication, StoreError> {
         let mut inner = crate::lock(&self.inner);
-        let mut kept: Vec<Key> = Vec::new();
-        for change in &changes {
-            kept.push(change.key());
-        }
+        let kept: Vec<Key> = changes.iter().map(Change::key).collect();
         let effect = inner.compilation.apply(changes);
         let documents: BTreeMap<Key, Option<Arc<Located<Document>>>> = {
             let in_force = |key: Key| {
@@ -295,6 +296,12 @@ impl Pipeline {
         }
     }
 
+    /// What waits for the store: changes that are not given out, documents that are not written down.
+    pub fn waiting(&self) -> (usize, usize) {
+        let inner = crate::lock(&self.inner);
+        (inner.pending.len(), inner.unwritten.len())
+    }
+
     /// The documents in force.
     pub fn documents(&self) -> Vec<Arc<Located<Document>>> {
         crate::lock(&self.inner).documents()
@@ -404,6 +411,8 @@ impl Pipeline {
         let version = own.max(inner.floor) + 1;
         self.reserve(&mut inner, version)?;
         let mut concerned = BTreeSet::new();
+        // Before a node can answer.
+        self.given.now(version);
         for effect in std::mem::take(&mut inner.pending) {
             self.give(&mut inner, version, &effect, &mut concerned);
         }

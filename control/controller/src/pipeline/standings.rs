@@ -87,6 +87,16 @@ impl Standings {
         inner.documents.contains_key(&compile_key(key))
     }
 
+    /// How many documents stand how, by kind.
+    pub fn counts(&self) -> BTreeMap<(Kind, &'static str), u64> {
+        let inner = crate::lock(&self.inner);
+        let mut counts = BTreeMap::new();
+        for (key, state) in &inner.documents {
+            *counts.entry((key.kind, state.word())).or_default() += 1;
+        }
+        counts
+    }
+
     /// Why documents were not taken: the first of them.
     pub fn problems(&self) -> Vec<Problem> {
         let inner = crate::lock(&self.inner);
@@ -345,6 +355,16 @@ impl Inner {
 }
 
 impl State {
+    /// How it stands in a word.
+    fn word(&self) -> &'static str {
+        match () {
+            () if !self.refused.is_empty() => "refused",
+            () if !self.unresolved.is_empty() => "unresolved",
+            () if self.nodes.values().all(|enforces| *enforces) => "enforced",
+            () => "pending",
+        }
+    }
+
     fn standing(&self) -> Standing {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let refusals = self.refusals.iter();

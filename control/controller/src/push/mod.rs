@@ -9,7 +9,7 @@ pub mod session;
 pub mod target;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
@@ -51,6 +51,8 @@ struct Guest {
 /// Writes down what a node answers.
 struct Book {
     state: Arc<State>,
+    /// When the node came.
+    since: Instant,
     subscription: Arc<Subscription>,
 }
 
@@ -93,6 +95,7 @@ impl Push {
                 self.state.nodes.serves(&subscription, target.clone());
                 let book = Book {
                     state: self.state.clone(),
+                    since: Instant::now(),
                     subscription: subscription.clone(),
                 };
                 let shared = (target, self.state.pipeline.newest(), self.large.clone());
@@ -205,6 +208,9 @@ impl Told for Book {
     fn applied(&self, version: u64) {
         let node = &self.subscription.node;
         self.state.nodes.applied(&self.subscription, version);
+        if let Some(given) = self.state.pipeline.given.at(version) {
+            self.state.meters.acknowledged(given.max(self.since));
+        }
         self.state.pipeline.standings.applied(node, version);
     }
 

@@ -12,6 +12,7 @@ mod observe;
 mod policy;
 mod records;
 mod signed;
+mod tally;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use evidence::EvidenceFiles;
 pub use last_good::{LastGood, LastGoodError};
 pub use records::{Clock, Described, describe};
 pub use signed::{CLOCK_TOLERANCE_S, Trust, TrustError};
+pub use tally::Tally;
 use tonic::transport::Channel;
 use weir_api::{Contents, Endpoint, EndpointError, Server, TlsFiles};
 
@@ -46,6 +48,8 @@ pub struct Agent {
     pub kept: Option<(u64, Contents)>,
     /// What is raised without a packet.
     pub alarms: Alarms,
+    /// What it counts, for whoever watches.
+    pub tally: Arc<Tally>,
     /// Ports and workers, for the counters.
     pub status: Arc<dyn Status>,
     /// Events for other programs.
@@ -117,10 +121,11 @@ impl Agent {
                 alarms: self.alarms.clone(),
             };
             let kept = self.kept.take();
-            let (shared, last_good) = (&self.shared, &self.last_good);
-            let policy = policy::follow(controller, &self.node, shared, last_good, guard, kept);
+            let shared = (&self.shared, &*self.tally);
+            let policy =
+                policy::follow(controller, &self.node, shared, &self.last_good, guard, kept);
             let captures = (self.node.as_str(), self.captures.as_ref());
-            let report = observe::report(controller, batches, captures, &self.shared);
+            let report = observe::report(controller, batches, captures, shared);
             tokio::join!(policy, report);
         }
         let _ = drain.await;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -21,7 +21,7 @@ use weir_wire::Reason;
 use super::answers::Answers;
 use super::policy::stopped;
 use super::records::{Clock, describe};
-use super::{Agent, Alarms, ControllerAddress, EvidenceFiles, captures, names};
+use super::{Agent, Alarms, ControllerAddress, EvidenceFiles, Tally, captures, names};
 use crate::capture::CaptureDesk;
 use crate::counters::STAGE_NAMES;
 use crate::eve::EveFile;
@@ -45,15 +45,15 @@ const RETRY: Duration = Duration::from_millis(500);
 pub struct Batches {
     waiting: Arc<Mutex<VecDeque<ObservationBatch>>>,
     more: Arc<Notify>,
-    lost: Arc<AtomicU64>,
+    tally: Arc<Tally>,
 }
 
 impl Batches {
-    fn new() -> Self {
+    fn new(tally: Arc<Tally>) -> Self {
         Self {
             waiting: Arc::default(),
             more: Arc::default(),
-            lost: Arc::default(),
+            tally,
         }
     }
 
@@ -62,10 +62,13 @@ impl Batches {
         if waiting.len() >= BATCHES_WAITING
             && let Some(oldest) = waiting.pop_front()
         {
-            self.lost
-                .fetch_add(oldest.flows.len() as u64, Ordering::Relaxed);
+            let records = oldest.flows.len() as u64;
+            self.tally
+                .records_lost
+                .fetch_add(records, Ordering::Relaxed);
         }
         waiting.push_back(batch);
+        self.count(&waiting);
         self.more.notify_one();
     }
 
@@ -80,10 +83,14 @@ impl Batches {
     }
 
     async fn acknowledged(&self, sequence: u64) {
-        self.waiting
-            .lock()
-            .await
-            .retain(|batch| batch.sequence > sequence);
+        let mut waiting = self.waiting.lock().await;
+        waiting.retain(|batch| batch.sequence > sequence);
+        self.count(&waiting);
+    }
+
+    fn count(&self, waiting: &VecDeque<ObservationBatch>) {
+        let count = waiting.len() as u64;
+        self.tally.batches_waiting.store(count, Ordering::Relaxed);
     }
 }
 
@@ -107,7 +114,7 @@ pub struct Observer {
 impl Observer {
     /// The observer of an agent, and the batches that it fills.
     pub fn new(agent: &Agent, evidence: Option<EvidenceFiles>) -> (Self, Batches) {
-        let batches = Batches::new();
+        let batches = Batches::new(Arc::clone(&agent.tally));
         let observer = Self {
             node: agent.node.clone(),
             shared: Arc::clone(&agent.shared),
@@ -173,6 +180,7 @@ impl Observer {
                 && let Some(event) = ring.events.pop()
             {
                 let mut described = describe(&event, &snapshot, &self.clock);
+                self.batches.tally.event(&event, &described);
                 if let Some(eve) = &mut self.eve
                     && event.kind != EventKind::Answer
                 {
@@ -191,6 +199,7 @@ impl Observer {
             }
         }
         for alarm in self.alarms.take() {
+            self.batches.tally.alert(&alarm);
             if let Some(eve) = &mut self.eve {
                 eve.write(&alarm);
             }
@@ -198,6 +207,8 @@ impl Observer {
         }
         if let Some(eve) = &mut self.eve {
             eve.flush();
+            let lost = &self.batches.tally.eve_lost;
+            lost.store(eve.lost(), Ordering::Relaxed);
         }
         let full = flows.len() >= RECORDS_PER_BATCH;
         if self.to_controller && (counters || !flows.is_empty()) {
@@ -213,7 +224,7 @@ impl Observer {
                 policy_version: snapshot.version(),
                 flows,
                 counters: counters.then(|| node_counters(&self.shared, &*self.status)),
-                lost: lost_in_rings + self.batches.lost.load(Ordering::Relaxed),
+                lost: lost_in_rings + self.batches.tally.records_lost.load(Ordering::Relaxed),
             };
             self.batches.add(batch).await;
         }
@@ -274,7 +285,7 @@ pub async fn report(
     controller: &ControllerAddress,
     batches: Batches,
     (node, desk): (&str, Option<&CaptureDesk>),
-    shared: &Arc<Shared>,
+    (shared, tally): (&Arc<Shared>, &Tally),
 ) {
     while !stopped(shared) {
         let reported = match controller.channel() {
@@ -286,6 +297,7 @@ pub async fn report(
             },
             Err(error) => Err(error.to_string()),
         };
+        tally.observations_stream.store(false, Ordering::Relaxed);
         if let Err(why) = reported {
             warn!(controller = %controller.endpoint, %why, "observations wait; trying again");
         }
@@ -306,6 +318,8 @@ async fn report_session(
         .await
         .map_err(|status| super::policy::told(&status))?;
     let mut acknowledgements = response.into_inner();
+    let stream = &batches.tally.observations_stream;
+    stream.store(true, Ordering::Relaxed);
     let mut sent = 0;
     while !stopped(shared) {
         while let Some(batch) = batches.next_after(sent).await {

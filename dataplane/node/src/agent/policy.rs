@@ -2,6 +2,7 @@
 //! disk, and only then acknowledged.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use weir_policy::spec::SnapshotSpec;
 use weir_sigs::sensor::SensorSet;
 
 use super::signed::Accepted;
-use super::{Alarms, ControllerAddress, LastGood, Trust};
+use super::{Alarms, ControllerAddress, LastGood, Tally, Trust};
 use crate::sensors;
 use crate::worker::Shared;
 
@@ -95,7 +96,7 @@ fn unix_s() -> u64 {
 pub async fn follow(
     controller: &ControllerAddress,
     node: &str,
-    shared: &Arc<Shared>,
+    (shared, tally): (&Arc<Shared>, &Tally),
     last_good: &LastGood,
     guard: Guard,
     kept: Option<(u64, Contents)>,
@@ -104,13 +105,16 @@ pub async fn follow(
     let mut enforcer = Enforcer {
         follower: Follower::new(node, env!("CARGO_PKG_VERSION"), version, contents),
         shared,
+        tally,
         last_good,
         guard,
         saving: Saving::Saved,
     };
     let mut retry = RETRY_FIRST;
     while !stopped(shared) {
-        match enforcer.session(controller).await {
+        let ended = enforcer.session(controller).await;
+        tally.policy_stream.store(false, Ordering::Relaxed);
+        match ended {
             Ok(()) => retry = RETRY_FIRST,
             Err(why) => {
                 warn!(controller = %controller.endpoint, %why, "no policy stream; the policy in force stays; trying again")
@@ -123,12 +127,13 @@ pub async fn follow(
 
 /// Whether the node stops.
 pub fn stopped(shared: &Shared) -> bool {
-    shared.stop.load(std::sync::atomic::Ordering::Relaxed)
+    shared.stop.load(Ordering::Relaxed)
 }
 
 struct Enforcer<'a> {
     follower: Follower,
     shared: &'a Arc<Shared>,
+    tally: &'a Tally,
     last_good: &'a LastGood,
     guard: Guard,
     saving: Saving,
@@ -159,6 +164,7 @@ impl Enforcer<'_> {
             .map_err(|status| told(&status))?;
         let mut incoming = response.into_inner();
         info!(controller = %controller.endpoint, "policy stream open");
+        self.tally.policy_stream.store(true, Ordering::Relaxed);
         let mut checked = std::time::Instant::now();
         while !stopped(self.shared) {
             self.save();
@@ -204,11 +210,13 @@ impl Enforcer<'_> {
         let version = self.follower.version();
         match self.put_in_force().await {
             Ok(()) => {
+                self.tally.policy_applied();
                 let answer = self.follower.enforced();
                 self.keep();
                 answer
             }
             Err(reason) => {
+                self.tally.policy_refused();
                 let answer = self.follower.refuse(reason.clone());
                 let enforced = self.follower.version();
                 error!(version, %reason, enforced, "policy refused; the one in force stays");
@@ -269,6 +277,7 @@ impl Enforcer<'_> {
         match self.last_good.keep(version, self.follower.contents()) {
             Ok(()) => {
                 self.saving = Saving::Saved;
+                self.tally.unsaved.store(false, Ordering::Relaxed);
                 let seen = self.guard.trust.as_mut().map(Trust::save);
                 if let Some(Err(error)) = seen {
                     warn!(%error, version, "an older signed policy would be taken after a restart; trying again with the next");
@@ -279,6 +288,7 @@ impl Enforcer<'_> {
                     warn!(%error, version, "the policy is in force but would not survive a restart; trying again");
                 }
                 self.saving = Saving::Failed;
+                self.tally.unsaved.store(true, Ordering::Relaxed);
             }
         }
     }

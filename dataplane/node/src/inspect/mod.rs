@@ -54,7 +54,7 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
     let files = list_captures(&arguments.captures)?;
     let snapshot = Arc::new(load_policy(arguments.policy.as_deref())?);
     let sensors = crate::sensors::compile(&snapshot, None).map_err(anyhow::Error::msg)?;
-    let ruleset = signatures::load(&signatures::Source {
+    let signatures = signatures::load(&signatures::Source {
         shipped: arguments.shipped_rules,
         paths: arguments.signatures.clone(),
         ..signatures::Source::default()
@@ -67,7 +67,7 @@ pub fn run(arguments: &InspectArguments) -> Result<bool> {
         threats: Arc::new(threats),
         snapshot,
         sensors,
-        ruleset,
+        ruleset: signatures.rules,
         verify_checksums: arguments.verify_checksums,
         gather_fields: form == Form::Flows,
     };
