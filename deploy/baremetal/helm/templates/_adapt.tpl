@@ -135,9 +135,33 @@ object in place. */ -}}
 {{- end -}}
 
 {{- define "weir.network-policy" -}}
+{{- $scrapers := .root.Values.networkPolicy.scrapers -}}
+{{- $ingress := list -}}
+{{- range (default list .object.spec.ingress) -}}
+{{- if not .from -}}{{- $ingress = append $ingress . -}}
+{{- else if $scrapers -}}{{- $ingress = append $ingress (dict "from" $scrapers "ports" .ports) -}}
+{{- end -}}
+{{- end -}}
+{{- if .object.spec.ingress -}}
+{{- $_ := set .object.spec "ingress" $ingress -}}
+{{- end -}}
 {{- if .object.spec.egress -}}
 {{- $_ := set .object.spec "egress" (concat .object.spec.egress .root.Values.networkPolicy.egress) -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* A PodMonitor or a ServiceMonitor. */ -}}
+{{- define "weir.monitor" -}}
+{{- $values := .root.Values.monitoring.monitors -}}
+{{- $_ := set .object.metadata "labels" (merge (deepCopy $values.labels) .object.metadata.labels) -}}
+{{- range (concat (default list .object.spec.podMetricsEndpoints) (default list .object.spec.endpoints)) -}}
+{{- $_ := set . "interval" $values.interval -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "weir.rules" -}}
+{{- $labels := .root.Values.monitoring.rules.labels -}}
+{{- $_ := set .object.metadata "labels" (merge (deepCopy $labels) .object.metadata.labels) -}}
 {{- end -}}
 
 {{- define "weir.stage" -}}
