@@ -64,10 +64,10 @@ pub fn run(arguments: &PathArguments) -> Result<()> {
         }
         None => (None, 0),
     };
+    let enough = (most + most / 4).max(1 << 20);
+    let table_flows = arguments.table_flows.unwrap_or(enough);
     let mut node = Node::new(&Options {
-        flows: arguments
-            .table_flows
-            .unwrap_or((most + most / 4).max(1 << 20)),
+        flows: table_flows,
         detectors: !arguments.bare,
         signatures,
         secret: [arguments.secret, load::LEAKED_SECRET[1]],
