@@ -49,13 +49,6 @@ class Host:
         head = raw.mac(self.mac) + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1) + raw.mac(self.mac)
         return b"\xff" * 6 + head + ip_address(self.ipv4).packed + bytes(6) + ip_address(other.ipv4).packed
 
-    def solicits(self, other):
-        """The same of its IPv6 address."""
-        content = struct.pack("!BBHI", 135, 0, 0, 0) + ip_address(other.ipv6).packed + b"\1\1" + raw.mac(self.mac)
-        frame = self.frame(other, ICMP6, content, 6)
-        # A neighbour listens to nobody from farther away.
-        return frame[:21] + b"\xff" + frame[22:]
-
 
 def passes(frame, sender, receiver, timeout_s=10):
     """Whether a frame comes out at the other end as it went in."""
