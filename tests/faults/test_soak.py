@@ -38,8 +38,9 @@ MEMORY_GROWTH = 0.05
 # Within seconds tables, allocator and the signatures that a SIGHUP compiles again fill up: only what is out of all
 # proportion shows.
 SHORT_GROWTH_KB = 64 << 10
-# So few that tables are in use from end to end soon: what was never touched takes no memory.
-LIMITS = {"flows": 16_384, "sessions": 2_048}
+# So few flows that the table is in use from end to end soon: what was never touched takes no memory. Sessions for all
+# that are remembered: where none is left a connection is denied, as one of an application that nobody knows.
+LIMITS = {"flows": 16_384, "sessions": 8_192}
 LAB = None
 
 
