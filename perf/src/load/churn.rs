@@ -58,7 +58,7 @@ impl Load for Churn {
         self.said.clear();
         // Of both families each kind has some: kinds go by pairs of flows.
         let kind = (flow + flow / 4) % 4;
-        if kind % 2 == 0 {
+        if kind.is_multiple_of(2) {
             dns_message(
                 flow,
                 step / 2,

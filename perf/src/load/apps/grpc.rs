@@ -30,7 +30,7 @@ impl Dialogue for Grpc {
     fn say(&self, flow: u64, turn: u32, said: &mut Vec<u8>) -> Sender {
         let stream = turn / 2 * 2 + 1;
         let number = mix(flow << 32 ^ u64::from(stream));
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             match turn {
                 0 => {
                     said.extend(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

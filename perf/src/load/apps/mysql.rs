@@ -33,11 +33,15 @@ impl Dialogue for Mysql {
                 );
                 let insert =
                     format!("\x03INSERT INTO visits (item, seen) VALUES ({shelf}, {above})");
-                let statement = if number % 5 == 0 { insert } else { select };
+                let statement = if number.is_multiple_of(5) {
+                    insert
+                } else {
+                    select
+                };
                 packet(0, statement.as_bytes(), said);
             }
             // An answer goes with its statement.
-            _ if mix(flow << 32 ^ u64::from(turn - 1)) % 5 == 0 => {
+            _ if mix(flow << 32 ^ u64::from(turn - 1)).is_multiple_of(5) => {
                 packet(1, &[0, 1, 0, 2, 0, 0, 0], said)
             }
             _ => result_set(flow, said),

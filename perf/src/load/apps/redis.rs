@@ -26,7 +26,7 @@ impl Dialogue for Redis {
         let number = mix(flow << 32 ^ u64::from(turn / 2));
         let key = format!("cart:{flow}:{}", number % 1_000);
         let value = format!("{{\"item\":{},\"count\":{}}}", number % 100_000, number % 9);
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             command(&["SET", &key, &value], said);
             command(&["HGETALL", &key], said);
             return Sender::Client;

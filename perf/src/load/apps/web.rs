@@ -76,7 +76,7 @@ impl Dialogue for Web {
 
     fn say(&self, flow: u64, turn: u32, said: &mut Vec<u8>) -> Sender {
         let number = mix(flow << 32 ^ u64::from(turn / 2));
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             request(flow, number, said);
             return Sender::Client;
         }
@@ -98,7 +98,7 @@ fn request(flow: u64, number: u64, said: &mut Vec<u8>) {
         number % 9_000,
         number % 9 + 1
     );
-    let is_form = number % 8 == 0;
+    let is_form = number.is_multiple_of(8);
     let path = format!(
         "/catalogue/{}/view.php?id={}&lang=en",
         number / 7 % 900,

@@ -43,7 +43,7 @@ impl Dialogue for RegexHostile {
     fn say(&self, flow: u64, turn: u32, said: &mut Vec<u8>) -> Sender {
         let seed = mix(flow << 32 ^ u64::from(turn));
         let almost = (0_u64..).map(|place| ALMOST[(mix(seed ^ place) % 12) as usize]);
-        if turn % 2 == 0 {
+        if turn.is_multiple_of(2) {
             let _ = write!(said, "GET /search?");
             for (place, text) in almost.take(24).enumerate() {
                 let _ = write!(said, "p{place}={text}&");
