@@ -121,7 +121,6 @@ mod tests {
             acknowledgement,
             window: 1000,
             window_scale: (flags & SYN != 0).then_some(7),
-            ..TcpFields::default()
         }
     }
 

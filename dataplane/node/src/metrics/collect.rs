@@ -1,6 +1,6 @@
 //! From what others read anyway to the metrics.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, UNIX_EPOCH};
@@ -214,7 +214,7 @@ impl Sources {
             reading.put_by(NodeMetric::ControllerConnected, &[stream], stands);
         }
         let certificate = self.config.controller.tls_certificate.as_ref();
-        if let Some(ends) = certificate.and_then(expiry) {
+        if let Some(ends) = certificate.and_then(|file| expiry(file)) {
             reading.put(NodeMetric::CertificateExpiry, ends);
         }
     }
@@ -296,7 +296,7 @@ fn seconds(cycles: u64) -> f64 {
 }
 
 /// When the certificate in this file ends, in seconds since 1970.
-fn expiry(file: &PathBuf) -> Option<f64> {
+fn expiry(file: &Path) -> Option<f64> {
     let ends = weir_metrics::certificate_ends(file)?;
     Some(ends.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
 }
