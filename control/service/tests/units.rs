@@ -97,6 +97,8 @@ fn daemons_run_without_root_and_tell_when_they_are_ready() {
             );
         }
     }
-    let users = std::fs::read_to_string(deploy().join("weir.sysusers")).unwrap();
-    assert!(users.contains("u weir-node ") && users.contains("u weir-controller "));
+    for daemon in ["weir-node", "weir-controller"] {
+        let users = std::fs::read_to_string(deploy().join(format!("{daemon}.sysusers"))).unwrap();
+        assert!(users.contains(&format!("u {daemon} ")), "{users}");
+    }
 }

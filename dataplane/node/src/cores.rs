@@ -31,6 +31,18 @@ pub(crate) fn leave_to_workers(workers: &[usize]) {
     }
 }
 
+/// Gives the workers' cores to this thread as well, and so to a process that it starts: that one has workers of its own.
+pub(crate) fn share_with_workers(workers: &[usize]) {
+    let shared = sched_getaffinity(None).and_then(|mut usable| {
+        let cores = workers.iter().filter(|&&core| core < CpuSet::MAX_CPU);
+        cores.for_each(|&core| usable.set(core));
+        sched_setaffinity(None, &usable)
+    });
+    if let Err(why) = shared {
+        warn!(%why, "what this thread starts may not run on the workers' cores");
+    }
+}
+
 /// The cores that are left; None: none is.
 fn without(usable: &CpuSet, workers: &[usize]) -> Option<CpuSet> {
     let mut others = *usable;
@@ -88,6 +100,8 @@ mod tests {
                 others.to_vec()
             };
             assert!(cores_of() == set(&left));
+            share_with_workers(&[worker]);
+            assert!(cores_of() == usable);
             assert!(stay_on(worker) && cores_of() == set(&[worker]));
         })
         .join()

@@ -366,7 +366,11 @@ fn serve(
                     // One at a time: further ones while it gets ready change nothing.
                     if let Ok(told) = told.clone().try_reserve_owned() {
                         info!("starting the process that is to take over");
-                        tokio::task::spawn_blocking(move || told.send(Successor::start()));
+                        let workers = ending.config.workers.cores.clone();
+                        std::thread::spawn(move || {
+                            cores::share_with_workers(&workers);
+                            told.send(Successor::start())
+                        });
                     }
                 }
                 Some(successor) = successors.recv() => match successor {
