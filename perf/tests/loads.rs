@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use weir_flow::FlowTable;
 use weir_perf::engine::{self, Round, Run};
-use weir_perf::load::{Family, LEAKED_SECRET, Packets, Shape, TABLE, open};
+use weir_perf::load::{Family, LEAKED_SECRET, Packets, Shape, Size, TABLE, open};
 use weir_perf::node::{Node, Options};
 
 const FLOWS: u64 = 64;
@@ -71,6 +71,33 @@ fn applications_are_recognised_in_both_families_and_all_of_it_passes() {
             let found: Vec<_> = applications(&mut node).into_iter().collect();
             assert_eq!(found, wanted, "{name} {family:?}");
         }
+    }
+}
+
+#[test]
+fn settled_datagrams_of_any_length_are_of_no_application() {
+    for size in [
+        Size::Bytes(64),
+        Size::Imix,
+        Size::Bytes(1_500),
+        Size::Bytes(9_000),
+    ] {
+        let shape = Shape {
+            flows: FLOWS,
+            size,
+            ..Shape::default()
+        };
+        let mut node = Node::new(&options()).unwrap();
+        let mut load = open("settled-udp", &shape).unwrap();
+        let run = Run {
+            rounds: 1,
+            packets: 4 * FLOWS,
+            burst_us: 4,
+            nothing_dropped: true,
+        };
+        engine::run(&mut node, &mut *load, &run).unwrap();
+        let found: Vec<_> = applications(&mut node).into_iter().collect();
+        assert_eq!(found, ["unknown"], "{size:?}");
     }
 }
 

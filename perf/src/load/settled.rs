@@ -8,8 +8,8 @@ use super::{Load, Order, Sender, Shape};
 const PLAIN_PORT: u16 = 19_999;
 /// Packets of a flow after which it is settled.
 const PACKETS_TO_SETTLE: u64 = 16;
-/// The content: bytes that no application begins with.
-const CONTENT: [u8; 9_216] = [0xa5; 9_216];
+/// What either end says: bytes that no application begins with. The same bytes back would be the echo service.
+static CONTENT: [[u8; 9_216]; 2] = [[0xa5; 9_216], [0x5a; 9_216]];
 
 /// Datagrams: each flow in turn, then each the other way. Of IMIX one of each flow that is short and then one that is
 /// long.
@@ -42,7 +42,13 @@ impl Load for SettledUdp {
             .size
             .of(place + round / 2)
             .saturating_sub(headers);
-        udp(&ends, PLAIN_PORT, sender, &CONTENT[..length], frame);
+        udp(
+            &ends,
+            PLAIN_PORT,
+            sender,
+            &CONTENT[sender as usize][..length],
+            frame,
+        );
         self.made += 1;
         sender
     }
@@ -86,10 +92,9 @@ impl Load for SettledTcp {
         let sender = [Sender::Client, Sender::Server][(round % 2) as usize];
         let between = ends(flow, self.shape.family);
         let connection = &mut self.connections[flow as usize];
-        // The same bytes back would be the echo service.
         let (flag, content): (_, &[u8]) = match round {
             0 | 1 => (Flag::Syn, &[]),
-            _ => (Flag::None, &[[0xa5; 512], [0x5a; 512]][sender as usize]),
+            _ => (Flag::None, &CONTENT[sender as usize][..512]),
         };
         connection.segment((&between, PLAIN_PORT), sender, flag, content, frame);
         sender
