@@ -71,8 +71,7 @@ class Weir(Forwarder):
         if self.policy:
             shutil.copytree(self.policy, state)
         config = directory / "node.toml"
-        # Signatures look at the first MiB of each flow, which flows of small packets do not reach.
-        config.write_text(f'[eal]\nextra = ["--single-file-segments"]\n[inspection]\nshipped_rules = false\n{self.settings}')
+        config.write_text(f'[eal]\nextra = ["--single-file-segments"]\n{self.settings}')
         names = ",".join(port.split(",")[0] for port in ports)
         command = [program("weir-node"), "run", "--config", config, "--name", "bench", "--state", state]
         command += ["--memory-mb", memory_mb, "--huge-pages", "required" if hugepages else "never", "--cores", core]

@@ -26,9 +26,6 @@ pub struct PathArguments {
     /// Without threat detectors, which a node has unless each is switched off.
     #[arg(long)]
     bare: bool,
-    /// Flows that the table holds; a quarter more than live at a time, and a million at least, unless told.
-    #[arg(long)]
-    table_flows: Option<usize>,
     /// Rules of the policy.
     #[arg(long, default_value_t = 10_000)]
     rules: u32,
@@ -64,8 +61,7 @@ pub fn run(arguments: &PathArguments) -> Result<()> {
         }
         None => (None, 0),
     };
-    let enough = (most + most / 4).max(1 << 20);
-    let table_flows = arguments.table_flows.unwrap_or(enough);
+    let table_flows = (most + most / 4).max(1 << 20);
     let mut node = Node::new(&Options {
         flows: table_flows,
         detectors: !arguments.bare,

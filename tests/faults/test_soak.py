@@ -20,9 +20,9 @@ import time
 import unittest
 from pathlib import Path
 
-from netns import support
+from netns import scrape, support
 from netns.support import PYTHON
-from netns.upgrades import PROTOCOLS, STREAM_PORT, Traffic, build_lab, log_size, node_says, server_policy
+from netns.upgrades import PROTOCOLS, STREAM_PORT, Traffic, build_lab, server_policy
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))
@@ -34,6 +34,8 @@ SETTLING = 0.2
 WINDOWS = 20
 # A connection that only one end has closed, a datagram without an answer: at most so long.
 REMEMBERED_S = 120
+# Of what the node tells.
+SIZES = ("flows", "held_packets", "held_fragments", "reassembly_bytes", "frame_buffers_free")
 MEMORY_GROWTH = 0.05
 # Within seconds tables, allocator and the signatures that a SIGHUP compiles again fill up: only what is out of all
 # proportion shows.
@@ -70,10 +72,8 @@ def least(samples):
 
 def sample():
     """What the node holds now."""
-    node, since = LAB.programs.node, log_size(LAB)
-    node.send(signal.SIGUSR1)
-    said = node_says(LAB, r"sizes.*", since)[0]
-    sizes = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", re.sub(r"\x1b\[[0-9;]*m", "", said))}
+    node, told = LAB.programs.node, scrape.samples(LAB)
+    sizes = {name: told[f"weir_node_{name}"] for name in SIZES}
     memory = int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{node.pid}/status").read_text())[1])
     descriptors = len(os.listdir(f"/proc/{node.pid}/fd"))
     controller = LAB.programs.controller.pid
@@ -130,7 +130,7 @@ class Soak(unittest.TestCase):
         most = MEMORY_GROWTH * samples["memory_kb"][0][1] if MINUTES else SHORT_GROWTH_KB
         self.assertLess(grew["memory_kb"], most)
         self.assertLess(grew["descriptors"], 1)
-        self.assertGreater(grew["free_buffers"], -0.1 * samples["free_buffers"][0][1])
+        self.assertGreater(grew["frame_buffers_free"], -0.1 * samples["frame_buffers_free"][0][1])
         # Each comes with a datagram of its own, and both are flows of two pairs. In the short form hardly any is forgotten yet.
         flows_each = 2 if MINUTES else 4
         remembered = flows_each * opened / SECONDS * min(REMEMBERED_S, SECONDS)

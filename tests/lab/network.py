@@ -114,12 +114,10 @@ class Namespace:
         remove_namespace(self.name)
 
 
-class Host(Namespace):
-    """A machine of the laboratory: eth0 with one address of each family."""
+class Addressed:
+    """What has a place in the laboratory's network: one address of each family, and a MAC."""
 
-    def __init__(self, name, logs, index):
-        super().__init__(name, logs)
-        self.index = index
+    def place(self, index):
         self.ipv4 = f"{IPV4_PREFIX}{index + 1}"
         self.ipv6 = f"{IPV6_PREFIX}{index + 1:x}"
         self.mac = f"02:91:00:00:00:{index + 1:02x}"
@@ -131,28 +129,27 @@ class Host(Namespace):
     def address(self, family):
         """family: 4 or 6."""
         return {4: self.ipv4, 6: self.ipv6}[family]
+
+
+class Host(Addressed, Namespace):
+    """A machine of the laboratory: eth0 with one address of each family."""
+
+    def __init__(self, name, logs, index):
+        super().__init__(name, logs)
+        self.index = index
+        self.place(index)
 
     def authority(self, family):
         """The address as a URL writes it."""
         return {4: self.ipv4, 6: f"[{self.ipv6}]"}[family]
 
 
-class Machine:
+class Machine(Addressed):
     """The machine that the node runs on, as others see it: the addresses of its card."""
 
     def __init__(self, namespace, index):
         self.namespace = namespace
-        self.ipv4 = f"{IPV4_PREFIX}{index + 1}"
-        self.ipv6 = f"{IPV6_PREFIX}{index + 1:x}"
-        self.mac = f"02:91:00:00:00:{index + 1:02x}"
-
-    @property
-    def addresses(self):
-        return [self.ipv4, self.ipv6]
-
-    def address(self, family):
-        """family: 4 or 6."""
-        return {4: self.ipv4, 6: self.ipv6}[family]
+        self.place(index)
 
     def remembered(self, mtu):
         """What weir host prepare would write down of the card's interface."""

@@ -11,9 +11,9 @@ from lab import wait_until
 from lab.processes import tcp
 
 from . import support
+from .scrape import CONTROLLER, NODE, ask, samples
 from .support import FAMILIES
 
-NODE, CONTROLLER = "127.0.0.1:9470", "127.0.0.1:9471"
 PATIENCE_S = 20
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 LAB = None
@@ -27,22 +27,6 @@ def setUpModule():
     LAB.write_policy("hosts.yaml", support.hosts_policy(LAB))
     rule = "from: [{workload: client}], applications: [icmp]"
     LAB.write_policy("server.yaml", support.allowlist("server", ingress=[rule]))
-
-
-def ask(address, path):
-    """Status and text of an answer; 0 where there is none."""
-    command = ["curl", "-s", "-m", "5", "-w", "\n%{http_code}", f"http://{address}{path}"]
-    result = LAB.network.node.run(command, check=False)
-    text, _, status = result.stdout.rpartition("\n")
-    return int(status or 0), text.removesuffix("\n")
-
-
-def samples(address=NODE):
-    """Every sample by its name and labels."""
-    status, text = ask(address, "/metrics")
-    assert (status, text.splitlines()[-1]) == (200, "# EOF"), text[-200:]
-    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
-    return {name: float(value) for name, _, value in lines}
 
 
 def total(found, name):
@@ -79,7 +63,7 @@ def worker_thread(process):
 @support.with_programs("curl")
 class Metrics(unittest.TestCase):
     def balanced(self):
-        found = samples()
+        found = samples(LAB)
         of = lambda name: total(found, f"weir_node_frames_{name}")  # noqa: E731
         came = of("received_total") + of("injected_total")
         names = ("transmitted_total", "tapped_total", "handed_over_total", "dropped_total", "held")
@@ -89,22 +73,22 @@ class Metrics(unittest.TestCase):
     # One story, since each step needs what came before.
     def test_a_node_from_its_start_to_a_lost_worker(self):
         LAB.start_node(wait_for_policy=False)
-        status, why = ask(NODE, "/readyz")
+        status, why = ask(LAB, NODE, "/readyz")
         self.assertEqual((status, why), (503, "ports are up, waiting for policy"))
-        self.assertEqual(ask(NODE, "/healthz")[0], 200)
-        self.assertEqual(samples()['weir_node_controller_connected{stream="policy"}'], 0)
+        self.assertEqual(ask(LAB, NODE, "/healthz")[0], 200)
+        self.assertEqual(samples(LAB)['weir_node_controller_connected{stream="policy"}'], 0)
 
         LAB.start_controller()
-        wait_until(lambda: ask(NODE, "/readyz")[0] == 200, "the node is ready", PATIENCE_S)
-        wait_until(lambda: ask(CONTROLLER, "/readyz")[0] == 200, "the controller is ready", PATIENCE_S)
-        self.assertRegex(ask(NODE, "/readyz")[1], r"^policy \d+ is in force, 1 workers$")
+        wait_until(lambda: ask(LAB, NODE, "/readyz")[0] == 200, "the node is ready", PATIENCE_S)
+        wait_until(lambda: ask(LAB, CONTROLLER, "/readyz")[0] == 200, "the controller is ready", PATIENCE_S)
+        self.assertRegex(ask(LAB, NODE, "/readyz")[1], r"^policy \d+ is in force, 1 workers$")
 
         before = self.balanced()
         for family in FAMILIES:
             address = LAB.hosts["server"].address(family)
             self.assertEqual(support.ping(LAB.hosts["client"], address, count=20), 20)
             self.assertEqual(support.ping(LAB.hosts["stranger"], address, count=3, wait_s=1), 0)
-        wait_until(lambda: total(samples(), "weir_node_verdicts_total") > 0, "denials are counted", PATIENCE_S)
+        wait_until(lambda: total(samples(LAB), "weir_node_verdicts_total") > 0, "denials are counted", PATIENCE_S)
         after = self.balanced()
         more = lambda name: total(after, name) - total(before, name)  # noqa: E731
         self.assertGreaterEqual(more("weir_node_frames_transmitted_total"), 80)
@@ -117,7 +101,7 @@ class Metrics(unittest.TestCase):
         self.assertEqual(after["weir_node_policy_last_apply_success"], 1)
         self.assertGreater(after["weir_node_signatures_loaded"], 0)
 
-        controller = samples(CONTROLLER)
+        controller = samples(LAB, CONTROLLER)
         self.assertEqual(controller["weir_controller_ready"], 1)
         self.assertEqual(controller['weir_controller_nodes{state="connected"}'], 1)
         self.assertEqual(controller['weir_controller_nodes{state="behind"}'], 0)
@@ -132,19 +116,19 @@ class Metrics(unittest.TestCase):
         node = LAB.programs.node
         held = Held(worker_thread(node))
         try:
-            stuck = lambda: ask(NODE, "/healthz")[0] == 503  # noqa: E731
+            stuck = lambda: ask(LAB, NODE, "/healthz")[0] == 503  # noqa: E731
             wait_until(stuck, "the worker's silence is noticed", PATIENCE_S)
-            self.assertEqual(ask(NODE, "/readyz")[0], 503)
-            self.assertRegex(ask(NODE, "/healthz")[1], "worker 0 is lost")
-            self.assertGreater(samples()['weir_node_worker_silent_seconds{worker="0"}'], 1)
-            up = lambda: total(samples(), "weir_node_worker_up")  # noqa: E731
+            self.assertEqual(ask(LAB, NODE, "/readyz")[0], 503)
+            self.assertRegex(ask(LAB, NODE, "/healthz")[1], "worker 0 is lost")
+            self.assertGreater(samples(LAB)['weir_node_worker_silent_seconds{worker="0"}'], 1)
+            up = lambda: total(samples(LAB), "weir_node_worker_up")  # noqa: E731
             wait_until(lambda: up() == 0, "the watchdog takes its queues", PATIENCE_S)
         finally:
             held.let_go()
         # The pair fails closed: what comes is dropped, and counted.
         for _ in range(3):
             support.ping(LAB.hosts["client"], LAB.hosts["server"].address(4), wait_s=1)
-        found = samples()
+        found = samples(LAB)
         self.assertGreater(found['weir_node_fail_mode_frames_total{action="dropped"}'], 0)
         self.assertEqual(found['weir_node_fail_mode_frames_total{action="forwarded"}'], 0)
 
@@ -152,7 +136,7 @@ class Metrics(unittest.TestCase):
         LAB.stop_node()
         LAB.start_node(controller=False, metrics={"listen": "off"})
         self.addCleanup(LAB.stop_node)
-        self.assertEqual(ask(NODE, "/metrics")[0], 0)
+        self.assertEqual(ask(LAB, NODE, "/metrics")[0], 0)
 
     def test_a_place_that_is_taken_is_had_later(self):
         LAB.stop_node()
@@ -163,7 +147,7 @@ class Metrics(unittest.TestCase):
         self.addCleanup(LAB.stop_node)
         wait_until(lambda: re.search("metrics cannot be served on 127.0.0.1:9470", node.log_text()), "it says so", PATIENCE_S)
         taken.stop()
-        wait_until(lambda: ask(NODE, "/healthz")[0] == 200, "it serves", PATIENCE_S)
+        wait_until(lambda: ask(LAB, NODE, "/healthz")[0] == 200, "it serves", PATIENCE_S)
 
 
 if __name__ == "__main__":

@@ -55,17 +55,8 @@ name = "guest"
 state_directory = "/var/lib/node"
 stuck_after_ms = 3000
 [eal]
-memory_mb = 256
-frame_buffers = 8191
-huge_pages = "required"
 devices = [%s]
-[workers]
-cores = [1]
-idle = "sleep"
-[limits]
-flows = 8192
-sessions = 1024
-reassembly_mb = 8
+""" + guest.SMALL_NODE + """\
 [inspection]
 shipped_rules = false
 [controller]

@@ -21,6 +21,18 @@ DOWNLOAD_TIMEOUT_S = 240
 # Drivers of the cards, and what gives cards away; with what they need.
 MODULES = ["igb", "e1000e", "vfio-pci", "vfio_iommu_type1"]
 DONE = "guest: done"
+# Of a node's configuration: as little as serves, in hugepages, and a worker that leaves the emulated core alone.
+SMALL_NODE = """memory_mb = 256
+frame_buffers = 8191
+huge_pages = "required"
+[workers]
+cores = [1]
+idle = "sleep"
+[limits]
+flows = 8192
+sessions = 1024
+reassembly_mb = 8
+"""
 INIT = """#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

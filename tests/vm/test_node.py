@@ -34,16 +34,7 @@ name = "guest"
 state_directory = "/var/lib/node"
 [eal]
 devices = ["0000:02:00.0", "0000:03:00.0"]
-memory_mb = 256
-frame_buffers = 8191
-huge_pages = "required"
-[workers]
-cores = [1]
-idle = "sleep"
-[limits]
-flows = 8192
-sessions = 1024
-reassembly_mb = 8
+""" + guest.SMALL_NODE + """\
 [inspection]
 shipped_rules = false
 [[pair]]

@@ -143,16 +143,7 @@ part nothing ls /etc/weir /var/lib/weir /var/log/weir
 """
 NODE = """[eal]
 devices = ["0000:02:00.0", "0000:03:00.0"]
-memory_mb = 256
-frame_buffers = 8191
-huge_pages = "required"
-[workers]
-cores = [1]
-idle = "sleep"
-[limits]
-flows = 8192
-sessions = 1024
-reassembly_mb = 8
+""" + guest.SMALL_NODE + """\
 [inspection]
 tunnels = 2
 shipped_rules = false

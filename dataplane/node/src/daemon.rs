@@ -349,7 +349,6 @@ fn serve(
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut replace = signal(SignalKind::user_defined2())?;
-        let mut sizes = signal(SignalKind::user_defined1())?;
         let agent = tokio::spawn(agent.run());
         tokio::spawn(Arc::clone(&telling).look());
         let listen = ending.config.metrics.listen;
@@ -361,7 +360,6 @@ fn serve(
                 _ = interrupt.recv() => break Next::Nobody,
                 () = back.notified() => break Next::Someone,
                 _ = hang_up.recv() => reload(ending.config, reread, ending.shared),
-                _ = sizes.recv() => ending.tell_sizes(),
                 _ = replace.recv() => {
                     // One at a time: further ones while it gets ready change nothing.
                     if let Ok(told) = told.clone().try_reserve_owned() {

@@ -38,29 +38,6 @@ pub struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// SIGUSR1: what the node holds at the moment, for whoever looks for leaks.
-    pub fn tell_sizes(&self) {
-        let mut sums: Vec<(&str, u64)> = Vec::new();
-        for worker in 0..self.shared.pages.len() {
-            for (name, value) in self.shared.page(worker).gauges {
-                match sums.iter_mut().find(|(known, _)| *known == name) {
-                    Some((_, sum)) => *sum += value,
-                    None => sums.push((name, value)),
-                }
-            }
-        }
-        let of = |wanted: &str| sums.iter().find(|(name, _)| *name == wanted);
-        let of = |wanted| of(wanted).map_or(0, |(_, value)| *value);
-        info!(
-            flows = of("flows"),
-            held_packets = of("held_packets"),
-            held_fragments = of("held_fragments"),
-            reassembly_bytes = of("reassembly_bytes"),
-            free_buffers = self.ports.pool.available(),
-            "sizes"
-        );
-    }
-
     /// Stops the workers, lets go of the ports and leaves the connections to who goes on.
     pub fn end(self, next: Next) {
         info!("stopping: what was received is still taken along the way");

@@ -19,6 +19,7 @@ mod churn;
 mod dialogue;
 mod frames;
 mod hostile;
+mod in_turn;
 mod mixed;
 mod settled;
 mod table;

@@ -1,7 +1,8 @@
 //! Flows of no known application, in which nobody looks for anything any more.
 
 use super::churn::Churn;
-use super::frames::{Connection, Flag, UDP_HEADERS_BYTES, ends, udp};
+use super::frames::{Flag, UDP_HEADERS_BYTES, ends, udp};
+use super::in_turn::InTurn;
 use super::{Load, Order, Sender, Shape};
 
 /// Where no known application lives.
@@ -64,34 +65,22 @@ impl Load for SettledUdp {
 
 /// TCP connections: each in turn carries 512 bytes to the server, then each 512 bytes back.
 pub(super) struct SettledTcp {
-    shape: Shape,
-    connections: Vec<Connection>,
-    order: Order,
-    made: u64,
+    connections: InTurn,
 }
 
 impl SettledTcp {
     /// Of so many connections.
     pub fn new(shape: &Shape) -> Self {
         Self {
-            shape: *shape,
-            connections: (0..shape.flows)
-                .map(|flow| Connection::new(flow, shape.seed))
-                .collect(),
-            order: Order::new(shape.flows, shape.seed),
-            made: 0,
+            connections: InTurn::new(shape),
         }
     }
 }
 
 impl Load for SettledTcp {
     fn next(&mut self, frame: &mut Vec<u8>) -> Sender {
-        let flow = self.order.at(self.made);
-        let round = self.made / self.shape.flows;
-        self.made += 1;
+        let (connection, between, round) = self.connections.next();
         let sender = [Sender::Client, Sender::Server][(round % 2) as usize];
-        let between = ends(flow, self.shape.family);
-        let connection = &mut self.connections[flow as usize];
         let (flag, content): (_, &[u8]) = match round {
             0 | 1 => (Flag::Syn, &[]),
             _ => (Flag::None, &CONTENT[sender as usize][..512]),
@@ -101,11 +90,11 @@ impl Load for SettledTcp {
     }
 
     fn warm_up_packets(&self) -> u64 {
-        self.shape.flows * PACKETS_TO_SETTLE
+        self.connections.count() * PACKETS_TO_SETTLE
     }
 
     fn turn_packets(&self) -> u64 {
-        self.shape.flows * PACKETS_TO_SETTLE
+        self.connections.count() * PACKETS_TO_SETTLE
     }
 }
 

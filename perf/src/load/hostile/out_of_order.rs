@@ -1,8 +1,9 @@
 //! Downloads whose segments come in groups of eight, the first of each group last: seven wait each time. The client
 //! acknowledges the group.
 
-use crate::load::frames::{Connection, Flag, ends};
-use crate::load::{Load, Order, Sender, Shape};
+use crate::load::frames::Flag;
+use crate::load::in_turn::InTurn;
+use crate::load::{Load, Sender, Shape};
 
 /// Of no known application, so that it is read as long as anything is.
 const PORT: u16 = 19_998;
@@ -13,33 +14,21 @@ const OPENING: u64 = 3;
 
 /// Each connection in turn.
 pub(in crate::load) struct OutOfOrder {
-    shape: Shape,
-    connections: Vec<Connection>,
-    order: Order,
-    made: u64,
+    connections: InTurn,
 }
 
 impl OutOfOrder {
     pub fn new(shape: &Shape) -> Self {
         Self {
-            shape: *shape,
-            connections: (0..shape.flows)
-                .map(|flow| Connection::new(flow, shape.seed))
-                .collect(),
-            order: Order::new(shape.flows, shape.seed),
-            made: 0,
+            connections: InTurn::new(shape),
         }
     }
 }
 
 impl Load for OutOfOrder {
     fn next(&mut self, frame: &mut Vec<u8>) -> Sender {
-        let flow = self.order.at(self.made);
-        let round = self.made / self.shape.flows;
-        self.made += 1;
-        let between = ends(flow, self.shape.family);
+        let (connection, between, round) = self.connections.next();
         let between = (&between, PORT);
-        let connection = &mut self.connections[flow as usize];
         if round < OPENING {
             let sender = [Sender::Client, Sender::Server][(round % 2) as usize];
             let flag = if round == 2 { Flag::None } else { Flag::Syn };
@@ -62,6 +51,6 @@ impl Load for OutOfOrder {
     }
 
     fn turn_packets(&self) -> u64 {
-        self.shape.flows * (OPENING + 8 * (GROUP + 1))
+        self.connections.count() * (OPENING + 8 * (GROUP + 1))
     }
 }
