@@ -223,7 +223,7 @@ async fn start(site: &Site, files: TlsFiles) -> (Controller, Endpoint) {
 }
 
 /// Nothing in these tests takes longer than this unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 async fn failure_of(node: &mut Node) -> String {
     let ended = async {

@@ -33,7 +33,7 @@ use weir_node::status::Status;
 use weir_node::worker::Shared;
 
 /// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 const POLICY: &str = "\
 apiVersion: weir.dev/v1alpha1

@@ -22,7 +22,7 @@ use weir_node::worker::{Idle, Shared, SharedQueues, Worker};
 use weir_policy::spec::Mode;
 
 const STUCK_AFTER: Duration = Duration::from_millis(300);
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What happens to the worker that looks at the frame.
 #[derive(Clone)]

@@ -48,7 +48,7 @@ pub use real::AssetError;
 pub const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// How long anything of a cluster may take to come about.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// An API server, and who may do everything there.
 pub struct Cluster {

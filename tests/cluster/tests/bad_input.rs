@@ -224,8 +224,7 @@ async fn answers_that_are_none_change_nothing_and_are_told() {
             .await;
         println!("{what}: {}", told.problems[0].message);
         assert!(good(&told), "{what}: {told:#?}");
-        let of_policy = |status: &v1::StatusReply| status.policy_version;
-        assert_eq!(of_policy(&told), of_policy(&before), "{what}");
+        assert_eq!(told.workload_status, before.workload_status, "{what}");
         server.faults().clear();
         server.faults().drop_connections();
         let name = format!("late-{number}");
@@ -234,7 +233,8 @@ async fn answers_that_are_none_change_nothing_and_are_told() {
             .pod(pod.addresses(&[&format!("10.1.1.{number}")]))
             .await;
         let well = |status: &v1::StatusReply| {
-            status.problems.is_empty() && workload(status, &format!("shop/{name}")).is_some()
+            let pod = workload(status, &format!("shop/{name}"));
+            status.problems.is_empty() && pod.is_some_and(|it| it.addresses.len() == 1)
         };
         let after = site.status_when(&format!("{what}: well again"), well).await;
         assert!(good(&after), "{what}: {after:#?}");

@@ -21,7 +21,7 @@ use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller};
 
 /// Nothing in these tests takes longer than this unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 pub const WORKLOADS: &str = "\
 apiVersion: weir.dev/v1alpha1

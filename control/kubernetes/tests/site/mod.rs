@@ -19,7 +19,7 @@ use weir_model::{Document, Kind, Workload};
 use weir_sources::{Change, DocumentKey, News};
 
 /// Nothing in these tests takes longer than this unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(240);
 pub const WEIR: &str = "/apis/weir.dev/v1alpha1";
 
 pub struct Site {

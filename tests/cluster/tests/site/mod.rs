@@ -12,12 +12,10 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
 use weir_api::v1::operator_client::OperatorClient;
 use weir_api::{Endpoint, v1};
-use weir_cluster::Cluster;
+use weir_cluster::{Cluster, PATIENCE};
 use weir_controller::source::SourceConfig;
 use weir_controller::{Config, Controller};
 use weir_kubernetes::{ExternalAddresses, Settings};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A controller of a cluster.
 pub struct Site {
