@@ -18,13 +18,16 @@ PATH := $(PATH):$(HOME)/.cargo/bin
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build build-perf build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns faults soak corpus lint fuzz bench bench-live bench-quick instructions signatures push clean
+.PHONY: help deps deps-bench build build-perf build-cluster demo demo-cluster demo-stop test unit test-cluster test-deploy test-vm package test-package images netns faults soak corpus lint fuzz bench bench-live bench-quick instructions signatures push clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## installs what building and testing need (Debian, root); quick when nothing is missing
 	@deploy/baremetal/install-dependencies
+
+deps-bench: ## brings the peers of make bench that Debian has: nDPI, Suricata, nftables (root); NEUVECTOR_DP names NeuVector's
+	@perf/peers/install
 
 build: deps ## builds weir-node, weir-controller and weir into target/release
 	$(CARGO) build --locked --release $(PROGRAMS)

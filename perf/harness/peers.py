@@ -4,7 +4,9 @@
   find()            how to start it, or raises Absent with the reason and what to do
   command(found, capture, folder, rules)
                     the command that takes a capture on one core; rules is a file of signatures, or None
-  SCANS             whether it looks for signatures
+  SCANS             whether it looks for signatures; then also
+  rules_loaded(said)
+                    how many rules it took, of what it prints
 
 Nothing of a peer is in the repository: it is Debian's, or a path in the environment names it.
 """
@@ -23,6 +25,14 @@ class Absent(Exception):
     """The peer is not on this machine."""
 
 
+def unpacked(name):
+    """What perf/peers/install unpacked, unless the environment names another or PATH has one."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
+    found = target / "peers" / name / name
+    wanted = not os.environ.get(name.upper()) and not shutil.which(name)
+    return str(found) if wanted and os.access(found, os.X_OK) else None
+
+
 def program(variable, name, package):
     """A program by the environment or by PATH."""
     named = os.environ.get(variable)
@@ -32,7 +42,7 @@ def program(variable, name, package):
         return named
     found = shutil.which(name) if name else None
     if not found:
-        raise Absent(f"set {variable} to its path" + (f", or install the package {package}" if package else ""))
+        raise Absent(f"set {variable} to its path" + (f", or run make deps-bench ({package} of Debian)" if package else ""))
     return found
 
 
@@ -62,13 +72,14 @@ def present():
 
 def nanoseconds(adapter, found, captures, packets, rules=None):
     """Of a packet: the whole process on one core, less what it takes with the first packets alone, which is its start.
-    `captures` are the short one and the whole one, `packets` how many each has."""
-    seconds = []
+    `captures` are the short one and the whole one, `packets` how many each has. And what it printed."""
+    seconds, said = [], ""
     for capture in captures:
         with tempfile.TemporaryDirectory() as folder:
             command = adapter.command(found, Path(capture), Path(folder), rules)
-            seconds.append(processor_seconds_of(command, folder=folder)[0])
+            used, said = processor_seconds_of(command, folder=folder)
+            seconds.append(used)
     used = seconds[1] - seconds[0]
     if used <= 0:
         raise Failed("the capture is too short to be measured: it took no longer than its first packets")
-    return used * 1e9 / (packets[1] - packets[0])
+    return used * 1e9 / (packets[1] - packets[0]), said

@@ -4,6 +4,7 @@ import importlib.machinery
 import importlib.util
 import random
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -73,6 +74,23 @@ class Peers(unittest.TestCase):
                     self.assertTrue(adapter.find())
                 except peers.Absent as why:
                     self.assertRegex(str(why), "set [A-Z_]+ to its path")
+
+
+    def test_all_get_the_same_rules(self):
+        lines = [f'{"#" * (number % 2)}alert tcp any any -> any any (content:"x"; classtype:misc-activity; sid:{number};)'
+                 for number in range(40)]
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "a.rules").write_text("\n".join(["# A word on them.", *lines, 'alert ip any any -> any any (sid:99;)']))
+            some_rules = script("compare").some_rules
+            self.assertEqual(some_rules(folder, "all", folder / "all")[1], 41)
+            path, count = some_rules(folder, 10, folder / "some")
+            self.assertEqual((count, path.read_text().count("alert tcp"), path.read_text().count("#")), (10, 10, 0))
+            suricata = peers.adapters()["suricata"]
+            config = suricata.configuration(folder, path.read_text()).read_text()
+            self.assertIn(f"classification-file: {folder}/classification.config", config)
+            self.assertIn("misc-activity", (folder / "classification.config").read_text())
+        self.assertEqual(suricata.rules_loaded("Info: detect: 3944 signatures processed. 2 are"), 3944)
 
 
 class Gate(unittest.TestCase):
