@@ -16,8 +16,6 @@ from tests.netns.support import documents
 from . import guest
 from .machine import Machine
 
-# Where the machine below is busy, emulation is slow.
-START_TIMEOUT_S = 150
 CAPABILITIES = "+ipc_lock,+net_admin,+net_raw"
 # What DPDK loads by itself, where it is built of shared libraries.
 PLUGINS = ["librte_bus_pci", "librte_bus_vdev", "librte_mempool_ring", "librte_net_e1000", "librte_net_tap",
@@ -136,7 +134,7 @@ class Appliance(Machine):
 
     def in_force(self):
         """Waits until the node enforces a policy."""
-        self.until("grep -q 'policy in force' /run/node.log", "policy is in force", START_TIMEOUT_S)
+        self.until("grep -q 'policy in force' /run/node.log", "policy is in force")
 
     def put_in_force(self, *policy):
         """Another policy, on the node."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OUT = ROOT / "tests" / "out" / "vm"
-BOOT_TIMEOUT_S = 240
+BOOT_TIMEOUT_S = 400
 DOWNLOAD_TIMEOUT_S = 240
 # Drivers of the cards, and what gives cards away; with what they need.
 MODULES = ["igb", "e1000e", "vfio-pci", "vfio_iommu_type1"]

@@ -15,9 +15,8 @@ SCRIPT = """
 modprobe e1000e
 for name in eth0 eth1 eth2; do ip link set $name up; done
 # Cards take their time to find their links.
-for second in 1 2 3 4 5 6 7 8 9 10; do
-    [ "$(cat /sys/class/net/eth1/carrier)" = 1 ] || sleep 1
-done
+seconds=0
+while [ "$(cat /sys/class/net/eth1/carrier)" != 1 ] && [ $seconds -lt 90 ]; do seconds=$((seconds + 1)); sleep 1; done
 export NO_COLOR=1
 ip address add 192.0.2.1/24 dev eth0
 ip route add default via 192.0.2.254

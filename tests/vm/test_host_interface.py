@@ -1,5 +1,4 @@
-"""A machine with one card: its kernel's own sockets behind weir0, made with vhost-net. Over IPv4; both families
-are in tests/netns.
+"""A machine with one card: its kernel's own sockets behind weir0, made with vhost-net.
 
     python3 -m unittest tests.vm.test_host_interface -v
 """
@@ -12,7 +11,8 @@ from tests.netns.support import allowlist, mode, workload
 
 from . import guest
 from .appliance import Appliance
-from .outside import Host
+from .machine import PATIENCE_S
+from .outside import AGAIN_S, Host
 
 CARD = "0000:01:00.0"
 MTU = 9000
@@ -20,7 +20,9 @@ CLIENT = ("52:54:00:00:01:01", "192.0.2.1", "2001:db8::1")
 MACHINE = (guest.mac(0), "192.0.2.2", "2001:db8::2")
 HTTP, FORBIDDEN = 80, 6000
 SIZE = 300_000
-PATIENCE_S = 150
+FAMILIES = (4, 6)
+# Of IP and of an echo.
+HEADERS = {4: 28, 6: 48}
 # What the card's interface has when weir host comes for it. By itself the shell would take its own ip.
 INTERFACE = f"""
 /usr/sbin/ip link set eth0 mtu {MTU} up
@@ -52,34 +54,40 @@ class HostInterface(unittest.TestCase):
         machine.do(f"head -c {SIZE} /dev/urandom >/tmp/random && (cd /tmp && sha256sum random)")
         machine.do(f"httpd -p {HTTP} -h /tmp; httpd -p {FORBIDDEN} -h /tmp")
         cls.client, cls.itself = Host(machine.cards[0], *CLIENT), Host(machine.cards[0], *MACHINE)
-        deadline = time.monotonic() + PATIENCE_S
-        while not cls.answers(cls.client.asks_for(cls.itself), b"\x08\x06"):
-            assert time.monotonic() < deadline, f"nobody answers\n{machine.logs()}"
+        # The machine's kernel asks for the client's address now and then.
+        machine.cards[0].hosts = [cls.client]
+        for family in FAMILIES:
+            kind = {4: b"\x08\x06", 6: b"\x86\xdd"}[family]
+            found = cls.answer(cls.client.asks_for(cls.itself, family), lambda it: it[12:14] == kind)
+            assert found, f"nobody answers by family {family}\n{machine.logs()}"
 
     @classmethod
-    def answers(cls, frame, kind, timeout_s=1):
-        """Whether something of this kind comes back to the client."""
-        cls.machine.cards[0].drain()
-        cls.machine.cards[0].send(frame)
-        found = lambda it: it[:6] == raw.mac(CLIENT[0]) and it[12:14] == kind
-        return cls.machine.cards[0].finds(found, timeout_s)
+    def answer(cls, frame, fits):
+        """What comes back to the client; it asks again while nothing does."""
+        card = cls.machine.cards[0]
+        card.drain()
+        found, deadline = None, time.monotonic() + PATIENCE_S
+        while found is None and time.monotonic() < deadline:
+            card.send(frame)
+            found = card.finds(lambda it: it[:6] == raw.mac(CLIENT[0]) and fits(it), AGAIN_S)
+        return found
 
-    def ping(self, size=56):
-        answer = self.itself.ping(self.client, 9, answer=True, size=size)
-        self.machine.cards[0].drain()
-        self.machine.cards[0].send(self.client.ping(self.itself, 9, size=size))
+    def ping(self, family, size=56):
         # Of the kernel's answer only what it copied is known.
-        tail = answer[-size:]
-        return self.machine.cards[0].finds(lambda it: it[:6] == raw.mac(CLIENT[0]) and it.endswith(tail)) is not None
+        tail = self.itself.ping(self.client, 9, family, answer=True, size=size)[-size:]
+        return self.answer(self.client.ping(self.itself, 9, family, size=size), lambda it: it.endswith(tail)) is not None
 
-    def fetch(self, port):
-        """A file from the machine's own server; None where it does not answer."""
-        side = self.client.to(self.itself, port)
-        if not side.open():
-            return None
+    def fetch(self, family):
+        """A file from the machine's own server."""
+        side, deadline = self.client.to(self.itself, HTTP, family), time.monotonic() + PATIENCE_S
+        while not side.open():
+            self.assertLess(time.monotonic(), deadline, "the server does not answer")
         request = b"GET /random HTTP/1.0\r\nHost: machine.example\r\n\r\n"
-        side.say(request)
         side.said = len(request)
+        while not side.received:
+            self.assertLess(time.monotonic(), deadline, "the server does not answer the request")
+            side.say(request)
+            side.wait(lambda: side.received or side.was_reset, AGAIN_S)
         side.wait(lambda: side.finished or side.was_reset, PATIENCE_S)
         return side.received
 
@@ -94,15 +102,19 @@ class HostInterface(unittest.TestCase):
         self.assertNotIn("eth0", found)
 
     def test_pings(self):
-        self.assertTrue(self.ping())
-        self.assertTrue(self.ping(MTU - 28))
+        for family in FAMILIES:
+            for size in (56, MTU - HEADERS[family]):
+                with self.subTest(family=family, size=size):
+                    self.assertTrue(self.ping(family, size))
 
     def test_its_server_is_reached_where_policy_allows_it(self):
-        received = self.fetch(HTTP) or b""
-        self.assertIn(b"200 OK", received[:40])
-        _, _, body = received.partition(b"\r\n\r\n")
-        self.assertEqual(len(body), SIZE)
-        self.assertIsNone(self.fetch(FORBIDDEN))
+        for family in FAMILIES:
+            with self.subTest(family=family):
+                received = self.fetch(family)
+                self.assertIn(b"200 OK", received[:40])
+                _, _, body = received.partition(b"\r\n\r\n")
+                self.assertEqual(len(body), SIZE)
+                self.assertFalse(self.client.to(self.itself, FORBIDDEN, family).open())
 
     def test_the_carrier_follows_the_wire(self):
         self.machine.hardware("set_link", name="card0", up=False)

@@ -22,9 +22,17 @@ ip link set lo up
 part prepare weir host prepare --config /etc/node.toml --owner weir-node
 # What Debian's modprobe loads after vfio, busybox's does not.
 modprobe vfio_iommu_type1
-part node timeout -s TERM 12 confined --reuid 998 --regid 997 --clear-groups --no-new-privs \\
+touch /run/node.log
+# Ended once it is ready, or if it never is.
+(
+    seconds=0
+    until grep -q 'weir-node is ready' /run/node.log || [ $seconds = 120 ]; do seconds=$((seconds + 1)); sleep 1; done
+    kill -TERM $(pidof weir-node)
+) &
+node() {{ confined --reuid 998 --regid 997 --clear-groups --no-new-privs \\
     --inh-caps -all,{CAPABILITIES} --ambient-caps -all,{CAPABILITIES} --bounding-set -all,{CAPABILITIES} \\
-    weir-node run --config /etc/node.toml
+    weir-node run --config /etc/node.toml >/run/node.log; code=$?; cat /run/node.log; return $code; }}
+part node node
 part restore weir host restore
 """
 FILES = {

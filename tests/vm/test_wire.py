@@ -12,7 +12,8 @@ from tests.netns.support import allowlist, mode, workload
 
 from . import guest
 from .appliance import ON_DISK, Appliance
-from .outside import Host, converse, passes
+from .machine import PATIENCE_S
+from .outside import AGAIN_S, Host, converse, passes
 
 DEVICES = ["0000:01:00.0", "0000:02:00.0"]
 CLIENT = ("52:54:00:00:01:01", "192.0.2.1", "2001:db8::1")
@@ -21,7 +22,6 @@ HTTP, UDP_PORT, FORBIDDEN = 80, 5000, 6000
 REQUEST = b"GET /index.html HTTP/1.1\r\nHost: server.example\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"w" * 5000
 FAMILIES = (4, 6)
-PATIENCE_S = 150
 # Shorter than what passes takes under load: a frame that passes after it stands behind it.
 SILENCE_S = 0.5
 
@@ -75,16 +75,18 @@ class Between(unittest.TestCase):
         self.server.card.drain()
         self.client.card.send(frame)
         behind = self.client.ping(self.server, time.monotonic_ns() & 0xFFFF)
-        self.client.card.send(behind)
-        found = self.server.card.finds(lambda it: it[:len(frame)] == frame or it[:len(behind)] == behind)
+        found, deadline = None, time.monotonic() + PATIENCE_S
+        while found is None and time.monotonic() < deadline:
+            self.client.card.send(behind)
+            found = self.server.card.finds(lambda it: it[:len(frame)] == frame or it[:len(behind)] == behind, AGAIN_S)
         self.assertIsNotNone(found, "neither it nor what was sent behind it came")
         return found[:len(behind)] == behind
 
-    def conversation(self, family=4, port=HTTP):
-        return converse(self.client, self.server, port, REQUEST, RESPONSE, family)
+    def check_conversation(self, family=4, port=HTTP):
+        self.assertEqual(converse(self.client, self.server, port, REQUEST, RESPONSE, family), (REQUEST, RESPONSE))
 
     def check_enforcement(self):
-        self.assertEqual(self.conversation(), (REQUEST, RESPONSE))
+        self.check_conversation()
         self.assertTrue(self.is_dropped(self.client.datagram(self.server, (4000, FORBIDDEN), b"x" * 64)))
 
 
@@ -93,19 +95,20 @@ class Protect(Between):
         for family in FAMILIES:
             with self.subTest(family=family):
                 self.assertTrue(self.pings(family, family))
-                self.assertEqual(self.conversation(family), (REQUEST, RESPONSE))
+                self.check_conversation(family)
                 allowed = self.client.datagram(self.server, (4000, UDP_PORT), b"x" * 900, family)
                 self.assertTrue(passes(allowed, self.client, self.server))
                 forbidden = self.client.datagram(self.server, (4000, FORBIDDEN), b"x" * 900, family)
                 self.assertTrue(self.is_dropped(forbidden))
-                self.assertEqual(self.conversation(family, FORBIDDEN), (b"", b""))
+                refused = converse(self.client, self.server, FORBIDDEN, REQUEST, RESPONSE, family, SILENCE_S)
+                self.assertEqual(refused, (b"", b""))
 
     def test_policy_turns_protection_off_and_on(self):
         forbidden = self.client.datagram(self.server, (4001, FORBIDDEN), b"x" * 64)
         self.assertTrue(self.is_dropped(forbidden))
         self.machine.put_in_force(*policy("discover"))
         self.assertTrue(passes(forbidden, self.client, self.server))
-        self.assertEqual(self.conversation(port=FORBIDDEN), (REQUEST, RESPONSE))
+        self.check_conversation(port=FORBIDDEN)
         self.machine.put_in_force(*policy("protect"))
         self.assertTrue(self.is_dropped(forbidden))
 
@@ -120,17 +123,21 @@ class Protect(Between):
         self.check_enforcement()
 
     def test_a_node_that_is_killed_is_started_again_and_enforces(self):
-        before = self.machine.do("cat /run/node.pid")
+        before = self.machine.do("cat /run/node.pid").strip()
         self.machine.do(f"kill -KILL {before}")
+        self.machine.until(f"! kill -0 {before}", "the node is gone")
         # Nothing moves frames, and nothing passes.
         self.assertFalse(passes(self.client.ping(self.server, 77), self.client, self.server, SILENCE_S))
-        self.machine.until(f"[ $(cat /run/node.pid) != {before.strip()} ]", "the node is started again")
+        self.machine.until(f"[ $(cat /run/node.pid) != {before} ]", "the node is started again")
         self.wait_for_traffic()
         self.check_enforcement()
 
     def test_a_node_that_hangs_lets_nothing_pass(self):
         self.machine.do("kill -STOP $(cat /run/node.pid)")
         try:
+            # Each thread stops when it comes by.
+            runs = "grep -l '^State:.*[RSD] (' /proc/$(cat /run/node.pid)/task/*/status"
+            self.machine.until(f"! {runs}", "the node hangs")
             self.assertFalse(passes(self.client.ping(self.server, 78), self.client, self.server, SILENCE_S))
         finally:
             self.machine.do("kill -CONT $(cat /run/node.pid)")
