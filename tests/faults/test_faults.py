@@ -17,21 +17,27 @@ from pathlib import Path
 from lab import wait_until
 from lab.processes import run
 from lab.weir import node_config, program
-from netns import support
+from netns import scrape, support
 from netns.support import PYTHON
 from netns.upgrades import Traffic, build_lab, log_size, node_says, replace_node, server_policy
 
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 FULL = os.environ.get("WEIR_FAULTS") == "full"
 SEED = int(os.environ.get("WEIR_FAULTS_SEED", "7"))
-HALF_OPEN = 1_000_000 if FULL else 40_000
-# Ten times fewer than come at once even in the short form.
+HALF_OPEN = 1_000_000 if FULL else 200_000
+# Fifty times fewer than come at once even in the short form.
 FLOWS = 4_096
+# First so many: every place for an event is in use then, and takes memory from then on.
+HALF_OPEN_FIRST = 40_000
+WAITING = ("weir_node_events_waiting", "weir_node_report_batches_waiting")
 KILLS = 3
 # Start of a process on a machine that does other things too; a bound, not a promise.
 BACK_WITHIN_MS = 20_000
-# The allocator's and Python's reader of it; the flows of a flood would be ten times as much.
-GROWTH_KB = 16 << 10
+# What is on its way to the controller; the flows of a flood would be twice as much, and of a whole one ten times.
+GROWTH_KB = 32 << 10
+# Where nothing is to be interrupted: what a machine busy with other things does to packets is below it.
+UNINTERRUPTED_MS = 2_000
+LOST_AT_MOST = 1 / 100
 LAB = None
 ROWS = []
 
@@ -75,7 +81,7 @@ class Faults(unittest.TestCase):
         if not LAB.programs.node.running():
             start_node()
 
-    def held(self, fault, may_break=False, lossless=False, note=""):
+    def held(self, fault, may_break=False, uninterrupted=False, note=""):
         """Ends the traffic, and asks of it what must hold under every fault."""
         time.sleep(1)
         self.traffic.stop()
@@ -85,12 +91,13 @@ class Faults(unittest.TestCase):
         ROWS.append((fault, f"0 forbidden packets, {missing} of {came + missing} datagrams lost, "
                             f"silence {silence_ms:.0f} ms, {kept}{note}"))
         self.assertEqual(forbidden, 0, "packets that policy forbids passed")
-        self.assertGreater(came, 300)
+        self.assertGreater(came, 100)
         self.assertLess(silence_ms, BACK_WITHIN_MS)
         if not may_break:
             self.assertEqual(broken, {})
-        if lossless:
-            self.assertEqual(missing, 0)
+        if uninterrupted:
+            self.assertLess(silence_ms, UNINTERRUPTED_MS)
+            self.assertLessEqual(missing, LOST_AT_MOST * (came + missing))
 
     def test_01_node_killed_at_random_moments(self):
         for _ in range(KILLS):
@@ -108,14 +115,14 @@ class Faults(unittest.TestCase):
             LAB.start_controller()
         LAB.programs.wait_for_policy()
         self.assertGreaterEqual(LAB.weir("status")["policy_version"], version)
-        self.held(f"controller killed (SIGKILL) {KILLS} times", lossless=True)
+        self.held(f"controller killed (SIGKILL) {KILLS} times", uninterrupted=True)
 
     def test_03_controller_away(self):
         LAB.programs.controller.send(signal.SIGSTOP)
         time.sleep(6)
         LAB.programs.controller.send(signal.SIGCONT)
         support.put_in_force(LAB, "server.yaml", server_policy(3))
-        self.held("controller partitioned for 6 s, then a new policy", lossless=True)
+        self.held("controller partitioned for 6 s, then a new policy", uninterrupted=True)
 
     def test_04_restart_storm(self):
         for _ in range(4):
@@ -143,7 +150,7 @@ class Faults(unittest.TestCase):
         node_says(LAB, "would not survive a restart; trying again", since)
         filling.unlink()
         wait_until(lambda: (seen_by_node / "policy.last-good").exists(), "the policy is kept once there is room", 20)
-        self.held("disk full while a policy comes", lossless=True, note="; in force at once, kept once there was room")
+        self.held("disk full while a policy comes", uninterrupted=True, note="; in force at once, kept once there was room")
 
     def test_06_no_memory(self):
         config = LAB.directory / "poor.toml"
@@ -161,7 +168,7 @@ class Faults(unittest.TestCase):
             told = outcome.stdout + outcome.stderr
             self.assertNotEqual(outcome.returncode, 0, told)
             self.assertRegex(told.lower(), words)
-        self.held("no memory for a second process", lossless=True, note="; it said so and ended")
+        self.held("no memory for a second process", uninterrupted=True, note="; it said so and ended")
 
     def test_07_the_clock_steps(self):
         library, clock = LAB.directory / "step.so", LAB.directory / "clock"
@@ -184,7 +191,7 @@ class Faults(unittest.TestCase):
                 file.write(struct.pack("q", offset_s))
             time.sleep(0.7)
         support.put_in_force(LAB, "server.yaml", server_policy(7))
-        self.held("time of day steps +400 d, -4000 d, +1 h, back", lossless=True, note="; a policy came meanwhile")
+        self.held("time of day steps +400 d, -4000 d, +1 h, back", uninterrupted=True, note="; a policy came meanwhile")
 
     def test_08_last_good_policy_is_damaged(self):
         self.traffic.stop()
@@ -203,21 +210,27 @@ class Faults(unittest.TestCase):
         self.assertEqual(support.ping(client, server.ipv4), 1)
         self.traffic = Traffic(LAB)
         self.addCleanup(self.traffic.abandon)
-        self.held("last good policy damaged, controller away", lossless=True, note="; nothing passed until a policy came")
+        self.held("last good policy damaged, controller away", uninterrupted=True, note="; nothing passed until a policy came")
 
-    def test_09_flood_of_half_open_connections(self):
-        stranger, server = LAB.hosts["stranger"], LAB.hosts["server"]
-        pid = LAB.programs.node.pid
-        before = memory_kb(pid)
+    def flood(self, half_open):
+        """SYNs from two hosts; returns how many a second, when all of it has been told to the controller."""
+        server = LAB.hosts["server"]
         floods = [
-            host.start([PYTHON, PROGRAMS / "flood.py", host.mac, server.mac, server.ipv4, HALF_OPEN // 2, prefix], name="flood")
-            for host, prefix in ((stranger, "198.18"), (LAB.hosts["client"], "198.19"))
+            host.start([PYTHON, PROGRAMS / "flood.py", host.mac, server.mac, server.ipv4, half_open // 2, prefix], name="flood")
+            for host, prefix in ((LAB.hosts["stranger"], "198.18"), (LAB.hosts["client"], "198.19"))
         ]
         for flood in floods:
             flood.wait(600)
-        after = memory_kb(pid)
+        wait_until(lambda: not any(scrape.samples(LAB)[name] for name in WAITING), "the controller knows of the flood", 60, 0.2)
         sent = [re.search(r"sent (\d+) seconds ([\d.]+)", flood.said()) for flood in floods]
-        rate = sum(int(found[1]) / max(float(found[2]), 0.1) for found in sent)
+        return sum(int(found[1]) / max(float(found[2]), 0.1) for found in sent)
+
+    def test_09_flood_of_half_open_connections(self):
+        pid = LAB.programs.node.pid
+        self.flood(HALF_OPEN_FIRST)
+        before = memory_kb(pid)
+        rate = self.flood(HALF_OPEN)
+        after = memory_kb(pid)
         self.assertLess(after - before, GROWTH_KB)
         note = f"; table of {FLOWS} flows, {rate:,.0f} SYNs a second, memory {before >> 10} -> {after >> 10} MB"
         self.held(f"{HALF_OPEN:,} half-open connections", note=note)

@@ -31,7 +31,8 @@ IPV4_LENGTH, IPV6_LENGTH = 24, 64
 # must fit the node's buffers; and a block of whole pages holds exactly so many.
 RING_OVERHEAD_BYTES = 66 + 22
 FRAME_UNIT_BYTES, FRAMES_PER_BLOCK = 128, 32
-RING_BYTES = 2 << 20
+# At a thousand packets a second room for two, should the machine not let a worker run for so long.
+RING_BYTES = 4 << 20
 NAMESPACES = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 

@@ -55,8 +55,9 @@ class Traffic:
         command = [PYTHON, PROGRAMS / "sniff.py", "eth0", stranger.ipv4]
         self.sniffer = server.start(command, name="sniff", ready=log_line("listening"))
         send = [PYTHON, PROGRAMS / "stream.py", "send", server.ipv4]
-        self.sender = client.start([*send, STREAM_PORT, STREAM_INTERVAL_S], name="send")
-        self.forbidden = stranger.start([*send, FORBIDDEN_PORT, STREAM_INTERVAL_S], name="forbidden")
+        begun = log_line("begun")
+        self.sender = client.start([*send, STREAM_PORT, STREAM_INTERVAL_S], name="send", ready=begun)
+        self.forbidden = stranger.start([*send, FORBIDDEN_PORT, STREAM_INTERVAL_S], name="forbidden", ready=begun)
 
     def stop(self):
         for process in (self.sender, self.forbidden, *self.talks.values()):
