@@ -42,13 +42,15 @@ else:
     endpoint.settimeout(0.1)
     numbers, heard, silence = set(), None, 0.0
     while True:
+        if stopping.is_set():
+            # What came before the end is counted, however late.
+            endpoint.settimeout(0)
         try:
             datagram, told, _, _ = endpoint.recvmsg(64, 64)
         except TimeoutError:
-            # What came before the end is counted, however late.
-            if stopping.is_set():
-                break
             continue
+        except BlockingIOError:
+            break
         numbers.add(int(datagram))
         seconds, nanoseconds = struct.unpack("qq", told[0][2])
         now = seconds + nanoseconds / 1e9
