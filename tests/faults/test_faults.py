@@ -1,7 +1,8 @@
 """A table of faults and what held. Under every one of them: no packet that policy forbids passes, what it permits goes on
 or comes back within a bounded time, every frame is accounted for, and the last good policy is enforced.
 
-WEIR_FAULTS=full floods with a million half-open connections; WEIR_FAULTS_SEED picks other moments.
+WEIR_FAULTS=full floods with a million half-open connections and restarts twenty times; WEIR_FAULTS_SEED picks other
+moments.
 """
 
 import os
@@ -13,8 +14,9 @@ import sys
 import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
-from lab import wait_until
+from lab import log_line, wait_until
 from lab.processes import run
 from lab.weir import node_config, program
 from netns import scrape, support
@@ -31,6 +33,9 @@ FLOWS = 4_096
 HALF_OPEN_FIRST = 40_000
 WAITING = ("weir_node_events_waiting", "weir_node_report_batches_waiting")
 KILLS = 3
+RESTARTS = 20 if FULL else 5
+# An hour, for both ends' timers; in steps shorter than what they wait for longest, between which they are let run.
+HOUR_S, HOUR_STEP_S, STEP_PAUSE_S = 3_600, 20, 0.05
 # Start of a process on a machine that does other things too; a bound, not a promise.
 BACK_WITHIN_MS = 20_000
 # What is on its way to the controller; the flows of a flood would be twice as much, and of a whole one ten times.
@@ -58,9 +63,15 @@ def memory_kb(pid):
     return int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
 
-def start_node(limits=None, **options):
+def start_node(**options):
     """As the lab does, with few flows, so that a flood is one."""
-    return LAB.start_node(limits={"flows": FLOWS, "sessions": 512, **(limits or {})}, **options)
+    return LAB.start_node(limits={"flows": FLOWS, "sessions": 512}, **options)
+
+
+def spoken(client, server):
+    """The applications between two workloads, as the controller knows."""
+    found = LAB.weir("map")["conversations"]
+    return {talk["application"] for talk in found if (talk["client"], talk["server"]) == (f"test/{client}", f"test/{server}")}
 
 
 def said_at_the_end():
@@ -117,20 +128,58 @@ class Faults(unittest.TestCase):
         self.assertGreaterEqual(LAB.weir("status")["policy_version"], version)
         self.held(f"controller killed (SIGKILL) {KILLS} times", uninterrupted=True)
 
-    def test_03_controller_away(self):
-        LAB.programs.controller.send(signal.SIGSTOP)
-        time.sleep(6)
-        LAB.programs.controller.send(signal.SIGCONT)
-        support.put_in_force(LAB, "server.yaml", server_policy(3))
-        self.held("controller partitioned for 6 s, then a new policy", uninterrupted=True)
+    def test_03_controller_partitioned_for_an_hour(self):
+        set_clocks, stepped = self.stepping()
+        relay_socket = LAB.directory / "relay.sock"
+        command = [PYTHON, PROGRAMS / "relay.py", relay_socket, LAB.programs.files.nodes]
+        relay = LAB.network.node.start(command, name="relay", ready=log_line("listening"))
+        self.addCleanup(relay.kill)
+        LAB.stop_node()
+        LAB.programs.controller.stop()
+        with stepped:
+            LAB.start_controller()
+            # Time that leaps is no worker that makes no progress.
+            start_node(controller=relay_socket, node={"stuck_after_ms": 2_000 * HOUR_S})
+        self.addCleanup(start_node)
+        self.addCleanup(LAB.start_controller)
+        self.addCleanup(LAB.programs.controller.stop)
+        self.addCleanup(LAB.stop_node)
+        self.begin_again()
+        client, server = LAB.hosts["client"], LAB.hosts["server"]
+        version, since = LAB.weir("status")["policy_version"], log_size(LAB)
+        relay.send(signal.SIGSTOP)
+        self.assertNotIn("icmp", spoken("client", "server"))
+        LAB.write_policy("server.yaml", server_policy(3))
+        wait_until(lambda: LAB.weir("status")["policy_version"] > version, "the controller has a policy that nobody gets", 20, 0.1)
+        for passed_s in range(HOUR_STEP_S, HOUR_S + 1, HOUR_STEP_S):
+            set_clocks(passed_s, passed_s)
+            time.sleep(STEP_PAUSE_S)
+            if passed_s == HOUR_S // 2:
+                self.assertEqual(support.ping(client, server.ipv4), 1)
+        status = LAB.weir("status")
+        self.assertEqual([node["enforced_version"] for node in status["nodes"] if node["connected"]], [])
+        said = LAB.programs.node.log.read_bytes()[since:].decode(errors="replace")
+        tried = said.count("no policy stream; the policy in force stays")
+        # Each time later, up to five seconds; the steps let some attempts wait longer.
+        self.assertGreater(tried, 20)
+        self.assertLess(tried, HOUR_S // 5)
+        back = time.monotonic()
+        relay.send(signal.SIGCONT)
+        LAB.programs.wait_for_policy()
+        back_s = time.monotonic() - back
+        wait_until(lambda: "icmp" in spoken("client", "server"), "what was seen meanwhile is reported", 20, 0.2)
+        self.held("controller partitioned for an hour of simulated time", uninterrupted=True,
+                  note=f"; {tried} attempts to reach it, its policy in force {back_s:.1f} s after it was back, what was seen was reported")
 
     def test_04_restart_storm(self):
-        for _ in range(4):
-            replace_node(LAB)
-        status = LAB.programs.node.stop()
-        start_node(wait_for_policy=False)
-        self.assertEqual(status, 0)
-        self.held("replaced (SIGUSR2) 4 times and restarted once in a row")
+        for turn in range(RESTARTS):
+            if turn % 5 != 4:
+                replace_node(LAB)
+                continue
+            status = LAB.programs.node.stop()
+            start_node(wait_for_policy=False)
+            self.assertEqual(status, 0)
+        self.held(f"{RESTARTS} replacements (SIGUSR2) in a row, each fifth a restart")
 
     def test_05_full_disk(self):
         # The node has its own view of what is mounted: a small disk there is one for it alone.
@@ -170,25 +219,35 @@ class Faults(unittest.TestCase):
             self.assertRegex(told.lower(), words)
         self.held("no memory for a second process", uninterrupted=True, note="; it said so and ended")
 
-    def test_07_the_clock_steps(self):
-        library, clock = LAB.directory / "step.so", LAB.directory / "clock"
+    def stepping(self):
+        """What sets the clocks (of the day, and of what only goes on), and within what programs start that have them."""
+        library, clocks = LAB.directory / "step.so", LAB.directory / "clocks"
         run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, PROGRAMS / "step.c", "-ldl"])
-        clock.write_bytes(struct.pack("q", 0))
-        LAB.stop_node()
-        os.environ.update(LD_PRELOAD=str(library), WEIR_CLOCK_FILE=str(clock))
-        try:
-            start_node(wait_for_policy=False)
-        finally:
-            del os.environ["LD_PRELOAD"], os.environ["WEIR_CLOCK_FILE"]
-        self.addCleanup(start_node)
-        self.addCleanup(LAB.stop_node)
-        self.assertIn(str(library), Path(f"/proc/{LAB.programs.node.pid}/maps").read_text())
+        clocks.write_bytes(struct.pack("qq", 0, 0))
+
+        def set_clocks(time_of_day_s, monotonic_s):
+            with clocks.open("r+b") as file:
+                file.write(struct.pack("qq", time_of_day_s, monotonic_s))
+
+        return set_clocks, mock.patch.dict(os.environ, LD_PRELOAD=str(library), WEIR_CLOCK_FILE=str(clocks))
+
+    def begin_again(self):
+        """Traffic that begins under the node there is now."""
         self.traffic.abandon()
         self.traffic = Traffic(LAB)
         self.addCleanup(self.traffic.abandon)
+
+    def test_07_the_clock_steps(self):
+        set_clocks, stepped = self.stepping()
+        LAB.stop_node()
+        with stepped:
+            start_node(wait_for_policy=False)
+        self.addCleanup(start_node)
+        self.addCleanup(LAB.stop_node)
+        self.assertIn("step.so", Path(f"/proc/{LAB.programs.node.pid}/maps").read_text())
+        self.begin_again()
         for offset_s in (86_400 * 400, -86_400 * 4_000, 3_600, 0):
-            with clock.open("r+b") as file:
-                file.write(struct.pack("q", offset_s))
+            set_clocks(offset_s, 0)
             time.sleep(0.7)
         support.put_in_force(LAB, "server.yaml", server_policy(7))
         self.held("time of day steps +400 d, -4000 d, +1 h, back", uninterrupted=True, note="; a policy came meanwhile")
@@ -208,8 +267,7 @@ class Faults(unittest.TestCase):
         LAB.start_controller()
         LAB.programs.wait_for_policy()
         self.assertEqual(support.ping(client, server.ipv4), 1)
-        self.traffic = Traffic(LAB)
-        self.addCleanup(self.traffic.abandon)
+        self.begin_again()
         self.held("last good policy damaged, controller away", uninterrupted=True, note="; nothing passed until a policy came")
 
     def flood(self, half_open):

@@ -60,7 +60,7 @@ def node_config(network, directory, controller, workers, sections):
         "events": {"file": str(directory / "events.json"), "requests": True},
     }
     if controller:
-        settings["controller"] = {"address": f"unix:{controller.nodes}"}
+        settings["controller"] = {"address": f"unix:{controller}"}
     pair_settings = {"mtu": network.mtu, **sections.pop("pair", {})}
     for section, values in sections.items():
         settings.setdefault(section, {}).update(values)
@@ -100,9 +100,10 @@ class Weir:
         return self.controller
 
     def start_node(self, workers=1, controller=True, wait_for_policy=True, **sections):
-        """Starts the node; with a controller, returns when it enforces the current policy."""
+        """Starts the node; with a controller (at another socket where one is named), returns when it enforces its policy."""
         config = self.directory / "node.toml"
-        config.write_text(node_config(self.network, self.directory, self.files if controller else None, workers, sections))
+        socket = self.files.nodes if controller is True else controller
+        config.write_text(node_config(self.network, self.directory, socket, workers, sections))
         command = [program("weir-node"), "run", "--config", config]
         # DPDK leaves a directory of each process in its runtime directory.
         env = {"RUNTIME_DIRECTORY": str(self.directory)}

@@ -67,7 +67,7 @@ class Service(unittest.TestCase):
     def test_ready_when_policy_is_in_force(self):
         programs = LAB.programs
         config = LAB.directory / "service.toml"
-        config.write_text(node_config(LAB.network, LAB.directory, programs.files, 1, {}))
+        config.write_text(node_config(LAB.network, LAB.directory, programs.files.nodes, 1, {}))
         of_node = self.manager("node")
         node = self.start("node", [program("weir-node"), "run", "--config", config], "weir-node is ready", of_node)
         of_node.hears("STATUS=ports are up, waiting for policy")
