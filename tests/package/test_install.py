@@ -71,7 +71,8 @@ class Install(unittest.TestCase):
         # Nothing is set up yet, so that nothing would be started.
         for path in ("usr/share/man/man1/weir-policy-apply.1.gz", "usr/share/man/man5/weir-node.toml.5.gz",
                      "usr/share/bash-completion/completions/weir", "usr/share/weir/rules/web.rules",
-                     "usr/share/weir/sensors/credentials.yaml", "usr/share/doc/weir-node/copyright"):
+                     "usr/share/weir/sensors/credentials.yaml", "usr/share/weir/monitoring/rules.yaml",
+                     "usr/share/weir/monitoring/dashboards/weir-node.json", "usr/share/doc/weir-node/copyright"):
             self.assertTrue(self.exists(path), path)
         self.assertEqual(debian.run("kubectl-weir", "--version"), debian.run("weir", "--version"))
 

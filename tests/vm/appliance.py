@@ -40,6 +40,7 @@ exec weir-controller --directory /etc/policy --state /run/controller --listen un
 """
 PREPARE = """
 modprobe e1000e
+modprobe igb
 # What Debian's modprobe loads after vfio, busybox's does not.
 modprobe vfio_iommu_type1
 mkdir -p /run/weir

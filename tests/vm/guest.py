@@ -57,6 +57,13 @@ def emulator():
         "qemu is not installed (apt-get install --no-install-recommends qemu-system-x86)")
 
 
+def require_card(name):
+    """Skips where qemu emulates no such card."""
+    asked = subprocess.run([emulator(), "-device", f"{name},help"], capture_output=True, text=True)
+    if "options:" not in asked.stdout:
+        skip(f"this qemu emulates no {name} (version 8 or later does; Debian 12 has it in bookworm-backports)")
+
+
 @cache
 def package(name):
     """A Debian package, unpacked and not installed."""

@@ -54,6 +54,8 @@ refused() { ping_of $1 2; }
 arrives() { ip netns exec client ping -n -q -c 1 -W 1 10.0.0.2; }
 """
 FIRST = COMMON + """
+# It comes when it is called: until then the node has no policy.
+systemctl mask --runtime --now weir-controller
 until_true 150 test -e /sys/class/net/eth3
 sides
 part unconfigured node
@@ -65,6 +67,7 @@ systemctl start --no-block weir-node
 until_true 150 says 'waiting for policy'
 part waiting node
 part up systemctl show multi-user.target -p After
+systemctl unmask --runtime weir-controller
 part controller systemctl start weir-controller
 part started timeout 150 systemctl start weir-node
 part ready node
@@ -102,6 +105,7 @@ hog=$!
 lost() { says 'is lost'; }
 until_true 150 lost
 part starved node
+part starved_closed refused 10.0.0.2
 noticed() { [ "$(journalctl -u weir-node -o cat --no-pager | grep -c 'Watchdog timeout')" -ge 2 ]; }
 part noticed until_true 150 noticed
 kill -KILL $hog
@@ -260,6 +264,7 @@ class Package(guest.Parts):
 
     def test_07_the_watchdog_sees_one_worker(self):
         self.holds("starved", "StatusText=worker 0 is lost: its ports follow their fail mode")
+        self.holds("starved_closed", DENIED)
         self.holds("noticed")
         self.holds("recovered")
         self.holds("recovered_allowed", ALLOWED)

@@ -85,6 +85,15 @@ class Between(unittest.TestCase):
     def check_conversation(self, family=4, port=HTTP):
         self.assertEqual(converse(self.client, self.server, port, REQUEST, RESPONSE, family), (REQUEST, RESPONSE))
 
+    def interrupt_link(self):
+        self.machine.hardware("set_link", name="card1", up=False)
+        try:
+            lost = self.client.datagram(self.server, (4000, UDP_PORT), b"lost")
+            self.assertFalse(passes(lost, self.client, self.server, SILENCE_S))
+        finally:
+            self.machine.hardware("set_link", name="card1", up=True)
+        self.wait_for_traffic()
+
     def check_enforcement(self):
         self.check_conversation()
         self.assertTrue(self.is_dropped(self.client.datagram(self.server, (4000, FORBIDDEN), b"x" * 64)))
@@ -113,13 +122,7 @@ class Protect(Between):
         self.assertTrue(self.is_dropped(forbidden))
 
     def test_a_link_that_comes_back_carries_again(self):
-        self.machine.hardware("set_link", name="card1", up=False)
-        try:
-            lost = self.client.datagram(self.server, (4000, UDP_PORT), b"lost")
-            self.assertFalse(passes(lost, self.client, self.server, SILENCE_S))
-        finally:
-            self.machine.hardware("set_link", name="card1", up=True)
-        self.wait_for_traffic()
+        self.interrupt_link()
         self.check_enforcement()
 
     def test_a_node_that_is_killed_is_started_again_and_enforces(self):
@@ -153,20 +156,63 @@ class Protect(Between):
 class Removed(Between):
     """A card is pulled out and put in again, beside a pair that nothing happens to."""
 
+    CARD = f"/sys/bus/pci/devices/{DEVICES[1]}"
+
+    def take_out(self):
+        self.machine.hardware("device_del", id="card1")
+        self.machine.until(f"[ ! -e {self.CARD} ]", "the kernel has taken the card out")
+
+    def put_in(self):
+        self.machine.hardware("device_add", driver="e1000e", id="card1", bus="port1", netdev="net1", mac=guest.mac(1))
+        self.machine.until(f"[ -e {self.CARD} ]", "the kernel has found the card")
+        self.machine.until("weir host prepare --config /etc/node.toml --owner weir-node", "the card is given away again")
+
+    def test_a_card_that_comes_after_the_node(self):
+        self.take_out()
+        self.machine.do("kill -KILL $(cat /run/node.pid)")
+        before = self.machine.do("wc -l </run/node.log").strip()
+        refused = f"tail -n +$(({before} + 1)) /run/node.log | grep '{DEVICES[1]}'"
+        said = self.machine.until(refused, "a node without its card says so")
+        self.assertNotIn("is ready", said)
+        self.assertFalse(passes(self.client.ping(self.server, 6), self.client, self.server, SILENCE_S))
+        self.put_in()
+        self.wait_for_traffic()
+        self.check_enforcement()
+
     def test_a_card_that_is_pulled_out_is_let_go_of_and_comes_back(self):
         self.check_enforcement()
         pid = self.machine.do("cat /run/node.pid")
-        self.machine.hardware("device_del", id="card1")
-        card = "/sys/bus/pci/devices/0000:02:00.0"
-        self.machine.until(f"[ ! -e {card} ]", "the kernel has taken the card out")
+        self.take_out()
         self.assertRegex(self.machine.do("cat /run/node.log"), r'the card is taken away.* port="0000:02:00.0"')
         self.assertEqual(self.machine.do("cat /run/node.pid; kill -0 $(cat /run/node.pid)"), pid)
         self.assertFalse(passes(self.client.ping(self.server, 5), self.client, self.server, SILENCE_S))
-        self.machine.hardware("device_add", driver="e1000e", id="card1", bus="port1", netdev="net1", mac=guest.mac(1))
-        self.machine.until(f"[ -e {card} ]", "the kernel has found the card")
-        self.machine.until("weir host prepare --config /etc/node.toml --owner weir-node", "the card is given away again")
+        self.put_in()
         self.machine.until(f"[ $(cat /run/node.pid) != {pid.strip()} ]", "the node is started again")
         self.wait_for_traffic()
+        self.check_enforcement()
+
+
+@LONG_FORM
+class Igb(Between):
+    """Cards of another driver, where this qemu has them."""
+
+    HARDWARE = {"cards": ["igb", "igb"]}
+
+    @classmethod
+    def setUpClass(cls):
+        guest.require_card("igb")
+        super().setUpClass()
+
+    def test_it_enforces(self):
+        for family in FAMILIES:
+            with self.subTest(family=family):
+                self.assertTrue(self.pings(family, family))
+                self.check_conversation(family)
+                forbidden = self.client.datagram(self.server, (4000, FORBIDDEN), b"x" * 900, family)
+                self.assertTrue(self.is_dropped(forbidden))
+
+    def test_a_link_that_comes_back_carries_again(self):
+        self.interrupt_link()
         self.check_enforcement()
 
 
