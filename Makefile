@@ -113,7 +113,7 @@ push: deps ## how long policy takes to 1,000 nodes, and a full resync of 100,000
 bench-live: build-perf ## latency, policy swaps, floods: a live node beside testpmd, a bridge and none (20 minutes)
 	@perf/latency --hugepages
 	@perf/client
-	@perf/swap --hugepages
+	@perf/swap --live --hugepages
 	@perf/flood --hugepages
 
 clean: ## removes what was built

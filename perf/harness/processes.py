@@ -41,6 +41,15 @@ def path_of(load, *options, binary=None):
     return json.loads(done.stdout)
 
 
+def bare_scan_ns(load, *options):
+    """Nanoseconds a packet of Hyperscan alone: `weir-perf scan`."""
+    command = [str(built("weir-perf")), "scan", load, *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(command)}: {done.stderr[-1000:]}")
+    return json.loads(done.stdout)["rounds"][0]["scan_ns"]
+
+
 def capture(load, out, *options):
     """Writes a load as a capture; returns its packets."""
     command = [str(built("weir-perf")), "capture", load, "--out", str(out), *map(str, options)]

@@ -10,6 +10,5 @@ perf/flood are made of. Two cores: the generator has one, what forwards the othe
 
 from .bench import Bench
 from .forwarders import Testpmd, Weir
-from .record import Record, spread
 
-__all__ = ["Bench", "Record", "Testpmd", "Weir", "spread"]
+__all__ = ["Bench", "Testpmd", "Weir"]

@@ -18,6 +18,8 @@ HUGEPAGES = Path("/proc/sys/vm/nr_hugepages")
 # Of 2 MiB: forwarder and generator.
 HUGEPAGES_WANTED = 640
 FORWARDER_MB, GENERATOR_MB = 512, 256
+# A link that just came up may pass nothing at first: so often it is tried.
+TRIES = 5
 # Longer than any phase takes beyond what it was told to.
 PATIENCE_S = 60
 
@@ -164,10 +166,11 @@ class Loop:
 
     def settle(self, seconds=1.0):
         """Until both ends of each flow have said enough for it to be settled."""
-        report = self.play(seconds=seconds, rate=0, both_ways=True)
-        if not report["received"]:
-            raise LabError(f"nothing of {report['sent']} frames came back\n{self.forwarder.process.log_tail()}")
-        return report
+        for _ in range(TRIES):
+            report = self.play(seconds=seconds, rate=0, both_ways=True)
+            if report["received"]:
+                return report
+        raise LabError(f"nothing of {report['sent']} frames came back\n{self.forwarder.process.log_tail()}")
 
     def most(self, seconds):
         """As much as passes."""

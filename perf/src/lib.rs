@@ -8,3 +8,5 @@ pub mod engine;
 pub mod load;
 pub mod node;
 pub mod port;
+pub mod scheduled;
+pub mod stamped;

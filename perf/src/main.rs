@@ -3,6 +3,7 @@
 mod path;
 mod read;
 mod signatures;
+mod swap;
 mod workers;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ enum Command {
     Read(read::ReadArguments),
     /// Looks through a load for the literals of signatures by Hyperscan alone.
     Scan(signatures::ScanArguments),
+    /// Changes the policy while packets flow: what is lost, and how long packets are away.
+    Swap(swap::SwapArguments),
     /// Lets workers of one node poll in turn, for a tool that sees which lines of memory each writes.
     Workers(workers::WorkersArguments),
 }
@@ -97,6 +100,7 @@ fn main() -> Result<()> {
         Command::Path(arguments) => path::run(&arguments),
         Command::Read(arguments) => read::run(&arguments),
         Command::Scan(arguments) => signatures::scan(&arguments),
+        Command::Swap(arguments) => swap::run(&arguments),
         Command::Workers(arguments) => workers::run(&arguments),
     }
 }

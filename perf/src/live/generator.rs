@@ -7,15 +7,14 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use weir_dpdk::{Mbuf, Pool, Port, RxQueue, TxQueue, cycles, cycles_per_second, free_bulk};
 
+use weir_perf::stamped::frames::{self, Frames};
+use weir_perf::stamped::{Report, WINDOWS_PER_SECOND, Waiting, Windows};
+
 use crate::flood::Flood;
-use crate::frames::{self, Frames};
-use crate::report::Report;
-use crate::windows::{Waiting, Windows};
 
 const BURST: usize = 32;
 /// Nothing came for so long: what was sent and is not back is lost.
 const QUIET_MS: u64 = 30;
-const WINDOWS_PER_SECOND: u64 = 1_000;
 
 /// What is sent for how long.
 #[derive(Debug, Deserialize)]

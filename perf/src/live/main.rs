@@ -8,10 +8,7 @@
 //! Trusted: the clock of the processor, which all cores share. Memory: the buffers of the pool and one frame a flow.
 
 mod flood;
-mod frames;
 mod generator;
-mod report;
-mod windows;
 
 use std::io::{BufRead, Write};
 
@@ -20,6 +17,7 @@ use clap::{Parser, ValueEnum};
 use weir_dpdk::{Eal, EalOptions, Pool, Port, PortConfig};
 
 use generator::{Generator, Phase};
+use weir_perf::stamped::frames;
 
 /// Buffers: two queues of 1,024 each way, on both sides, and what is on its way between them.
 const BUFFERS: u32 = 16_383;

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
-use crate::report::Report;
+use super::Report;
 
 const LONGEST_NS: u64 = 60_000_000_000;
 /// More than come back in a window.
@@ -38,7 +38,7 @@ impl Waiting {
     }
 
     /// Nanoseconds since the last call.
-    fn grown(&mut self) -> u64 {
+    pub fn grown(&mut self) -> u64 {
         let mut text = [0; 64];
         let length = self.schedstat.read_at(&mut text, 0).unwrap_or(0);
         let second = std::str::from_utf8(&text[..length])
