@@ -93,6 +93,34 @@ class Peers(unittest.TestCase):
         self.assertEqual(suricata.rules_loaded("Info: detect: 3944 signatures processed. 2 are"), 3944)
 
 
+class Live(unittest.TestCase):
+    """What the benches of a running worker promise is judged, and told by the names that promises have."""
+
+    def swap(self, lost, p999_us):
+        rows = [{"load": 0.5, "phase": phase, "changes": 10, "rate_mpps": 5.0, "lost": 0, "sent": 1000, "counted": 1.0,
+                 "p999_us": 10.0, "max_us": 20.0} for phase in ("before", "during")]
+        rows[1].update(lost=lost, p999_us=p999_us)
+        told = {one["figure"]: one["value"] for one in script("swap").tell(rows, "swap")}
+        return told, list(script("swap").failures(rows))
+
+    def test_changes_lose_nothing_and_hold_nothing_up(self):
+        told, failures = self.swap(0, 19.0)
+        self.assertEqual((told["swap.lost"], told["swap.50.p999-factor"], failures), (0, 1.9, []))
+        told, failures = self.swap(3, 21.0)
+        self.assertEqual((told["swap.lost"], told["swap.50.p999-factor"], len(failures)), (3, 2.1, 2))
+
+    def test_a_flood_leaves_the_established_their_rate_and_memory_as_it_is(self):
+        def rows(passed, rss_mb):
+            each = {"memory": "no-huge", "syns": 10, "syns_mpps": 0.5, "rate_mpps": 1.0, "passed": 1.0, "p99_us": 1.0, "rss_mb": 400.0}
+            return [{**each, "phase": "before"}, {**each, "phase": "filling"},
+                    {**each, "phase": "flood", "passed": passed, "rss_mb": rss_mb}]
+
+        flood = script("flood")
+        self.assertEqual([one["value"] for one in flood.tell(rows(0.95, 410.0))][:2], [0.95, 10.0])
+        self.assertEqual(list(flood.failures(rows(0.95, 410.0))), [])
+        self.assertEqual(len(list(flood.failures(rows(0.89, 500.0)))), 2)
+
+
 class Gate(unittest.TestCase):
     """What costs over 3 % more fails and is named."""
 
@@ -109,7 +137,7 @@ class Gate(unittest.TestCase):
     def test_the_stage_is_named(self):
         self.assertEqual(self.regressions(1029.0, 10.2), [])
         self.assertRegex(self.regressions(1031.0, 10.0)[0], "http, stage track: 1031.0 instructions")
-        self.assertRegex(self.regressions(1000.0, 10.5)[0], "http, stage track: 10.5 lines")
+        self.assertRegex(self.regressions(1000.0, 10.9)[0], "http, stage track: 10.9 lines")
         self.assertRegex(self.regressions(1000.0, 10.0, 1)[0], "1 allocations")
 
 
