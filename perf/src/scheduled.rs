@@ -1,8 +1,8 @@
 //! Stamped frames of settled flows by a schedule, as the two ports of a pair in memory: what a device with queues would give.
 //!
 //! A frame is due at its time, whether the worker asks for it or not, and is away from then on. What is due and not asked for
-//! waits in a queue of [`DEPTH`]; beyond that it is lost, as on a device. While the machine has the worker's thread off its core
-//! nothing is due: see [`Line::pause`].
+//! waits in a queue of [`DEPTH`]; beyond that it is lost, as on a device. While the machine has the worker's thread off its core,
+//! as its `schedstat` tells, nothing is due.
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -16,6 +16,8 @@ use crate::stamped::{Report, WINDOWS_PER_SECOND, Waiting, Windows};
 
 /// Ticks of [`now`] in a second: without DPDK nobody knows the processor's own.
 pub const SECOND: u64 = 1_000_000_000;
+/// Whoever did not look for longer asks whether the machine had it off its core.
+const LONG: u64 = SECOND / 50_000;
 /// Frames that a port's queue holds.
 pub const DEPTH: u64 = 4_096;
 
@@ -42,6 +44,9 @@ pub struct Line {
     /// Between two frames of one port; 0: as many as are asked for.
     interval: f64,
     windows: Windows,
+    waiting: Option<Waiting>,
+    report: Report,
+    looked: u64,
     received: u64,
     /// Buffers that came back.
     spare: Vec<Vec<u8>>,
@@ -57,6 +62,9 @@ pub fn pair(flows: u32, bytes: usize) -> Result<([ScheduledQueue; 2], Arc<Mutex<
         begun: 0,
         interval: 0.0,
         windows: Windows::new(SECOND / WINDOWS_PER_SECOND, 1.0)?,
+        waiting: None,
+        report: Report::default(),
+        looked: 0,
         received: 0,
         spare: Vec::new(),
     }));
@@ -73,10 +81,11 @@ pub fn locked(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
 }
 
 impl Line {
-    /// From now on so many frames a second over both ports; 0: as many as are asked for.
-    pub fn begin(&mut self, rate: f64, now: u64) {
+    /// From now on so many frames a second over both ports; 0: as many as are asked for. `waiting` is of the worker's thread.
+    pub fn begin(&mut self, rate: f64, now: u64, waiting: Option<Waiting>) {
         (self.made, self.lost, self.received) = ([0; 2], 0, 0);
-        self.begun = now;
+        (self.waiting, self.report) = (waiting, Report::default());
+        (self.begun, self.looked) = (now, now);
         self.interval = match rate {
             0.0 => 0.0,
             rate => SECOND as f64 * 2.0 / rate,
@@ -85,14 +94,27 @@ impl Line {
     }
 
     /// Nothing was due for so long until now.
-    pub fn pause(&mut self, ticks: u64, now: u64) {
+    fn pause(&mut self, ticks: u64, now: u64) {
         self.begun += ticks;
         self.windows.stopped(now);
+        self.report.pauses += 1;
+        self.report.paused_ms += ticks as f64 / 1e6;
     }
 
-    /// Closes a window that is over.
-    pub fn look(&mut self, now: u64, waiting: &mut Waiting, report: &mut Report) {
-        self.begun += self.windows.look(now, Some(waiting), report);
+    /// Asks what the machine did meanwhile, closes a window that is over.
+    pub fn look(&mut self, now: u64) {
+        let late = now - self.looked > LONG;
+        self.looked = now;
+        if let Some(waiting) = self.waiting.as_mut().filter(|_| late) {
+            let waited = waiting.grown();
+            if waited > 0 {
+                self.pause(waited, now);
+            }
+        }
+        let waited = self
+            .windows
+            .look(now, self.waiting.as_mut(), &mut self.report);
+        self.begun += waited;
     }
 
     /// Nothing more is due.
@@ -101,10 +123,12 @@ impl Line {
     }
 
     /// What became of the phase.
-    pub fn tell(&self, report: &mut Report) {
+    pub fn tell(&mut self) -> Report {
+        let mut report = std::mem::take(&mut self.report);
         report.sent = self.made.iter().sum();
         report.received = self.received;
-        self.windows.tell(report);
+        self.windows.tell(&mut report);
+        report
     }
 
     /// Frames that waited too long in a queue, and those that are on their way.
@@ -145,7 +169,9 @@ impl Queue for ScheduledQueue {
     type Frame = MemoryFrame;
 
     fn receive(&mut self, into: &mut Vec<MemoryFrame>) {
-        locked(&self.line).give(self.port, now(), into);
+        let (mut line, now) = (locked(&self.line), now());
+        line.look(now);
+        line.give(self.port, now, into);
     }
 
     fn transmit(&mut self, from: &mut Vec<MemoryFrame>) {
@@ -175,7 +201,7 @@ mod tests {
     fn what_is_due_comes_once_and_what_a_queue_does_not_hold_is_lost() {
         let (mut ports, line) = pair(10, 64).unwrap();
         // Each port has a frame every 20 µs: 100 are due after two milliseconds.
-        locked(&line).begin(1e5, 0);
+        locked(&line).begin(1e5, 0, None);
         let mut came = 0;
         loop {
             let mut frames = take(&mut ports[0]);
@@ -187,7 +213,7 @@ mod tests {
         }
         assert_eq!((came, locked(&line).lost_and_away()), (100, (0, 0)));
         // Every 200 ns: 10,000 are due, of which the queue holds 4,096.
-        locked(&line).begin(1e7, 0);
+        locked(&line).begin(1e7, 0, None);
         let burst = take(&mut ports[0]).len() as u64;
         assert_eq!(locked(&line).lost_and_away(), (10_000 - DEPTH, burst));
     }
@@ -195,7 +221,7 @@ mod tests {
     #[test]
     fn nothing_is_due_while_the_machine_has_the_thread_off_its_core() {
         let (mut ports, line) = pair(10, 64).unwrap();
-        locked(&line).begin(1e5, 0);
+        locked(&line).begin(1e5, 0, None);
         locked(&line).pause(2_000_000, 2_000_000);
         assert!(take(&mut ports[0]).is_empty());
     }

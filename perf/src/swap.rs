@@ -22,8 +22,6 @@ use weir_perf::stamped::{Report, Waiting};
 const EVENTS: usize = 1 << 17;
 const SESSIONS: usize = 1 << 14;
 const FRAME_BYTES: usize = 64;
-/// A round that took longer asks whether the machine had the thread off its core meanwhile.
-const LONG_ROUND: u64 = SECOND / 50_000;
 /// Rounds that what is on its way has to come back in.
 const LAST_ROUNDS: u32 = 10_000;
 
@@ -148,41 +146,28 @@ fn change(
 
 /// Frames at this rate for so long, then what is still on its way; and how many were lost.
 fn play(worker: &mut Busy, line: &Mutex<Line>, rate: f64, seconds: f64) -> Result<(u64, Report)> {
-    let mut waiting = Waiting::of("/proc/thread-self/schedstat".as_ref())?;
-    let mut report = Report::default();
-    let begun = now();
-    locked(line).begin(rate, begun);
-    let (mut last, mut end) = (begun, begun + (seconds * SECOND as f64) as u64);
-    while last < end {
-        worker
-            .poll()
-            .map_err(|_| anyhow::anyhow!("the queues are gone"))?;
-        let now = now();
-        let mut line = locked(line);
-        if now - last > LONG_ROUND {
-            let waited = waiting.grown();
-            if waited > 0 {
-                line.pause(waited, now);
-                end += waited;
-                report.pauses += 1;
-                report.paused_ms += waited as f64 / 1e6;
-            }
-        }
-        line.look(now, &mut waiting, &mut report);
-        last = now;
+    let waiting = Waiting::of("/proc/thread-self/schedstat".as_ref())?;
+    let (begun, length) = (now(), (seconds * SECOND as f64) as u64);
+    locked(line).begin(rate, begun, Some(waiting));
+    while now() < begun + length {
+        poll(worker)?;
     }
-    report.seconds = (end - begun) as f64 / SECOND as f64;
     locked(line).stop();
     for _ in 0..LAST_ROUNDS {
         if locked(line).lost_and_away().1 == 0 {
             break;
         }
-        worker
-            .poll()
-            .map_err(|_| anyhow::anyhow!("the queues are gone"))?;
+        poll(worker)?;
     }
-    let line = locked(line);
-    line.tell(&mut report);
+    let mut line = locked(line);
     let (late, away) = line.lost_and_away();
+    let mut report = line.tell();
+    report.seconds = seconds - report.paused_ms / 1e3;
     Ok((late + away, report))
+}
+
+fn poll(worker: &mut Busy) -> Result<usize> {
+    worker
+        .poll()
+        .map_err(|_| anyhow::anyhow!("the queues are gone"))
 }
