@@ -31,6 +31,8 @@ while :; do
         weir-node run --config /etc/node.toml >>/run/node.log 2>&1 &
     echo $! >/run/node.pid
     wait $!
+    # Who took over from it is no child of this shell.
+    while next=$(pidof weir-node); do echo $next >/run/node.pid; sleep 1; done
     sleep 1
 done
 """

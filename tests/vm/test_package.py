@@ -118,11 +118,35 @@ kill -KILL $(shows weir-controller MainPID)
 again() { [ "$(shows weir-controller NRestarts)" -ge 1 ] && [ "$(shows weir-controller ActiveState)" = active ]; }
 until_true 150 again
 part controller_again weir status
+ip netns exec server perl /test/server.pl &
+until_true 150 sh -c 'ip netns exec server ss -ltn | grep -q :7000'
+ip netns exec client perl /test/client.pl >/run/connection 2>&1 &
+talks=$!
+until_true 150 test -e /run/answered
+before=$(shows weir-node MainPID)
+shows weir-node NRestarts >/run/restarts
 ip netns exec client ping -n -q -i 0.2 10.0.0.2 >/run/gap 2>&1 &
+pings=$!
+ip netns exec client ping -n -q -i 0.2 10.0.0.3 >/run/denied 2>&1 &
+denied=$!
 part upgrade dpkg -i /test/weir_99.0-1_amd64.deb /test/weir-node_99.0-1_amd64.deb
-kill -INT $!
-wait $!
+in_force() { says 'is in force'; }
+until_true 150 in_force
+until_true 150 arrives
+touch /run/enough
+part connection_kept wait $talks
+part connection cat /run/connection
+for one in $pings $denied; do kill -INT $one; wait $one; done
 part gap cat /run/gap
+part denied_meanwhile cat /run/denied
+part another_process test "$(shows weir-node MainPID)" != $before
+part not_restarted test "$(shows weir-node NRestarts)" = "$(cat /run/restarts)"
+part upgrade_journal journalctl -u weir-node -o cat --no-pager
+# Who took over is watched as the one before.
+kill -STOP $(shows weir-node MainPID)
+started_again() { [ "$(shows weir-node NRestarts)" -gt "$(cat /run/restarts)" ] && says 'is in force'; }
+part started_again until_true 150 started_again
+until_true 150 arrives
 part upgraded node
 part upgraded_policy ping_of 10.0.0.2
 part upgraded_denied refused 10.0.0.3
@@ -145,6 +169,32 @@ part given_back drivers
 part left ls /etc/weir/node.toml /var/lib/weir/node
 part purge dpkg --purge weir-node weir-controller weir
 part nothing ls /etc/weir /var/lib/weir /var/log/weir
+"""
+# A connection that lasts: a line a tenth of a second, and its answer.
+SERVER = """use IO::Socket::INET;
+my $listener = IO::Socket::INET->new(LocalPort => 7000, Listen => 5, ReuseAddr => 1) or die $!;
+my $peer = $listener->accept;
+print $peer $_ while <$peer>;
+"""
+CLIENT = """use IO::Socket::INET;
+use Time::HiRes qw(time sleep);
+my $peer = IO::Socket::INET->new(PeerAddr => '10.0.0.2:7000') or die $!;
+my ($count, $longest) = (0, 0);
+while (!-e '/run/enough') {
+    my $begun = time;
+    print $peer "$count\\n";
+    my $answer = <$peer>;
+    die "no answer to $count" unless defined $answer && $answer eq "$count\\n";
+    $longest = time - $begun if time - $begun > $longest;
+    open(my $file, '>', '/run/answered') unless $count++;
+    sleep 0.1;
+}
+printf "%d answers, the longest wait %.1f s\\n", $count, $longest;
+"""
+# Memory for two processes at once, the old one and the one that takes over.
+HOST = """[Service]
+ExecStart=
+ExecStart=/usr/bin/weir host prepare --owner weir-node --memory-mb 512
 """
 NODE = """[eal]
 devices = ["0000:02:00.0", "0000:03:00.0"]
@@ -182,7 +232,9 @@ spec: {target: {workload: client}, egress: [{to: [{any: true}]}]}
 apiVersion: weir.dev/v1alpha1
 kind: Allowlist
 metadata: {name: server, namespace: test}
-spec: {target: {workload: server}, ingress: [{from: [{workload: client}], applications: [icmp]}]}
+spec:
+  target: {workload: server}
+  ingress: [{from: [{workload: client}], applications: [icmp]}, {from: [{workload: client}], ports: [7000]}]
 """ + "".join(f"""---
 apiVersion: weir.dev/v1alpha1
 kind: Mode
@@ -200,7 +252,9 @@ class Package(guest.Parts):
         root.archive()
         with tempfile.TemporaryDirectory() as directory:
             higher = [root.raised(packages[name], HIGHER, directory) for name in ("weir", "weir-node")]
-            files = {"test/boot": FIRST, "test/boot2": SECOND, "test/node.toml": NODE, "test/policy.yaml": POLICY}
+            files = {"test/boot": FIRST, "test/boot2": SECOND, "test/node.toml": NODE, "test/policy.yaml": POLICY,
+                     "test/server.pl": SERVER, "test/client.pl": CLIENT,
+                     "etc/systemd/system/weir-host.service.d/both.conf": HOST}
             disk = Disk(files, higher)
         cls.addClassCleanup(disk.remove)
         machine = {"cards": CARDS, "wires": WIRES, "memory_mb": 2048, "timeout_s": TIMEOUT_S}
@@ -271,6 +325,15 @@ class Package(guest.Parts):
 
     def test_08_a_controller_that_was_killed_comes_back(self):
         self.holds("controller_again", "guest")
+
+    def test_09_an_upgrade_keeps_connections(self):
+        self.holds("connection_kept")
+        self.assertRegex(self.holds("connection"), r"[1-9]\d* answers")
+        self.assertIn(DENIED, self.holds("denied_meanwhile"))
+        self.holds("another_process")
+        self.holds("not_restarted")
+        self.holds("upgrade_journal", "another process has taken over")
+        self.holds("started_again")
 
     def test_09_an_upgrade_keeps_the_policy(self):
         self.holds("upgrade", "Setting up weir-node (99.0-1)")

@@ -51,7 +51,8 @@ class Between(unittest.TestCase):
         guest.emulator()
         cls.machine = Appliance(DEVICES, DEVICES, policy("protect"), **cls.HARDWARE)
         cls.addClassCleanup(cls.machine.stop)
-        cls.machine.start()
+        # For two processes at once, one of which takes over from the other.
+        cls.machine.start("--memory-mb 512")
         cls.client = Host(cls.machine.cards[0], *CLIENT)
         cls.server = Host(cls.machine.cards[1], *SERVER)
         cls.wait_for_traffic()
@@ -146,6 +147,17 @@ class Protect(Between):
             self.machine.do("kill -CONT $(cat /run/node.pid)")
         self.wait_for_traffic()
         self.check_enforcement()
+
+    def test_another_process_takes_over_the_cards(self):
+        before = self.machine.do("cat /run/node.pid").strip()
+        self.machine.do(f"kill -USR2 {before}")
+        self.machine.until(f"! kill -0 {before}", "the node has handed over")
+        self.machine.until(f"[ $(cat /run/node.pid) != {before} ]", "another process goes on")
+        self.wait_for_traffic()
+        self.check_enforcement()
+        said = self.machine.do("cat /run/node.log")
+        self.assertIn("another process has taken over", said)
+        self.assertNotIn("could not be attached", said)
 
     def test_zz_every_frame_is_accounted_for(self):
         """The last by its name: it ends the node."""

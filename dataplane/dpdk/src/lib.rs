@@ -13,6 +13,7 @@
 
 mod eal;
 mod error;
+mod files;
 mod host;
 mod log;
 mod mbuf;
@@ -28,6 +29,7 @@ mod time;
 
 pub use eal::{Eal, EalOptions, HugePages, PortInfo, take_removed};
 pub use error::{DeviceError, EalError, PoolError, PortError, ThreadError};
+pub use files::keep_files_from_children;
 pub use log::{LogLines, take_log_lines};
 pub use mbuf::{ChecksumState, ChecksumStatus, Mbuf, free_bulk};
 pub use memory::prefer_huge_pages;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tracing::{info, warn};
@@ -17,6 +18,9 @@ use crate::worker::Shared;
 
 /// Descriptors of a queue, each way.
 const DESCRIPTORS: u16 = 1024;
+/// How long a process that was taken over from may keep its cards, and how often they are asked for.
+const LET_GO_WITHIN: Duration = Duration::from_secs(8);
+const ATTACH_AGAIN: Duration = Duration::from_millis(10);
 /// Headroom, Ethernet header, two tags and frame check sequence beside the MTU.
 const FRAME_OVERHEAD_BYTES: u16 = 128 + 14 + 8 + 4 + 10;
 /// A buffer holds at least this, whatever the MTU: DPDK's own default.
@@ -57,10 +61,17 @@ pub fn frame_pool(config: &Config) -> Result<Pool> {
     )?)
 }
 
-/// Adds the devices of the configuration to an environment that was started without.
+/// Adds the devices of the configuration to an environment that was started without. The kernel gives a card to one
+/// process at a time, and takes it back when the one before has ended: until then it is asked again.
 pub fn attach(config: &Config, eal: &Eal) -> Result<()> {
+    let begun = Instant::now();
     for device in config.eal.virtual_devices.iter().chain(&config.eal.devices) {
-        eal.attach(device)?;
+        while let Err(why) = eal.attach(device) {
+            if begun.elapsed() > LET_GO_WITHIN {
+                return Err(why.into());
+            }
+            std::thread::sleep(ATTACH_AGAIN);
+        }
     }
     Ok(())
 }

@@ -30,6 +30,8 @@ impl Successor {
     /// Blocks; where it fails this process is as it was.
     pub fn start() -> Result<Self, String> {
         let program = program()?;
+        // It opens the cards itself, when this process has let go of them.
+        weir_dpdk::keep_files_from_children().map_err(|why| why.to_string())?;
         let arguments = std::env::args_os().skip(1).filter(|it| it != FLAG);
         let (ours, theirs) = UnixStream::pair().map_err(|why| why.to_string())?;
         let child = Command::new(&program)
