@@ -165,11 +165,12 @@ class Loop:
         return self.end()
 
     def settle(self, seconds=1.0):
-        """Until both ends of each flow have said enough for it to be settled."""
+        """Until both ends of each flow have said enough for it to be settled. Clients speak alone until something comes back:
+        one link may be up before the other, and a server that spoke first would be the one who asks, which policy denies."""
         for _ in range(TRIES):
-            report = self.play(seconds=seconds, rate=0, both_ways=True)
+            report = self.play(seconds=seconds, rate=0)
             if report["received"]:
-                return report
+                return self.play(seconds=seconds, rate=0, both_ways=True)
         raise LabError(f"nothing of {report['sent']} frames came back\n{self.forwarder.process.log_tail()}")
 
     def most(self, seconds):
