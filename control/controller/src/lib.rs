@@ -228,7 +228,7 @@ impl Controller {
             .add_service(push)
             .add_service(observe)
             .add_service(follow);
-        let delivery = response::Delivery::of(&response).map_err(StartError::Response)?;
+        let delivery = response::Delivery::of(&response);
         let desk = response::desk(&response, state.clone()).await;
         let desk = desk.map_err(StartError::Response)?;
         let mut tasks = vec![

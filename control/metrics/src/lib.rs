@@ -5,6 +5,7 @@
 //! filled then and thrown away, so that nothing here is on anybody's way. [`serve`] answers `/metrics`
 //! (OpenMetrics), `/healthz` and `/readyz`.
 
+mod ask;
 mod certificate;
 mod listen;
 mod memory;
@@ -13,6 +14,7 @@ pub mod reference;
 mod server;
 mod table;
 
+pub use ask::ask_readiness;
 pub use certificate::certificate_ends;
 pub use listen::Listen;
 pub use memory::resident_bytes;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use weir_metrics::{Listen, Told, serve, serve_on};
+use weir_metrics::{Listen, Told, ask_readiness, serve, serve_on};
 use weir_service::Standing;
 
 struct Daemon(Mutex<Standing>);
@@ -118,4 +118,21 @@ async fn a_place_that_is_taken_is_had_later() {
     assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
     stop.send(()).unwrap();
     serving.await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_runs_a_command_learns_whether_it_is_ready() {
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let told = daemon(Standing::Starting("waits".into()));
+    let serving = tokio::spawn(serve_on(listener, told.clone(), std::future::pending()));
+    let asked = || tokio::task::spawn_blocking(move || ask_readiness(address));
+    let (is_ready, says) = asked().await.unwrap().unwrap();
+    assert_eq!((is_ready, says.contains("waits")), (false, true), "{says}");
+    *told.0.lock().unwrap() = Standing::Working("two workers".into());
+    let (is_ready, says) = asked().await.unwrap().unwrap();
+    assert_eq!((is_ready, says.contains("two workers")), (true, true));
+    serving.abort();
+    let _ = serving.await;
+    assert!(asked().await.unwrap().is_err(), "nobody is there");
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use weir_manual::Configuration;
-use weir_metrics::Listen;
+use weir_metrics::{Listen, ask_readiness};
 use weir_node::config::{Config, HugePages, Pair, Tap, parse_pair};
 use weir_node::inspect::InspectArguments;
 use weir_node::worker::Idle;
@@ -30,6 +30,8 @@ enum Command {
     Run(Box<RunArguments>),
     /// Read a configuration, say whether it holds together, and start nothing.
     Check(CheckArguments),
+    /// Ask the node that runs here whether it does its work; fails where it does not.
+    Health(CheckArguments),
     /// Take captures along the packet's way: flows, applications, verdicts.
     Inspect(InspectArguments),
     /// Write man pages and completions below a directory, for packages.
@@ -73,6 +75,16 @@ impl CheckArguments {
             self.config.display()
         );
         Ok(())
+    }
+
+    fn health(&self) -> Result<bool> {
+        let Listen::At(address) = Config::read(&self.config)?.metrics.listen else {
+            bail!("metrics.listen is off: nobody can be asked; give it an address");
+        };
+        let (is_ready, says) = ask_readiness(address)
+            .with_context(|| format!("no answer of weir-node at {address}"))?;
+        println!("{says}");
+        Ok(is_ready)
     }
 }
 
@@ -180,6 +192,7 @@ fn main() -> ExitCode {
                 .map(|()| true)
         }
         Command::Check(check) => check.check().map(|()| true),
+        Command::Health(check) => check.health(),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Manual { directory } => {
             weir_manual::write(&Arguments::command(), Some(&CONFIGURATION), directory)
