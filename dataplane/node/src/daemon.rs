@@ -114,7 +114,6 @@ pub fn run(config: &Config, reread: &dyn Fn() -> Result<Config>, take_over: bool
     }
     let back = Arc::new(Notify::new());
     links::start(&ports, &back)?;
-    info!(node = config.node.name, workers, "weir-node is ready");
     let ending = Ending {
         config,
         shared: &shared,
@@ -349,6 +348,9 @@ fn serve(
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hang_up = signal(SignalKind::hangup())?;
         let mut replace = signal(SignalKind::user_defined2())?;
+        let (node, workers) = (&ending.config.node.name, ending.config.workers.cores.len());
+        // Not before signals are heard: one that came earlier would end the process.
+        info!(node, workers, "weir-node is ready");
         let agent = tokio::spawn(agent.run());
         tokio::spawn(Arc::clone(&telling).look());
         let listen = ending.config.metrics.listen;
