@@ -2,7 +2,7 @@
 
 use weir_flow::{FlowKey, Hot, Life, StreamState, TcpConnection};
 use weir_l7::{AppId, Confidence, Identification, SessionId, TURNED, registry};
-use weir_policy::{Application, Certainty, Decision, Question, spec::Action};
+use weir_policy::{Application, Certainty, Decision, Question, spec::Action, spec::Mode};
 use weir_sigs::ScanFlow;
 use weir_sigs::sensor::SensorFlow;
 use weir_wire::{Direction, protocol, to_ip_address};
@@ -196,9 +196,11 @@ pub enum Mark {
     Scanned = 1 << 10,
     /// The same of sensors.
     Sensed = 1 << 11,
+    /// The connection has ended and what it was read with went back; threat detectors heard of it.
+    Over = 1 << 12,
 }
 
-/// Every [`Mark`].
+/// Every [`Mark`] that another process may know of a flow: that one is over it sees by its life.
 pub const MARKS: u16 = ((Mark::Sensed as u16) << 1) - 1;
 
 /// The place of the confidence among the marks.
@@ -409,6 +411,16 @@ impl Connection {
         self.reading.take()
     }
 
+    /// Takes out the [`Reading`] of a connection that is over, whatever is in it. Stragglers find what was told
+    /// and what threat detectors saw.
+    pub(crate) fn take_at_end(&mut self) -> Option<Box<Reading>> {
+        let reading = self.reading.take()?;
+        self.watch = reading.watch.at_end();
+        let told = reading.told.is_some() && reading.told == self.decision;
+        self.set(Mark::Told, told);
+        Some(reading)
+    }
+
     /// Puts in an empty [`Reading`], which goes on from what was kept.
     pub(crate) fn go_on_with(&mut self, mut reading: Box<Reading>) {
         reading.watch = self.watch.into();
@@ -480,6 +492,12 @@ impl Connection {
             application: Application::Known(part.control.application),
             ..plain
         }
+    }
+
+    /// Whether what policy denies of it, and what stages object to, is dropped.
+    pub fn is_blocked(&self) -> bool {
+        let mode = self.decision.map(|decision| decision.mode);
+        self.is(Mark::Enforceable) && mode == Some(Mode::Protect)
     }
 
     /// The application, where the decision allows all of its requests.

@@ -336,6 +336,11 @@ impl<S: FrameSource> Path<S> {
         ]
     }
 
+    /// For how many more flows there is memory to look into.
+    pub fn free_readings(&self) -> usize {
+        self.inspection.readings.free()
+    }
+
     /// Lets another worker's learned name count here.
     pub fn learn_name(&mut self, name: crate::event::LearnedName) {
         self.policy.learn(name);

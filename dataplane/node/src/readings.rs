@@ -22,6 +22,11 @@ impl Readings {
         Self((0..flows).map(|_| Box::default()).collect())
     }
 
+    /// How many more can be had.
+    pub fn free(&self) -> usize {
+        self.0.len()
+    }
+
     /// The flow's, which is taken where it has none. None: all are in use.
     pub fn begin<'a>(&mut self, cold: &'a mut Connection) -> Option<&'a mut Reading> {
         if cold.reading.is_none() {
@@ -39,7 +44,7 @@ impl Readings {
 
     /// Takes it back from a flow that is over, whatever it holds: [`crate::inspection::close`] comes first.
     pub fn forget(&mut self, cold: &mut Connection) {
-        if let Some(reading) = cold.reading.take() {
+        if let Some(reading) = cold.take_at_end() {
             self.take_back(reading);
         }
     }

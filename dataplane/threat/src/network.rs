@@ -71,12 +71,17 @@ const _: () = assert!(size_of::<Quiet>() == 8);
 impl Watch {
     /// All that it remembers, where it is only this.
     pub fn quiet(&self) -> Option<Quiet> {
-        let quiet = Quiet {
+        let quiet = self.at_end();
+        (Self::from(quiet) == *self).then_some(quiet)
+    }
+
+    /// What counts of it when the connection is over.
+    pub fn at_end(&self) -> Quiet {
+        Quiet {
             marks: self.marks,
             scale: self.scale,
             window_max_bytes: self.window_max_bytes,
-        };
-        (Self::from(quiet) == *self).then_some(quiet)
+        }
     }
 }
 

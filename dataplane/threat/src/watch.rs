@@ -65,6 +65,11 @@ impl Watch {
         }
     }
 
+    /// What counts of it when the connection is over.
+    pub fn at_end(&self) -> Quiet {
+        Quiet(self.network.at_end())
+    }
+
     /// All that it remembers, where that is next to nothing.
     pub fn quiet(&self) -> Option<Quiet> {
         let quiet = Quiet(self.network.quiet()?);

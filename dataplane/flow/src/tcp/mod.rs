@@ -241,6 +241,11 @@ impl TcpConnection {
         }
     }
 
+    /// It was reset; otherwise one that is closed was finished by both ends.
+    pub fn is_reset(&self) -> bool {
+        self.reset
+    }
+
     /// The connection was not seen from its first SYN on.
     pub fn picked_up(&self) -> bool {
         self.picked_up

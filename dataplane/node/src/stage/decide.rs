@@ -145,12 +145,9 @@ impl<S: FrameSource> Path<S> {
 
     /// A stage objects to a packet of a flow: the flow's mode says whether it is dropped.
     pub(crate) fn object(&mut self, id: FlowId, reason: Reason) -> Fate {
-        let cold = self.flows.table.cold(id);
-        match cold.decision {
-            Some(decision) if cold.is(Mark::Enforceable) && decision.mode == Mode::Protect => {
-                Fate::Drop(reason)
-            }
-            _ => self.spare(reason),
+        match self.flows.table.cold(id).is_blocked() {
+            true => Fate::Drop(reason),
+            false => self.spare(reason),
         }
     }
 

@@ -201,11 +201,7 @@ impl<S: FrameSource> Path<S> {
             return None;
         }
         let (drops, sheds) = (found.drops(), found.sheds());
-        let cold = self.flows.table.cold(id);
-        let blocks = cold.is(Mark::Enforceable)
-            && cold
-                .decision
-                .is_some_and(|decision| decision.mode == Mode::Protect);
+        let blocks = self.flows.table.cold(id).is_blocked();
         self.tell_found(id, found, blocks, now_us);
         if !drops && !sheds {
             return None;

@@ -5,7 +5,7 @@
 //! Memory: the reassembler's pool, the engine's sessions, the scanner's streams; a flow that cannot
 //! have one is judged as speaking an unknown application.
 
-use weir_flow::{FlowId, SegmentOutcome, payload_sequence};
+use weir_flow::{FlowId, Life, SegmentOutcome, payload_sequence};
 use weir_l7::{AppId, EventKind as MessageKind, Interest, SessionId, Transport};
 use weir_policy::{Application, Decision, Question, WireAction, spec::Action};
 use weir_sigs::Facts;
@@ -83,6 +83,8 @@ impl<S: FrameSource> Path<S> {
             close(&mut self.reassembler, &mut self.inspection, cold);
             let depth_bytes = self.rules.scan_depth_bytes;
             self.inspection.readings.end(cold, depth_bytes);
+        } else if hot.life == Life::Closed && cold.reading.is_some() {
+            return self.end_if_over(id, fate, now_us);
         }
         fate
     }
@@ -171,8 +173,8 @@ impl<S: FrameSource> Path<S> {
 
     /// A segment of a flow that has no memory to be read with.
     fn without_reading(&mut self, id: FlowId, payload: &[u8], now_us: u64) -> Fate {
-        if !payload.is_empty() {
-            let cold = self.flows.table.cold_mut(id);
+        let cold = self.flows.table.cold_mut(id);
+        if !payload.is_empty() && !cold.is(Mark::Over) {
             cold.set(Mark::SessionOver, true);
             let application = cold.application().unwrap_or(AppId::UNKNOWN);
             self.name_application(id, application, now_us);

@@ -7,6 +7,8 @@
 //! A flow is settled when policy's answer is final, its application known, and of both directions the parser,
 //! signatures and sensors are done. Where that is so of one direction alone, its packets take the short way,
 //! but for those that acknowledge what the other direction has outstanding.
+//!
+//! A connection that has ended is not read either; its flow stays for stragglers, with what policy said.
 
 use weir_flow::FlowId;
 use weir_policy::Certainty;
@@ -14,7 +16,7 @@ use weir_sigs::Wanted;
 use weir_wire::Direction;
 
 use crate::connection::{Connection, Mark, SCANNED, Standing};
-use crate::inspection::Inspection;
+use crate::inspection::{Inspection, close, conclude};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path};
 use crate::session::Known;
@@ -82,6 +84,38 @@ impl<S: FrameSource> Path<S> {
         self.inspection.readings.end(cold, depth_bytes);
         hot.verdict = Standing::Forward as u8;
         Fate::Forward
+    }
+
+    /// A connection has ended: what it was read with goes back at once, not when it is forgotten; many short ones
+    /// would take all there is. Nobody takes anything for its content any more: both ends have acknowledged each
+    /// other's last byte, or it was reset, and payloads behind that are dropped. Where they are not, since the mode
+    /// does not block, a reset may be one that never came as far as the receiver: it is read on.
+    pub(super) fn end_if_over(&mut self, id: FlowId, fate: Fate, now_us: u64) -> Fate {
+        let cold = self.flows.table.cold(id);
+        if cold.tcp.is_reset() && !(self.rules.tcp.strict && cold.is_blocked()) {
+            return fate;
+        }
+        let matched = self.end_reading(id, now_us);
+        match fate {
+            Fate::Forward if matched => self.judge_matched(id),
+            _ => fate,
+        }
+    }
+
+    /// Decides what waits for more of a flow, and gives back what it was read with. Returns whether a signature
+    /// that drops has matched.
+    pub(super) fn end_reading(&mut self, id: FlowId, now_us: u64) -> bool {
+        let matched = self.end_scan(id, now_us);
+        if !self.flows.table.cold_mut(id).set(Mark::Over, true) {
+            self.detect_ending(id, now_us);
+        }
+        self.sense_ending(id, now_us);
+        let cold = self.flows.table.cold_mut(id);
+        conclude(&mut self.inspection, cold);
+        close(&mut self.reassembler, &mut self.inspection, cold);
+        self.inspection.readings.forget(cold);
+        cold.set(Mark::SessionOver, true);
+        matched
     }
 
     fn settle_one_way(&mut self, id: FlowId, direction: Direction) {

@@ -266,7 +266,7 @@ impl<S: FrameSource> Path<S> {
             self.flows
                 .table
                 .insert(oriented.key, hash, initiator_is_low, now_us, |hot, cold| {
-                    if let Some(threats) = &mut inspection.threats {
+                    if let (Some(threats), false) = (&mut inspection.threats, cold.is(Mark::Over)) {
                         // What it ends shows once more elsewhere; what it holds is to be given back.
                         let (connection, ending) = (cold.watched(hot), cold.ending(hot));
                         let mut found = weir_threat::Found::new();
@@ -449,13 +449,8 @@ impl<S: FrameSource> Path<S> {
     }
 
     fn end_flow(&mut self, id: FlowId, now_us: u64) {
-        self.end_scan(id, now_us);
-        self.detect_ending(id, now_us);
-        self.sense_ending(id, now_us);
+        self.end_reading(id, now_us);
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        conclude(&mut self.inspection, cold);
-        close(&mut self.reassembler, &mut self.inspection, cold);
-        self.inspection.readings.forget(cold);
         if let Some(flow) = cold.facts(hot) {
             self.events
                 .emit(crate::inspection::plain_event(EventKind::End, now_us, flow));

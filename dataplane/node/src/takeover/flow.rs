@@ -4,7 +4,7 @@
 //! process before allowed it; policy in force decides each flow anew, and again at its first packet.
 //! Memory: that of the worker; what finds no room in it is picked up in the middle.
 
-use weir_flow::FlowId;
+use weir_flow::{FlowId, Life};
 use weir_l7::{AppId, AppSet, Confidence, RESUMED, Resumed, Transport, registry};
 use weir_policy::spec::{Action, Mode};
 use weir_policy::{Application, Certainty, Decision, Question, WireAction};
@@ -164,7 +164,9 @@ impl<S: FrameSource> Path<S> {
         cold.alarms = flow.alarms;
         cold.set_marks(flow.marks);
         // Nothing more of it was of interest: no session is to be opened for the rest.
-        cold.set(Mark::SessionOver, cold.is_all_done());
+        let is_over = flow.life == Life::Closed && !flow.tcp.is_reset();
+        cold.set(Mark::Over, is_over);
+        cold.set(Mark::SessionOver, is_over || cold.is_all_done());
         cold.set_application(flow.application, cold.is(Mark::Refinable));
         cold.set_carried(flow.carried);
         if let Some(confidence) = flow.confidence {
@@ -198,7 +200,7 @@ impl<S: FrameSource> Path<S> {
             // As a flow that another policy opens: what it says now tells what it is.
             cold.set_application(None, false);
             cold.reopen();
-        } else if cold.application().is_none() || !cold.is_all_done() {
+        } else if !cold.is(Mark::Over) && (cold.application().is_none() || !cold.is_all_done()) {
             if midway == Midway::End && self.may_hide_a_request(id, flow, &decision) {
                 self.keep_denied(id, decision);
                 return Judged::EndedMidway;
@@ -228,7 +230,8 @@ impl<S: FrameSource> Path<S> {
             && decision.mode == Mode::Protect
             && cold.is(Mark::Enforceable)
             && cold.part_of().is_none();
-        if !can_be_stopped || cold.tcp.is_unspoken() {
+        // Nor does the rest of a connection that has ended come.
+        if !can_be_stopped || cold.tcp.is_unspoken() || hot.life == Life::Closed {
             return false;
         }
         let whole = flow.rest_in[Direction::ToServer as usize].is_some();

@@ -11,6 +11,7 @@ mod changes;
 mod conditions;
 mod conservation;
 mod datagrams;
+mod endings;
 mod floods;
 mod judgement;
 mod neighbours;
