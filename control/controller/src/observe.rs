@@ -8,6 +8,7 @@
 //! [`crate::names`], [`crate::conversation`] and [`crate::deciders`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ struct Inner {
     conversations: Conversations,
     tracked: HashMap<FlowKey, Counted>,
     tracked_order: VecDeque<FlowKey>,
+    /// Of what flows are known again by.
+    hasher: RandomState,
     answers: Answers,
     node_numbers: HashMap<String, u32>,
     deciders: Deciders,
@@ -305,8 +308,7 @@ impl Inner {
         if let Some(alert) = &record.alert {
             counted.raise(alert);
         }
-        if !record.decider.is_empty() && counted.decider != record.decider {
-            counted.decider.clone_from(&record.decider);
+        if counted.is_news(&record.decider, &self.hasher) {
             self.deciders.count(flow.0, &record.decider);
         }
         // Which conversation it belongs to is open until the application is known, or never will be.
@@ -328,7 +330,8 @@ impl Inner {
                 port: server_port(record),
                 protocol: u8::try_from(record.protocol).unwrap_or_default(),
             };
-            let seen = counted.observation(&key, &view.node, record, denial, resolved);
+            let seen =
+                counted.observation((&key, &self.hasher), &view.node, record, denial, resolved);
             self.conversations.merge(&key, &seen);
         } else {
             counted.denial = false;
