@@ -123,6 +123,12 @@ pub trait Sink {
     fn wants_parts(&self) -> bool {
         true
     }
+
+    /// Whether fields and texts are looked at, of which a content without attachments consists; the answer holds for a
+    /// whole message.
+    fn wants_fields(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(&Part<'_>)> Sink for F {

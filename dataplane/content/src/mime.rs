@@ -66,6 +66,11 @@ impl Mime {
         self.begin_content();
     }
 
+    /// Whether it says that it is a mail or has parts; else there are no files in it.
+    pub(crate) fn may_have_files(&self) -> bool {
+        !matches!(self.media.media, Media::Content(_))
+    }
+
     /// The content begins anew: what was read of it was not it.
     pub(crate) fn restart(&mut self, sink: &mut dyn Sink) {
         self.end(sink);

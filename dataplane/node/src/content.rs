@@ -271,7 +271,17 @@ struct Parts<'a, 'e> {
 
 impl Sink for Parts<'_, '_> {
     fn wants_parts(&self) -> bool {
-        wants_made(self.wanted)
+        self.wants_fields() || self.wanted.contains(Buffer::FileName)
+    }
+
+    fn wants_fields(&self) -> bool {
+        // Texts of requests and mails are told as files; of what else a server sends they are within the body.
+        let of_texts = match self.whole {
+            Buffer::HttpResponseBody => BufferSet::EMPTY,
+            _ => BufferSet::EMPTY.with(Buffer::FileData),
+        };
+        let fields = of_texts.with(Buffer::Form).with(Buffer::FormName);
+        !self.wanted.intersection(fields).is_empty()
     }
 
     fn part(&mut self, part: &Part<'_>) {

@@ -171,11 +171,7 @@ impl AppEventSink for Heard<'_, '_> {
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
-        let is_known =
-            content.buffer == Buffer::HttpRequestHeader && self.lookers.know_header(content.bytes);
-        if !is_known {
-            self.look_into(speaker, content);
-        }
+        self.look_into(speaker, content);
     }
 
     fn announce(&mut self, announcement: &Announcement) {
@@ -184,15 +180,6 @@ impl AppEventSink for Heard<'_, '_> {
 }
 
 impl Lookers<'_> {
-    /// Whether the threat detectors, who look alone, have seen nothing in this header lately.
-    #[inline]
-    fn know_header(&self, line: &[u8]) -> bool {
-        let watcher = self.watcher.as_ref();
-        self.searcher.is_none()
-            && self.sensing.is_none()
-            && watcher.is_some_and(|watcher| watcher.threats.is_clean_header(line))
-    }
-
     fn message(&mut self, speaker: Speaker, message: &Message<'_>) {
         if let Some(watcher) = &mut self.watcher {
             watcher.connection.application = Some(speaker.app);
@@ -218,7 +205,13 @@ impl Lookers<'_> {
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
-        if let Some(watcher) = &mut self.watcher {
+        // A header that was clean when it came by lately is not told again: 12 % of the instructions of HTTP with 1,000
+        // signatures.
+        let watcher = self.watcher.as_mut().filter(|watcher| {
+            content.buffer != Buffer::HttpRequestHeader
+                || !watcher.threats.is_clean_header(content.bytes)
+        });
+        if let Some(watcher) = watcher {
             watcher.threats.content(
                 watcher.watch,
                 &watcher.connection,

@@ -153,13 +153,13 @@ impl Inspection {
         let sensors = self
             .sensors
             .as_ref()
-            .map(|scanner| scanner.set().all_buffers());
-        let both = [rules, sensors]
-            .into_iter()
-            .flatten()
-            .fold(BufferSet::EMPTY, BufferSet::union);
-        self.decoding
-            .want(threats.unwrap_or_default().map(|wanted| wanted.union(both)));
+            .map(|scanner| [scanner.set().all_buffers(); 2]);
+        let all = [threats, rules, sensors].into_iter().flatten();
+        self.decoding.want(
+            all.fold([BufferSet::EMPTY; 2], |[one, other], [more, others]| {
+                [one.union(more), other.union(others)]
+            }),
+        );
     }
 
     /// Looks for sensors with this from now on, or for none. Returns what was used before: dropping it

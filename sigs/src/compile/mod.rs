@@ -149,7 +149,8 @@ pub struct RuleSet {
     pub(crate) shared: u32,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) reputations: Reputations,
-    wants: BufferSet,
+    /// By direction.
+    wants: [BufferSet; 2],
     report: Report,
 }
 
@@ -351,8 +352,8 @@ impl RuleSet {
             .unwrap_or_default()
     }
 
-    /// The buffers that rules look into; [`weir_l7::Buffer::Payload`] where they look into streams.
-    pub const fn wants(&self) -> BufferSet {
+    /// The buffers that rules look into, by direction; [`weir_l7::Buffer::Payload`] where they look into streams.
+    pub const fn wants(&self) -> [BufferSet; 2] {
         self.wants
     }
 

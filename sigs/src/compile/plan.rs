@@ -119,7 +119,8 @@ pub(crate) struct Planner {
     /// Rules that are asked of every message.
     pub message_rules: Vec<u32>,
     pub shared: u32,
-    pub wants: BufferSet,
+    /// By direction.
+    pub wants: [BufferSet; 2],
     pub vocabulary: Vocabulary,
     known: HashMap<String, u32>,
     expression_numbers: HashMap<Pcre, u32>,
@@ -233,16 +234,18 @@ impl Planner {
             worth: choose(&group.matchers).worth(),
         });
         for field in fields {
-            if let Field::Buffer(buffer) = field {
-                self.wants = self.wants.with(buffer);
-            } else if field == Field::Stream {
-                self.wants = self.wants.with(Buffer::Payload);
-            }
             for direction in (0..2).filter(|&direction| directions[direction]) {
                 // Servers alone answer.
-                if field != Field::Buffer(Buffer::HttpResponseBody) || direction == 1 {
-                    self.enter(field, direction, group, condition);
+                if field == Field::Buffer(Buffer::HttpResponseBody) && direction == 0 {
+                    continue;
                 }
+                let wants = &mut self.wants[direction];
+                if let Field::Buffer(buffer) = field {
+                    *wants = wants.with(buffer);
+                } else if field == Field::Stream {
+                    *wants = wants.with(Buffer::Payload);
+                }
+                self.enter(field, direction, group, condition);
             }
         }
         self.known.insert(key, condition);

@@ -174,8 +174,8 @@ impl Scanner {
         &self.worker.set
     }
 
-    /// The buffers that its rules look into.
-    pub fn wants(&self) -> BufferSet {
+    /// The buffers that its rules look into, by direction.
+    pub fn wants(&self) -> [BufferSet; 2] {
         self.worker.set.wants()
     }
 
