@@ -104,6 +104,7 @@ fn tell(scanner: &mut Scanner, exchange: &Exchange, hits: &mut Hits, now_us: u64
         &exchange.request,
         hits,
         now_us,
+        None,
     );
     scanner.message(flow, &facts, ToClient, 0, now_us, hits);
     for (buffer, bytes) in [
@@ -114,19 +115,6 @@ fn tell(scanner: &mut Scanner, exchange: &Exchange, hits: &mut Hits, now_us: u64
         let content = Content::whole(buffer, 0, bytes.as_bytes());
         scanner.buffer(flow, &facts, ToClient, &content, now_us, hits);
     }
-    let body = &exchange.response[exchange.body_at..];
-    let pieces = body.chunks(SEGMENT);
-    let last = pieces.len() - 1;
-    for (index, bytes) in pieces.enumerate() {
-        let content = Content {
-            buffer: Buffer::HttpResponseBody,
-            stream: 0,
-            begins: (index == 0).then(Form::default),
-            bytes,
-            ends: index == last,
-        };
-        scanner.buffer(flow, &facts, ToClient, &content, now_us, hits);
-    }
     packets(
         scanner,
         flow,
@@ -135,10 +123,13 @@ fn tell(scanner: &mut Scanner, exchange: &Exchange, hits: &mut Hits, now_us: u64
         &exchange.response,
         hits,
         now_us,
+        Some(exchange.body_at),
     );
     scanner.close(flow, &facts, now_us, hits);
 }
 
+/// Segment by segment: what the node reads ahead, the body that its parser tells, and the segment itself.
+#[expect(clippy::too_many_arguments, reason = "what is told of a segment")]
 fn packets(
     scanner: &mut Scanner,
     flow: weir_sigs::ScanFlow,
@@ -147,12 +138,29 @@ fn packets(
     bytes: &[u8],
     hits: &mut Hits,
     now_us: u64,
+    body_at: Option<usize>,
 ) {
     let mut network = [0; 20];
     (network[0], network[8]) = (0x45, 64);
     let mut transport = [0; 20];
     transport[13] = 0x18;
-    for payload in bytes.chunks(SEGMENT) {
+    for (number, payload) in bytes.chunks(SEGMENT).enumerate() {
+        scanner.forget_ahead();
+        scanner.ahead(flow, direction, payload);
+        if let Some(body_at) = body_at {
+            let body = match number {
+                0 => &payload[body_at..],
+                _ => payload,
+            };
+            let content = Content {
+                buffer: Buffer::HttpResponseBody,
+                stream: 0,
+                begins: (number == 0).then(Form::default),
+                bytes: body,
+                ends: (number + 1) * SEGMENT >= bytes.len(),
+            };
+            scanner.buffer(flow, facts, direction, &content, now_us, hits);
+        }
         let packet = PacketFacts {
             direction,
             network: &network,

@@ -15,6 +15,8 @@ use hyperscan::{Matching, Scratch, Stream};
 pub(crate) const END_MARK: [u8; 8] = [0x1e, 0x0e, 0x1d, 0x0f, 0x1c, 0x10, 0x1b, 0x11];
 /// Bytes that may be overlooked.
 const PADDING: usize = 64;
+/// Room that [`pad`] needs behind the bytes.
+pub(crate) const PADDED_BEHIND: usize = END_MARK.len() + PADDING;
 /// Of a read that is not longer nothing is overlooked.
 const STRIDE: usize = 64;
 /// Ends of one stride that are put in order.

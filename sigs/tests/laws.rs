@@ -9,9 +9,9 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use regex::bytes::Regex;
-use weir_l7::Buffer;
+use weir_l7::{Buffer, Content, Form};
 use weir_sigs::rule::{self, RuleReader};
-use weir_sigs::{Options, RuleSet};
+use weir_sigs::{Hits, Options, RuleSet};
 use weir_wire::Direction::ToServer;
 
 use oracle::{Item, bytes, holds, items, options};
@@ -81,6 +81,122 @@ static LITERAL_EXPRESSIONS: LazyLock<(Arc<RuleSet>, Vec<Regex>)> = LazyLock::new
     (support::compile(&text), slow.to_vec())
 });
 
+/// What fires for buffers that are cut from a head, which is told before them or not.
+fn cut_from(set: &Arc<RuleSet>, head: &[u8], cuts: &[(usize, usize)], is_told: bool) -> Vec<u32> {
+    let mut wire = Wire::with(Arc::clone(set));
+    wire.message(ToServer, 0);
+    if is_told {
+        wire.buffer(ToServer, Buffer::HttpStart, head);
+    }
+    for (buffer, (one, other)) in OF_HEAD.into_iter().zip(cuts) {
+        let (one, other) = (one % (head.len() + 1), other % (head.len() + 1));
+        let cut = &head[one.min(other)..one.max(other)];
+        match is_told {
+            true => wire.buffer(ToServer, buffer, cut),
+            false => wire.buffer(ToServer, buffer, &cut.to_vec()),
+        };
+    }
+    let mut sids = wire.sids();
+    sids.sort_unstable();
+    sids
+}
+
+const OF_HEAD: [Buffer; 3] = [Buffer::HttpUserAgent, Buffer::HttpUri, Buffer::HttpHeader];
+
+/// Rules of each chain for each of these buffers.
+fn rules_of_heads(chains: &[Vec<Item>]) -> Arc<RuleSet> {
+    let mut reader = RuleReader::new(rule::Options::default());
+    for (index, chain) in chains.iter().enumerate() {
+        for (place, buffer) in OF_HEAD.iter().enumerate() {
+            let text = format!(
+                "alert http any any -> any any (flow:to_server; {}; {} sid:{};)\n",
+                buffer.name(),
+                options(chain),
+                10 * index + place + 1
+            );
+            reader.read("law", text.as_bytes());
+        }
+    }
+    let (set, _) = RuleSet::compile(reader.finish().0, &Options::default()).unwrap();
+    Arc::new(set)
+}
+
+/// What of a connection's bytes is a body that came in two chunks.
+type Chunks = [std::ops::Range<usize>; 2];
+
+/// Rules of each chain for segments, the stream and the body.
+fn rules_of_all(chains: &[Vec<Item>]) -> Arc<RuleSet> {
+    let places = [
+        ("tcp-pkt", ""),
+        ("tcp-stream", ""),
+        ("http", "flow:to_server; http.request_body; "),
+    ];
+    let mut reader = RuleReader::new(rule::Options::default());
+    for (index, chain) in chains.iter().enumerate() {
+        for (place, (protocol, buffer)) in places.iter().enumerate() {
+            let text = format!(
+                "alert {protocol} any any -> any any ({buffer}{} sid:{};)\n",
+                options(chain),
+                10 * index + place + 1
+            );
+            reader.read("law", text.as_bytes());
+        }
+    }
+    let (set, _) = RuleSet::compile(reader.finish().0, &Options::default()).unwrap();
+    Arc::new(set)
+}
+
+/// What fires when segments are told with the chunks of a body in them, read ahead or each by itself.
+fn told(
+    set: &Arc<RuleSet>,
+    text: &[u8],
+    cuts: &[usize],
+    chunks: &Chunks,
+    is_ahead: bool,
+) -> Vec<u32> {
+    let mut wire = Wire::with(Arc::clone(set));
+    wire.message(ToServer, 0);
+    let mut begun = false;
+    let mut body = |wire: &mut Wire<'_>, bytes: &[u8], ends: bool| {
+        let content = Content {
+            buffer: Buffer::HttpRequestBody,
+            stream: 0,
+            begins: (!std::mem::replace(&mut begun, true)).then(Form::default),
+            bytes,
+            ends,
+        };
+        let (facts, now_us) = (wire.facts, wire.now_us);
+        let mut hits = Hits::new();
+        wire.scanner
+            .buffer(wire.flow, &facts, ToServer, &content, now_us, &mut hits);
+        wire.hits.extend(hits.iter().copied());
+    };
+    for pair in cuts.windows(2) {
+        let segment = &text[pair[0]..pair[1]];
+        if is_ahead {
+            wire.scanner.forget_ahead();
+            wire.scanner.ahead(wire.flow, ToServer, segment);
+        }
+        for chunk in chunks {
+            let (from, to) = (chunk.start.max(pair[0]), chunk.end.min(pair[1]));
+            if from < to {
+                match is_ahead {
+                    true => body(&mut wire, &text[from..to], false),
+                    false => body(&mut wire, &text[from..to].to_vec(), false),
+                }
+            }
+        }
+        wire.stream(ToServer, segment);
+        wire.packet(ToServer, &[0; 20], segment);
+    }
+    body(&mut wire, &[], true);
+    wire.close();
+    let mut sids = wire.sids();
+    sids.sort_unstable();
+    sids.dedup();
+    sids
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -117,6 +233,39 @@ proptest! {
                 fired(&set, &text, cuts), &wanted[..], "{:?}", chains.iter().map(|chain| options(chain)).collect::<Vec<_>>()
             );
         }
+    }
+
+    #[test]
+    fn what_is_read_ahead_is_found_as_if_each_was_read_by_itself(
+        chains in prop::collection::vec(items(), 1..8),
+        text in long_text(),
+        cuts in prop::collection::vec(any::<usize>(), 0..12),
+        chunks in prop::collection::vec(any::<usize>(), 4),
+    ) {
+        let set = rules_of_all(&chains);
+        let place = |at: &usize| at % (text.len() + 1);
+        let mut cuts: Vec<usize> = cuts.iter().map(place).chain([0, text.len()]).collect();
+        cuts.sort_unstable();
+        let mut ends: Vec<usize> = chunks.iter().map(place).collect();
+        ends.sort_unstable();
+        let chunks = [ends[0]..ends[1], ends[2]..ends[3]];
+        let apart = told(&set, &text, &cuts, &chunks, false);
+        prop_assert_eq!(told(&set, &text, &cuts, &chunks, true), &apart[..]);
+        // The body is what it would be alone.
+        let alone = [text[chunks[0].clone()].to_vec(), text[chunks[1].clone()].to_vec()].concat();
+        let of_body = |sids: &[u32]| sids.iter().copied().filter(|sid| sid % 10 == 3).collect::<Vec<_>>();
+        let whole = told(&set, &alone, &[0, alone.len()], &[0..alone.len(), 0..0], true);
+        prop_assert_eq!(of_body(&whole), of_body(&apart));
+    }
+
+    #[test]
+    fn what_is_cut_from_a_head_is_found_as_if_each_was_read_by_itself(
+        chains in prop::collection::vec(items(), 1..8),
+        head in bytes(0..60),
+        cuts in prop::collection::vec(any::<(usize, usize)>(), OF_HEAD.len()),
+    ) {
+        let set = rules_of_heads(&chains);
+        prop_assert_eq!(cut_from(&set, &head, &cuts, true), cut_from(&set, &head, &cuts, false));
     }
 
     #[test]
@@ -192,6 +341,25 @@ proptest! {
             prop_assert!(found.len() < 2);
         }
     }
+}
+
+/// Trailers may come to lie where a head lay.
+#[test]
+fn other_bytes_in_the_place_of_a_head_are_not_taken_for_it() {
+    let set = support::compile(
+        r#"alert http any any -> any any (http.user_agent; content:"other"; sid:1;)"#,
+    );
+    let mut wire = Wire::with(set);
+    let mut head = b"GET / HTTP/1.1\r\nUser-Agent: agent\r\n\r\n".to_vec();
+    wire.buffer(ToServer, Buffer::HttpStart, &head).buffer(
+        ToServer,
+        Buffer::HttpUserAgent,
+        &head[28..33],
+    );
+    assert_eq!(wire.sids(), []);
+    head[28..33].copy_from_slice(b"other");
+    wire.buffer(ToServer, Buffer::HttpUserAgent, &head[28..33]);
+    assert_eq!(wire.sids(), [1]);
 }
 
 /// Vectorscan before 5.4.13 overlooks matches near the end of what it is given (AVX-512), most of all

@@ -142,6 +142,14 @@ impl Buffer {
             .find(|buffer| buffer.name() == name)
     }
 
+    /// Whether it is, as a rule, cut from the head of a message of HTTP as it was sent.
+    pub const fn is_of_head(self) -> bool {
+        let number = self as u8;
+        Self::HttpMethod as u8 <= number
+            && number <= Self::HttpStatusMessage as u8
+            && !matches!(self, Self::HttpHeaderNames)
+    }
+
     /// Whether it may come in pieces; every other buffer is told whole.
     pub const fn is_streamed(self) -> bool {
         matches!(

@@ -333,6 +333,16 @@ impl Connection {
         }
     }
 
+    /// How much of what comes next this way signatures still look at.
+    pub fn length_to_scan(&self, direction: Direction, content: &[u8], depth_bytes: u64) -> usize {
+        let reading = self.reading.as_ref();
+        let scanned = reading.map_or(u64::MAX, |reading| reading.scanned[direction as usize]);
+        let left = depth_bytes.saturating_sub(scanned);
+        content
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX))
+    }
+
     /// Whether the receiver has acknowledged bytes of this direction that never came by here.
     pub fn is_behind(&self, direction: Direction) -> bool {
         let reading = self.reading.as_ref();

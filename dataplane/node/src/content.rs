@@ -439,6 +439,21 @@ mod tests {
     }
 
     #[test]
+    fn names_of_files_in_what_a_server_sends_are_told() {
+        let bytes =
+            b"--x\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\nMZ\r\n--x--\r\n";
+        let mut content = body(b"", bytes);
+        content.buffer = Buffer::HttpResponseBody;
+        content.begins = Some(Form {
+            coding: b"",
+            media_type: b"multipart/mixed; boundary=x",
+        });
+        let told = pieces(&[Buffer::FileName], &content);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].2, "a.exe");
+    }
+
+    #[test]
     fn a_flow_that_ends_gives_back_what_it_had() {
         let mut decoding = decoding();
         let mut content = body(b"gzip", b"\x1f\x8b");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use weir_flow::Reassembler;
 use weir_l7::{
-    Announcement, AppEventSink, AppId, BufferSet, Engine, Event as Message,
+    Announcement, AppEventSink, AppId, AppSet, BufferSet, Engine, Event as Message,
     EventKind as MessageKind, Field, SessionId, Speaker, Transport, registry,
 };
 use weir_policy::{
@@ -197,6 +197,15 @@ impl Inspection {
         });
         cold.set(Mark::SessionOver, session.is_none());
         session
+    }
+
+    /// What the flow may still turn out to speak; nobody asks of one that is named.
+    pub fn candidates(&self, cold: &Connection, protocol_number: u8) -> AppSet {
+        match cold.session() {
+            _ if cold.application().is_some() => AppSet::EMPTY,
+            Some(session) => self.l7.candidates(session),
+            None => Transport::of(protocol_number).map_or(AppSet::EMPTY, registry::carried_by),
+        }
     }
 
     /// The flow as signatures know it; opened at its first content.

@@ -60,6 +60,11 @@ impl Source {
                 .all(|part| part.starts_with(b"\\x") && part[2..].iter().all(u8::is_ascii_hexdigit))
     }
 
+    /// Of a literal, its length.
+    pub fn literal_bytes(&self) -> u32 {
+        self.expression.len() as u32 / 4
+    }
+
     /// Whether Hyperscan reads it without approximation; it may still be too large for it.
     pub fn is_understood(&self) -> bool {
         let flags = PatternFlags::from_bits_truncate(self.flags) | PatternFlags::ALLOWEMPTY;

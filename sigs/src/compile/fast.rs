@@ -6,7 +6,7 @@ use super::required::beginnings;
 use crate::rule::{Content, Matcher, Pcre, Range, Value, pcre_text, quoted_bytes};
 
 /// Longer literals tell no more, and cost a streaming database memory per stream.
-const LONGEST: usize = 24;
+pub(crate) const LONGEST: usize = 24;
 
 /// What the databases are asked for on behalf of a group.
 pub(crate) enum Fast<'a> {

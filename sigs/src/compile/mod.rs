@@ -9,6 +9,7 @@ mod chain;
 mod database;
 mod expression;
 mod fast;
+mod joint;
 mod lasting;
 mod names;
 mod plan;
@@ -18,8 +19,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
-use hyperscan::{BlockDatabase, StreamingDatabase};
-use weir_l7::BufferSet;
+use hyperscan::BlockDatabase;
+use weir_l7::{Buffer, BufferSet};
 
 use crate::rule::{Action, Cause, Matcher, Pcre, Refusal, Rule};
 use database::{Built, Job};
@@ -27,7 +28,9 @@ use expression::Source;
 
 pub(crate) use chain::{Chain, Needle, SLOTS, Step};
 pub(crate) use expression::{Engine, Expression};
+pub(crate) use fast::LONGEST as LITERAL_BYTES;
 pub use fast::sought_first;
+pub(crate) use joint::{Joints, Literal, Wire};
 pub(crate) use lasting::{By, Lasting, START, StreamPart};
 pub use names::Reputations;
 pub(crate) use names::{Integer, State, Vocabulary};
@@ -138,6 +141,7 @@ pub struct RuleSet {
     pub(crate) plans: Vec<Plan>,
     pub(crate) conditions: Vec<Condition>,
     pub(crate) groups: Vec<CompiledGroup>,
+    pub(crate) joints: Joints,
     /// By field and direction: the groups.
     by_field: Vec<Vec<u16>>,
     pub(crate) expressions: Vec<Expression>,
@@ -154,11 +158,12 @@ pub struct RuleSet {
     report: Report,
 }
 
-/// What is asked of one field in one direction, and its databases.
+/// What is asked of one field in one direction, and its database for what is here whole.
 pub(crate) struct CompiledGroup {
     pub asked: Databases,
+    /// In fewer bytes the database finds nothing.
+    pub shortest: usize,
     pub block: Option<BlockDatabase>,
-    pub stream: Option<StreamingDatabase>,
 }
 
 impl fmt::Debug for RuleSet {
@@ -225,22 +230,29 @@ impl RuleSet {
         let library = |error: hyperscan::Error| CompileError::Library(error.to_string());
         let mut built = built.into_iter();
         let mut next = || built.next().unwrap_or_default();
+        let mut joints = Joints::plan(&planner.databases).0;
         let mut groups = Vec::new();
         for mut asked in planner.databases {
-            let [block, stream] = asked
-                .jobs()
-                .map(|job| job.map(|_| next()).unwrap_or_default());
-            if let Some(why) = [&block, &stream].iter().find(|built| !built.why.is_empty()) {
-                return Err(CompileError::Library(why.why.clone()));
+            let block = asked.job().map(|_| next()).unwrap_or_default();
+            if !block.why.is_empty() {
+                return Err(CompileError::Library(block.why));
             }
-            for &id in block.left_out.iter().chain(&stream.left_out) {
+            for &id in &block.left_out {
                 asked.leave_out(id);
             }
             groups.push(CompiledGroup {
+                shortest: asked.shortest(),
                 asked,
                 block: database::block(&block.bytes).map_err(library)?,
-                stream: database::streaming(&stream.bytes).map_err(library)?,
             });
+        }
+        joints.complete(&mut next, &mut groups)?;
+        // Buffers are cut from heads: these are read first.
+        let mut wants = planner.wants;
+        for (wants, heads) in wants.iter_mut().zip(&joints.heads) {
+            if heads.database.is_some() {
+                *wants = wants.with(Buffer::HttpStart);
+            }
         }
         let mut expressions = Vec::new();
         for pcre in &planner.expressions {
@@ -273,6 +285,7 @@ impl RuleSet {
             plans: planner.plans,
             conditions: planner.conditions,
             groups,
+            joints,
             by_field,
             expressions,
             packet_rules: planner.packet_rules,
@@ -280,7 +293,7 @@ impl RuleSet {
             shared: planner.shared,
             vocabulary: planner.vocabulary,
             reputations: options.reputations.clone(),
-            wants: planner.wants,
+            wants,
             report: Report::default(),
         };
         set.report = set.count();
@@ -294,11 +307,8 @@ impl RuleSet {
             Engine::Confirmed(database, _) => database.as_ref().map_or(0, |one| size(one.size())),
         };
         let blocks = self.groups.iter().flat_map(|group| &group.block);
-        let streams = self.groups.iter().flat_map(|group| &group.stream);
-        let of_connection = self
-            .groups
-            .iter()
-            .filter(|group| group.asked.field == Field::Stream);
+        let blocks = blocks.chain(self.joints.heads.iter().flat_map(|heads| &heads.database));
+        let streams = self.joints.wires.iter().flat_map(|wire| &wire.database);
         Report {
             rules: self.rules.len(),
             conditions: self.conditions.len(),
@@ -315,12 +325,9 @@ impl RuleSet {
                 .filter(|expression| matches!(expression.engine, Engine::Confirmed(..)))
                 .count(),
             database_bytes: blocks.map(|one| size(one.size())).sum::<usize>()
-                + streams.map(|one| size(one.size())).sum::<usize>()
+                + streams.clone().map(|one| size(one.size())).sum::<usize>()
                 + self.expressions.iter().map(engine).sum::<usize>(),
-            stream_bytes: of_connection
-                .flat_map(|group| &group.stream)
-                .map(|one| size(one.stream_size()))
-                .sum(),
+            stream_bytes: streams.map(|one| size(one.stream_size())).sum(),
             ..Report::default()
         }
     }
@@ -367,11 +374,8 @@ impl RuleSet {
         let line = |group: &CompiledGroup| {
             let asked = &group.asked;
             let block = group.block.as_ref().and_then(|one| one.size().ok());
-            let stream = group.stream.as_ref();
-            let state = stream.and_then(|one| one.stream_size().ok());
-            let stream = stream.and_then(|one| one.size().ok());
             format!(
-                "{:?} {} {:?}: {} conditions, {} always, {} literals, block {} stream {} bytes, {} a stream",
+                "{:?} {} {:?}: {} conditions, {} always, {} literals, {} bytes",
                 asked.field,
                 if asked.direction == 0 {
                     "to server"
@@ -383,11 +387,23 @@ impl RuleSet {
                 asked.always.len(),
                 asked.triggered.len(),
                 block.unwrap_or(0),
-                stream.unwrap_or(0),
-                state.unwrap_or(0),
             )
         };
-        self.groups.iter().map(line).collect()
+        let wires = self.joints.wires.iter().zip(["to server", "to client"]);
+        let wire = |(wire, way): (&Wire, &str)| {
+            let database = wire.database.as_ref();
+            format!(
+                "all {way}: {} literals, {} bytes, {} a stream",
+                wire.literals.len(),
+                database.and_then(|one| one.size().ok()).unwrap_or(0),
+                database.and_then(|one| one.stream_size().ok()).unwrap_or(0),
+            )
+        };
+        self.groups
+            .iter()
+            .map(line)
+            .chain(wires.map(wire))
+            .collect()
     }
 
     /// Scratch that serves every database of the set.
@@ -400,9 +416,12 @@ impl RuleSet {
             if let Some(database) = &group.block {
                 database.realloc_scratch(&mut scratch)?;
             }
-            if let Some(database) = &group.stream {
-                database.realloc_scratch(&mut scratch)?;
-            }
+        }
+        for database in self.joints.wires.iter().flat_map(|wire| &wire.database) {
+            database.realloc_scratch(&mut scratch)?;
+        }
+        for database in self.joints.heads.iter().flat_map(|heads| &heads.database) {
+            database.realloc_scratch(&mut scratch)?;
         }
         for expression in &self.expressions {
             let (Engine::Exact(database) | Engine::Confirmed(Some(database), _)) =
@@ -476,16 +495,13 @@ fn has_one(rule: &Rule, expressions: &[Pcre]) -> bool {
 }
 
 fn jobs(planner: &plan::Planner) -> Vec<Job> {
-    let groups = planner
-        .databases
-        .iter()
-        .flat_map(|databases| databases.jobs())
-        .flatten();
+    let groups = planner.databases.iter().filter_map(Databases::job);
+    let (_, joint) = Joints::plan(&planner.databases);
     let expressions = planner
         .expressions
         .iter()
         .map(|pcre| Job::Single(Source::of(pcre)));
-    groups.chain(expressions).collect()
+    groups.chain(joint).chain(expressions).collect()
 }
 
 /// The built databases, and whether they came from disk.

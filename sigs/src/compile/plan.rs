@@ -322,26 +322,43 @@ impl Databases {
         }
     }
 
-    /// The databases to build: for whole buffers, and for streams.
-    pub fn jobs(&self) -> [Option<Job>; 2] {
-        let all = || {
-            self.ordered
-                .iter()
-                .cloned()
-                .enumerate()
-                .map(|(id, source)| (id as u32, source))
-        };
-        let streamed = all().filter(|(id, _)| !self.triggered[*id as usize].is_empty());
-        let only_streamed = self.field == Field::Stream && self.transforms.is_empty();
-        let whole = !only_streamed && !self.ordered.is_empty();
-        let streamed: Vec<_> = match self.field.is_streamed() && self.transforms.is_empty() {
-            true => streamed.collect(),
-            false => Vec::new(),
-        };
-        [
-            whole.then(|| Job::Block(all().collect())),
-            (!streamed.is_empty()).then_some(Job::Stream(streamed)),
-        ]
+    /// The database to build for what is here whole; what is a stream is found along the way.
+    pub fn job(&self) -> Option<Job> {
+        let is_stream = self.field == Field::Stream && self.transforms.is_empty();
+        let all = (0..).zip(self.ordered.iter().cloned());
+        (!is_stream && !self.ordered.is_empty()).then(|| Job::Block(all.collect()))
+    }
+
+    /// How many bytes there must be at least for anything to be found.
+    pub fn shortest(&self) -> usize {
+        let literals = self.ordered.iter().map(|source| match source.is_literal() {
+            true => source.literal_bytes() as usize,
+            false => 0,
+        });
+        literals.min().unwrap_or(0)
+    }
+
+    /// Whether its bytes are those that a connection carries, and literals are all that is looked for in them.
+    pub fn is_on_wire(&self) -> bool {
+        let bodies = [Buffer::HttpRequestBody, Buffer::HttpResponseBody].map(Field::Buffer);
+        let is_plain =
+            matches!(self.field, Field::Stream | Field::Segment) || bodies.contains(&self.field);
+        is_plain && self.transforms.is_empty() && self.ordered.iter().all(Source::is_literal)
+    }
+
+    /// Whether its bytes are a part of a head as it was sent, and literals are all that is looked for in them.
+    pub fn is_of_head(&self) -> bool {
+        matches!(self.field, Field::Buffer(buffer) if buffer.is_of_head())
+            && self.transforms.is_empty()
+            && self.ordered.iter().all(Source::is_literal)
+    }
+
+    /// What is looked for, by number; of a stream only what leads to a condition.
+    pub fn sought(&self) -> impl Iterator<Item = (u32, &Source)> {
+        let is_stream = self.field == Field::Stream;
+        let all = (0..).zip(&self.ordered).zip(&self.triggered);
+        let sought = all.filter(move |(_, members)| !is_stream || !members.is_empty());
+        sought.map(|(source, _)| source)
     }
 
     /// An expression could not be taken into the database: what it was for is asked always.

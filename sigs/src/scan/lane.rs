@@ -10,8 +10,9 @@
 
 use hyperscan::{HsError, Matching, Scratch, Stream};
 
+use super::ahead::Part;
 use super::text::{End, Text};
-use crate::compile::{RuleSet, START};
+use crate::compile::{Field, RuleSet, START};
 use crate::library;
 
 /// Bytes of a span.
@@ -29,9 +30,14 @@ pub(crate) struct Lane {
     /// The next lane of the same connection.
     pub next: u32,
     pub key: LaneKey,
-    /// The group whose database reads along, and the stream in it.
+    /// The group that asks.
     pub group: u16,
+    /// Of a direction's bytes, the stream that reads them, and how many it read.
     pub stream: u32,
+    pub read: u64,
+    /// Bytes read from the wire one behind the other until now, and where they end there.
+    run: u64,
+    run_end: u64,
     /// Bytes that passed.
     pub position: u64,
     /// Place of the first byte in the window.
@@ -65,12 +71,13 @@ pub(crate) struct Lanes {
     bits: Vec<u64>,
     /// Words of either.
     words: usize,
-    pools: Vec<Pool>,
+    /// By direction.
+    pools: [Pool; 2],
     /// For closing streams at the end.
     closing: Option<Scratch>,
 }
 
-/// The streams of one group's database.
+/// The streams of one direction's database.
 #[derive(Default)]
 struct Pool {
     streams: Vec<Stream>,
@@ -78,12 +85,8 @@ struct Pool {
 }
 
 impl Lanes {
-    /// So many lanes; `streams` says how many of a group.
-    pub fn new(
-        set: &RuleSet,
-        lanes: usize,
-        streams: impl Fn(&crate::compile::CompiledGroup) -> usize,
-    ) -> hyperscan::Result<Self> {
+    /// So many lanes, of so many connections.
+    pub fn new(set: &RuleSet, lanes: usize, flows: usize) -> hyperscan::Result<Self> {
         let streamed = set
             .groups
             .iter()
@@ -92,12 +95,11 @@ impl Lanes {
             .map(|group| group.asked.members.len().div_ceil(64))
             .max();
         let words = words.unwrap_or(0);
-        let mut pools = Vec::with_capacity(set.groups.len());
+        let mut pools = [Pool::default(), Pool::default()];
         let mut closing = None;
-        for group in &set.groups {
-            let mut pool = Pool::default();
-            if let Some(database) = &group.stream {
-                for _ in 0..streams(group) {
+        for (pool, wire) in pools.iter_mut().zip(&set.joints.wires) {
+            if let Some(database) = &wire.database {
+                for _ in 0..flows {
                     pool.streams.push(database.open_stream()?);
                 }
                 if closing.is_none() {
@@ -105,7 +107,6 @@ impl Lanes {
                 }
                 pool.free = (0..pool.streams.len() as u32).rev().collect();
             }
-            pools.push(pool);
         }
         let empty = Lane {
             next: NONE,
@@ -116,6 +117,9 @@ impl Lanes {
             },
             group: 0,
             stream: NONE,
+            read: 0,
+            run: 0,
+            run_end: 0,
             position: 0,
             base: 0,
             kept: 0,
@@ -137,15 +141,17 @@ impl Lanes {
 
     /// A lane at `position` of its stream; None where all are in use.
     pub fn open(&mut self, key: LaneKey, group: u16, set: &RuleSet, position: u64) -> Option<u32> {
-        let asked = &set.groups[usize::from(group)];
-        let (has_database, always) = (asked.stream.is_some(), &asked.asked.always);
-        let stream = match has_database {
-            true => self.pools[usize::from(group)].free.pop()?,
+        let asked = &set.groups[usize::from(group)].asked;
+        let always = &asked.always;
+        let pool = &mut self.pools[usize::from(key.direction)];
+        let reads = asked.field == Field::Stream && !pool.streams.is_empty();
+        let stream = match reads {
+            true => pool.free.pop()?,
             false => NONE,
         };
         let Some(index) = self.free.pop() else {
             if stream != NONE {
-                self.pools[usize::from(group)].free.push(stream);
+                pool.free.push(stream);
             }
             return None;
         };
@@ -155,6 +161,9 @@ impl Lanes {
             key,
             group,
             stream,
+            read: 0,
+            run: 0,
+            run_end: 0,
             position,
             base: position,
             kept: 0,
@@ -176,7 +185,7 @@ impl Lanes {
     pub fn close(&mut self, index: u32, scratch: &Scratch) {
         let lane = self.lanes[index as usize];
         if lane.stream != NONE {
-            let pool = &mut self.pools[usize::from(lane.group)];
+            let pool = &mut self.pools[usize::from(lane.key.direction)];
             // A stream that cannot be reset is not given out again; that would be misuse.
             let silent = |_: u32, _: u64, _: u64, _: u32| Matching::Terminate;
             let reset = pool.streams[lane.stream as usize].reset(scratch, silent);
@@ -192,29 +201,50 @@ impl Lanes {
         first..first + 2 * self.words
     }
 
-    /// Reads a piece that lies within one span. Conditions whose literals are found may come to hold.
-    pub fn read(&mut self, index: u32, piece: &[u8], set: &RuleSet, scratch: &Scratch) {
-        let range = self.bits_of(index);
-        let words = self.words;
-        let now = &mut self.bits[range][words..];
-        let lane = &mut self.lanes[index as usize];
-        let group = &set.groups[usize::from(lane.group)];
-        if lane.stream != NONE {
-            let stream = &self.pools[usize::from(lane.group)].streams[lane.stream as usize];
-            let on_match = |id: u32, _: u64, _: u64, _: u32| {
-                // Some literals in it nobody asks for.
-                let members = group.asked.triggered.get(id as usize);
-                for &member in members.into_iter().flatten() {
-                    now[member as usize / 64] |= 1 << (member % 64);
-                }
-                Matching::Continue
-            };
-            // The only errors are of misuse.
-            let _ = stream.scan(piece, scratch, on_match);
+    /// The stream that reads a direction's bytes.
+    pub fn stream(&self, index: u32) -> Option<&Stream> {
+        let lane = &self.lanes[index as usize];
+        let pool = &self.pools[usize::from(lane.key.direction)];
+        pool.streams.get(lane.stream as usize)
+    }
+
+    /// How many bytes before a part of the wire belong to the lane as well, without a gap. None: what was there before
+    /// stood elsewhere.
+    pub fn run(&self, index: u32, part: &Part) -> Option<u64> {
+        let lane = &self.lanes[index as usize];
+        match lane.run > 0 && lane.run_end == part.position {
+            true => Some(lane.run),
+            false if lane.kept == 0 => Some(0),
+            false => None,
         }
-        for &member in &group.asked.always {
+    }
+
+    /// The last bytes there are, at most so many.
+    pub fn last(&self, index: u32, bytes: usize) -> &[u8] {
+        let kept = usize::from(self.lanes[index as usize].kept);
+        &self.windows[index as usize * WINDOW..][kept.saturating_sub(bytes)..kept]
+    }
+
+    /// A condition's literal was found: it may come to hold.
+    pub fn mark(&mut self, index: u32, members: &[u32]) {
+        let range = self.bits_of(index);
+        let now = &mut self.bits[range][self.words..];
+        for &member in members {
             now[member as usize / 64] |= 1 << (member % 64);
         }
+    }
+
+    /// Takes a piece that lies within one span; where it is a part of the wire that is known.
+    pub fn take(&mut self, index: u32, piece: &[u8], part: Option<Part>) {
+        let lane = &mut self.lanes[index as usize];
+        match part {
+            Some(part) if lane.run > 0 && lane.run_end == part.position => {
+                lane.run += piece.len() as u64;
+            }
+            Some(_) => lane.run = piece.len() as u64,
+            None => lane.run = 0,
+        }
+        lane.run_end = part.map_or(0, |part| part.end());
         let start = index as usize * WINDOW + usize::from(lane.kept);
         self.windows[start..start + piece.len()].copy_from_slice(piece);
         lane.kept += piece.len() as u16;

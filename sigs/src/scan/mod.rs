@@ -8,10 +8,14 @@
 //! proportion to [`Limits`]; a call allocates nothing, but in the engine that tracks back for the few
 //! expressions that no other takes ([`Stats::backtracked`]).
 
+mod ahead;
 mod evaluate;
 mod facts;
+mod feed;
 mod flows;
+mod found;
 mod gate;
+mod head;
 mod hits;
 mod lane;
 mod numbers;
@@ -283,6 +287,30 @@ impl Scanner {
             .whole(call, Field::Header(transport), packet.transport);
     }
 
+    /// The bytes given to [`Self::ahead`] will not stay where they are. Call it before each packet.
+    pub fn forget_ahead(&mut self) {
+        self.worker.ahead.forget();
+    }
+
+    /// The next bytes of a direction, before their parser reads them; they must stay where they are in memory until
+    /// [`Self::forget_ahead`]. What is in them is found for streams, segments and bodies at once, where these are
+    /// the same bytes. Without it each is read by itself.
+    pub fn ahead(&mut self, flow: ScanFlow, direction: Direction, bytes: &[u8]) {
+        let Some(index) = self.enter(flow) else {
+            return;
+        };
+        let state = self.worker.flows.get(index);
+        if state.passed || bytes.is_empty() {
+            return;
+        }
+        let position = state.positions[direction as usize];
+        let lane = self.lane_or_new(index, Field::Stream, stream_key(direction), position);
+        if let Some(lane) = lane {
+            let key = (index, direction as usize);
+            self.worker.read_ahead(key, lane, bytes);
+        }
+    }
+
     /// The next bytes of a direction of a TCP connection, in order.
     pub fn stream(
         &mut self,
@@ -314,7 +342,16 @@ impl Scanner {
         let call = self.call(Some(index), facts, direction, LASTING, now_us);
         let lane = self.lane_or_new(index, Field::Stream, stream_key(direction), position);
         if let Some(lane) = lane {
+            let key = (index, direction as usize);
+            let was_read = self.worker.ahead.part(key, bytes).is_some();
+            if !was_read {
+                self.worker.read_ahead(key, lane, bytes);
+            }
             self.worker.feed(&call, lane, bytes);
+            if !was_read {
+                // Where the caller keeps these bytes is not known.
+                self.worker.ahead.forget();
+            }
             self.worker.settle(&call, hits);
         }
     }
@@ -373,7 +410,8 @@ impl Scanner {
         self.worker.settle(&call, hits);
     }
 
-    /// A buffer of the message, or a piece of one.
+    /// A buffer of the message, or a piece of one. The head of a message of HTTP is told before what is cut from it
+    /// ([`Buffer::HttpStart`]): it is read for all of these at once.
     pub fn buffer(
         &mut self,
         flow: ScanFlow,
@@ -386,9 +424,15 @@ impl Scanner {
         let Some(index) = self.enter(flow) else {
             return;
         };
+        if self.worker.flows.get(index).passed {
+            return;
+        }
+        if content.buffer == Buffer::HttpStart {
+            self.worker.read_head(direction, content.bytes);
+        }
         let field = Field::Buffer(content.buffer);
         let asked = self.worker.set.groups_of(field, direction as usize);
-        if asked.is_empty() || self.worker.flows.get(index).passed {
+        if asked.is_empty() {
             return;
         }
         let call = self.call(Some(index), facts, direction, content.stream, now_us);

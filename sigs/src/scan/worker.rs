@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use weir_wire::Direction;
 
+use super::ahead::Ahead;
 use super::evaluate::{DECODED_BYTES, Evaluation, PADDED_BYTES, Tools};
 use super::flows::{Flows, LASTING};
 use super::gate::{Occasion, fits, tests_hold};
+use super::head::Head;
 use super::hits::{Excerpt, Hit, Hits, Where};
 use super::lane::{Lanes, NONE};
 use super::remember::{Counted, Memory, Own};
@@ -58,6 +60,8 @@ pub(crate) struct Worker {
     pub stats: Stats,
     memory: Memory,
     transformer: Transformer,
+    pub ahead: Ahead,
+    pub head: Head,
     /// By literal: the scan that saw it last.
     seen: Vec<u32>,
     scan: u32,
@@ -75,14 +79,19 @@ impl Worker {
             source,
         };
         let scratch = set.scratch().map_err(failed)?;
-        let lanes = Lanes::new(
-            &set,
-            2 * limits.flows + limits.streamed,
-            |group| match group.asked.field {
-                Field::Stream => limits.flows,
-                _ => limits.streamed,
-            },
-        );
+        let lanes = Lanes::new(&set, 2 * limits.flows + limits.streamed, limits.flows);
+        let on_wire = set
+            .joints
+            .wires
+            .iter()
+            .map(|wire| wire.literals.len())
+            .max();
+        let in_heads = set
+            .joints
+            .heads
+            .iter()
+            .map(|heads| heads.literals.len())
+            .max();
         let literals = set
             .groups
             .iter()
@@ -114,6 +123,8 @@ impl Worker {
                 told_per_second: limits.told_per_second,
             },
             transformer: Transformer::new(),
+            ahead: Ahead::new(on_wire.unwrap_or(0)),
+            head: Head::new(in_heads.unwrap_or(0)),
             seen: vec![0; literals],
             scan: 0,
             touched: Vec::with_capacity(literals),
@@ -152,6 +163,15 @@ impl Worker {
         }
     }
 
+    /// Reads the head of a message, before buffers that are cut from it.
+    pub fn read_head(&mut self, direction: Direction, bytes: &[u8]) {
+        let way = direction as usize;
+        if let Some(database) = &self.set.joints.heads[way].database {
+            self.head.read(way, bytes, database, &self.tools.scratch);
+            self.stats.scanned_bytes += bytes.len() as u64;
+        }
+    }
+
     /// Asks one group about a buffer.
     fn block(&mut self, call: &Call<'_>, index: u16, bytes: &[u8]) {
         let Self {
@@ -159,6 +179,8 @@ impl Worker {
             tools,
             stats,
             transformer,
+            ahead,
+            head,
             seen,
             scan,
             touched,
@@ -167,6 +189,15 @@ impl Worker {
         } = self;
         let set: &RuleSet = set;
         let group = &set.groups[usize::from(index)];
+        let wire = &set.joints.wires[call.on.direction as usize];
+        let part = call.part(ahead, bytes);
+        let part = part.filter(|_| wire.takes(index) && ahead.is_whole());
+        let direction = call.on.direction as usize;
+        let heads = &set.joints.heads[direction];
+        let in_head = match heads.takes(index) {
+            true => head.part(direction, bytes),
+            false => None,
+        };
         let bytes = transformer.apply(&group.asked.transforms, bytes);
         *scan = scan.wrapping_add(1);
         if *scan == 0 {
@@ -174,24 +205,32 @@ impl Worker {
             *scan = 1;
         }
         touched.clear();
-        if let Some(database) = &group.block {
+        let mut touch = |id: u32| {
+            let last = &mut seen[id as usize];
+            if *last != *scan {
+                *last = *scan;
+                touched.push(id);
+            }
+        };
+        if let Some(part) = part {
+            ahead.each(wire, index, part, 0, &mut touch);
+        } else if let Some(part) = in_head {
+            head.found.each(&heads.literals, index, part, 0, &mut touch);
+        } else if let Some(database) = &group.block
+            && bytes.len() >= group.shortest
+        {
             let (last, marked) = (bytes.len() as u64, (bytes.len() + END_MARK.len()) as u64);
             let on_match = |id: u32, _: u64, end: u64, _: u32| {
-                if end > last && end != marked {
-                    return hyperscan::Matching::Continue;
-                }
-                let last = &mut seen[id as usize];
-                if *last != *scan {
-                    *last = *scan;
-                    touched.push(id);
+                if end <= last || end == marked {
+                    touch(id);
                 }
                 hyperscan::Matching::Continue
             };
             // The only errors are of misuse.
             let padded = pad(&mut tools.padded, bytes);
             let _ = database.scan(padded, &tools.scratch, on_match);
+            stats.scanned_bytes += bytes.len() as u64;
         }
-        stats.scanned_bytes += bytes.len() as u64;
         let text = Text::whole(bytes);
         let triggered = touched
             .iter()
@@ -225,22 +264,6 @@ impl Worker {
                     excerpt: Excerpt::new(place_of(group.asked.field), start, shown),
                 });
             }
-        }
-    }
-
-    /// Reads the next bytes of a lane.
-    pub fn feed(&mut self, call: &Call<'_>, lane: u32, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let (piece, rest) = bytes.split_at(self.lanes.room(lane).min(bytes.len()));
-            self.stats.scanned_bytes += piece.len() as u64;
-            self.lanes.read(lane, piece, &self.set, &self.tools.scratch);
-            self.ask_lane(call, lane, End::Open, false);
-            if self.lanes.ends_span(lane) {
-                self.ask_lane(call, lane, End::Cut, true);
-                self.transformed(call, lane);
-                self.lanes.next_span(lane);
-            }
-            bytes = rest;
         }
     }
 

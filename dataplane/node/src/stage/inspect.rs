@@ -15,7 +15,7 @@ use crate::connection::{Connection, Mark, Standing};
 use crate::counters::Stage;
 use crate::event::{Detail, Event, EventKind};
 use crate::heard::{Heard, Lookers, Searcher, Watcher};
-use crate::inspection::{Brought, Findings, Inspection, close, learned_name, plain_event};
+use crate::inspection::{Brought, Findings, close, learned_name, plain_event};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path, Slot};
 use crate::session::Known;
@@ -57,6 +57,9 @@ impl<S: FrameSource> Path<S> {
         now_us: u64,
     ) -> Fate {
         let payload = packet.payload(bytes);
+        if let Some(scanner) = &mut self.inspection.scanner {
+            scanner.forget_ahead();
+        }
         let fate = match packet.protocol {
             protocol::TCP => self.reassemble(id, direction, packet, payload, now_us),
             protocol::UDP => self.read(id, direction, Transport::Udp, payload, now_us),
@@ -274,6 +277,12 @@ impl<S: FrameSource> Path<S> {
         let connection = cold.watched(hot);
         let sensed = self.inspection.sensed(cold, hot, epoch);
         let scan_flow = self.inspection.scan_flow(cold);
+        if let (Some(scanner), Some(flow)) = (&mut self.inspection.scanner, scan_flow)
+            && transport == Transport::Tcp
+        {
+            let length = cold.length_to_scan(direction, content, self.rules.scan_depth_bytes);
+            scanner.ahead(flow, direction, &content[..length]);
+        }
         let mut known = scan_flow.map(|_| Known::of(cold, now_us, self.rules.zero_unix_us));
         let searcher = match (self.inspection.scanner.as_mut().zip(scan_flow), &mut known) {
             (Some((scanner, flow)), Some(known)) => Some(Searcher {
@@ -563,18 +572,6 @@ impl<S: FrameSource> Path<S> {
         match Standing::of(self.flows.table.hot(id)) {
             Standing::Drop => Fate::Drop(denial_reason(self.flows.table.cold(id))),
             Standing::Forward | Standing::Inspect => Fate::Forward,
-        }
-    }
-}
-
-impl Inspection {
-    /// What the flow may still turn out to speak; nobody asks of one that is named.
-    pub fn candidates(&self, cold: &Connection, protocol_number: u8) -> weir_l7::AppSet {
-        use weir_l7::registry::carried_by;
-        match cold.session() {
-            _ if cold.application().is_some() => weir_l7::AppSet::EMPTY,
-            Some(session) => self.l7.candidates(session),
-            None => Transport::of(protocol_number).map_or(weir_l7::AppSet::EMPTY, carried_by),
         }
     }
 }

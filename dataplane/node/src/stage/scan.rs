@@ -32,16 +32,11 @@ impl<S: FrameSource> Path<S> {
             return false;
         }
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
-        let scanned = cold.reading.as_mut();
-        let scanned = scanned.map(|reading| &mut reading.scanned[direction as usize]);
-        let mut all = u64::MAX;
-        let scanned = scanned.unwrap_or(&mut all);
-        let depth_left = self.rules.scan_depth_bytes.saturating_sub(*scanned);
-        let length = content
-            .len()
-            .min(usize::try_from(depth_left).unwrap_or(usize::MAX));
+        let length = cold.length_to_scan(direction, content, self.rules.scan_depth_bytes);
         if length > 0 && hot.key.protocol() == protocol::TCP {
-            *scanned += length as u64;
+            if let Some(reading) = &mut cold.reading {
+                reading.scanned[direction as usize] += length as u64;
+            }
             let known = Known::of(cold, now_us, self.rules.zero_unix_us);
             let facts = cold.scan_facts(hot, &known);
             let content = &content[..length];

@@ -176,13 +176,14 @@ impl<'a> Told<'a> {
             stream: self.stream,
             sink,
         };
+        // First of all, since what follows is cut from it.
+        if !self.start.is_empty() {
+            teller.tell(Buffer::HttpStart, self.start);
+        }
         match self.is_request {
             _ if self.first.is_empty() || wanted.intersection(OF_FIRST_LINE).is_empty() => {}
             true => self.request_line(&mut teller),
             false => self.status_line(&mut teller),
-        }
-        if !self.start.is_empty() {
-            teller.tell(Buffer::HttpStart, self.start);
         }
         if !wanted.intersection(TOGETHER).is_empty() {
             self.together(&mut teller);
@@ -246,7 +247,7 @@ impl<'a> Told<'a> {
                 header.append(scratch);
                 append(scratch, b"\r\n");
             }
-            teller.tell(Buffer::HttpHeader, scratch);
+            teller.tell(Buffer::HttpHeader, as_written(self.lines, scratch));
         }
         if is_head && teller.wanted.contains(Buffer::HttpHeaderNames) {
             scratch.clear();
@@ -262,14 +263,16 @@ impl<'a> Told<'a> {
             scratch.clear();
             // HTTP/2 cuts cookies up, and says how they belong together (RFC 9113, 8.2.3).
             let between: &[u8] = if self.stream > 0 { b"; " } else { b", " };
+            let mut cookie: &[u8] = b"";
             for header in headers(self.header_lines()).filter(|header| self.is_cookie(header)) {
+                cookie = header.value.unwrap_or_default();
                 if !scratch.is_empty() {
                     append(scratch, between);
                 }
                 header.append_value(scratch);
             }
             if !scratch.is_empty() {
-                teller.tell(Buffer::HttpCookie, scratch);
+                teller.tell(Buffer::HttpCookie, as_written(cookie, scratch));
             }
         }
     }
@@ -336,7 +339,7 @@ fn uri(method: &[u8], target: &[u8], teller: &mut Teller<'_>) {
             if let Some(query) = memchr::memchr2(b'?', b'#', target) {
                 path::decode(&target[query..], &mut uri);
             }
-            teller.tell(Buffer::HttpUri, &uri);
+            teller.tell(Buffer::HttpUri, as_written(target, &uri));
         }
         _ => teller.tell(Buffer::HttpUri, target),
     }
@@ -462,6 +465,16 @@ fn headers<'a>(mut lines: Lines<'a>) -> impl Iterator<Item = Header<'a>> {
             value,
         })
     })
+}
+
+/// What was put together, where it stands in the message like that: at the end of `whole` or at its front.
+fn as_written<'a>(whole: &'a [u8], made: &'a [u8]) -> &'a [u8] {
+    let start = whole.len().wrapping_sub(made.len());
+    match (whole.get(start..), whole.get(..made.len())) {
+        (Some(last), _) if last == made => last,
+        (_, Some(first)) if first == made => first,
+        _ => made,
+    }
 }
 
 /// As much as there is room for.
