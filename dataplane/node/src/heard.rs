@@ -91,6 +91,11 @@ impl Searcher<'_> {
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
+        // Much is told for threat detectors alone.
+        let wanted = self.scanner.wants()[speaker.direction as usize];
+        if !wanted.contains(content.buffer) {
+            return;
+        }
         let facts = Facts {
             session: Some(&*self.known),
             ..self.facts
