@@ -91,10 +91,8 @@ fn cut_from(set: &Arc<RuleSet>, head: &[u8], cuts: &[(usize, usize)], is_told: b
     for (buffer, (one, other)) in OF_HEAD.into_iter().zip(cuts) {
         let (one, other) = (one % (head.len() + 1), other % (head.len() + 1));
         let cut = &head[one.min(other)..one.max(other)];
-        match is_told {
-            true => wire.buffer(ToServer, buffer, cut),
-            false => wire.buffer(ToServer, buffer, &cut.to_vec()),
-        };
+        let elsewhere = cut.to_vec();
+        wire.buffer(ToServer, buffer, if is_told { cut } else { &elsewhere });
     }
     let mut sids = wire.sids();
     sids.sort_unstable();
@@ -180,10 +178,9 @@ fn told(
         for chunk in chunks {
             let (from, to) = (chunk.start.max(pair[0]), chunk.end.min(pair[1]));
             if from < to {
-                match is_ahead {
-                    true => body(&mut wire, &text[from..to], false),
-                    false => body(&mut wire, &text[from..to].to_vec(), false),
-                }
+                let chunk = &text[from..to];
+                let elsewhere = chunk.to_vec();
+                body(&mut wire, if is_ahead { chunk } else { &elsewhere }, false);
             }
         }
         wire.stream(ToServer, segment);
