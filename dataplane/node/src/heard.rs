@@ -210,7 +210,7 @@ impl Lookers<'_> {
     }
 
     fn content(&mut self, speaker: Speaker, content: &Content<'_>) {
-        // A header that was clean when it came by lately is not told again: 12 % of the instructions of HTTP with 1,000
+        // A header that was clean when it came by lately is not told again: a tenth of the instructions of HTTP with 1,000
         // signatures.
         let watcher = self.watcher.as_mut().filter(|watcher| {
             content.buffer != Buffer::HttpRequestHeader
