@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use weir_wire::Direction;
+
 use super::ahead::{Ahead, Part};
 use super::lane::SPAN;
 use super::text::End;
@@ -19,6 +21,15 @@ impl Call<'_> {
 }
 
 impl Worker {
+    /// Reads the head of a message, before buffers that are cut from it.
+    pub fn read_head(&mut self, direction: Direction, bytes: &[u8]) {
+        let way = direction as usize;
+        if let Some(database) = &self.set.joints.heads[way].database {
+            self.head.read(way, bytes, database, &self.tools.scratch);
+            self.stats.scanned_bytes += bytes.len() as u64;
+        }
+    }
+
     /// Reads the next bytes of a direction, before anybody asks of them.
     pub fn read_ahead(&mut self, key: (u32, usize), lane: u32, bytes: &[u8]) {
         let Some(stream) = self.lanes.stream(lane) else {

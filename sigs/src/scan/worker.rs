@@ -163,15 +163,6 @@ impl Worker {
         }
     }
 
-    /// Reads the head of a message, before buffers that are cut from it.
-    pub fn read_head(&mut self, direction: Direction, bytes: &[u8]) {
-        let way = direction as usize;
-        if let Some(database) = &self.set.joints.heads[way].database {
-            self.head.read(way, bytes, database, &self.tools.scratch);
-            self.stats.scanned_bytes += bytes.len() as u64;
-        }
-    }
-
     /// Asks one group about a buffer.
     fn block(&mut self, call: &Call<'_>, index: u16, bytes: &[u8]) {
         let Self {
