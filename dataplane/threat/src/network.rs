@@ -27,12 +27,13 @@ use crate::{Config, Connection, Ending, Evidence, Found, Threat};
 
 use clock::{Rate, to_ms};
 use handshake::{ANSWERED, COUNTED, FAILED, place};
-use key::is_loopback;
+use key::{Kind, is_loopback, sender};
 use scan::{Failure, Place};
 use shared::Scene;
 
 pub use settings::Settings;
 pub use shared::Shared;
+pub use table::Places;
 
 /// Of a settled connection every so manieth packet is looked at.
 pub const SAMPLE: u64 = 32;
@@ -113,6 +114,19 @@ impl Network {
             shared: &self.shared,
             zone,
             now_ms: to_ms(now_us),
+        }
+    }
+
+    /// See [`crate::Threats::ahead`].
+    #[inline]
+    pub fn ahead(&self, zone: u32, packet: &Packet, load: impl Fn(&Places)) {
+        let shared = &*self.shared;
+        let key = |kind, one, other| shared.keys.of(kind, zone, one, other, 0);
+        let (source, target) = (sender(packet.source), packet.destination);
+        load(shared.sources.places(key(Kind::Source, source, 0)));
+        load(shared.targets.places(key(Kind::Target, target, 0)));
+        if packet.protocol == protocol::UDP && packet.destination_port == floods::DNS_PORT {
+            load(shared.pairs.places(key(Kind::PairDns, source, target)));
         }
     }
 

@@ -4,6 +4,7 @@
 //! `tcp_*`, `terminated`, `transport_checksum`, and for a new flow what policy says at once.
 //! Memory: the flow table, the timers; a full table evicts by the order that [`weir_flow`] states.
 
+use weir_dpdk::prefetch;
 use weir_flow::{
     FlowId, FlowKey, Life, Oriented, TcpConnection, TcpLimits, TcpVerdict, sender_is_client,
 };
@@ -19,8 +20,9 @@ use crate::path::{Arrived, EXPIRE_BUDGET, Fate, Path, Slot};
 
 impl<S: FrameSource> Path<S> {
     /// Finds or makes the flow of every packet. The first pass makes the keys and touches the
-    /// buckets, the second finds the entries; side by side their cache misses overlap. The third
-    /// follows each packet, with what was found as long as no flow has come or gone.
+    /// buckets, the second finds the entries and has loaded what detectors count of new ones; side by
+    /// side their cache misses overlap. The third follows each packet, with what was found as long as no
+    /// flow has come or gone.
     #[inline(never)]
     pub(crate) fn track(&mut self, slots: &mut [Slot<S::Frame>], now_us: u64) {
         for slot in slots.iter_mut() {
@@ -30,6 +32,11 @@ impl<S: FrameSource> Path<S> {
         for slot in slots.iter_mut() {
             if let Some((oriented, hash)) = &slot.key {
                 slot.known = self.flows.table.find(&oriented.key, *hash);
+                if let (None, Some(packet), Some(threats)) =
+                    (slot.known, &slot.packet, &self.inspection.threats)
+                {
+                    threats.ahead(oriented.key.zone(), packet, |places| prefetch(places));
+                }
             }
         }
         for slot in slots {
@@ -70,7 +77,7 @@ impl<S: FrameSource> Path<S> {
         slot.key = known.or_else(|| {
             let oriented = FlowKey::of(packet, self.zone(arrived.port, packet));
             let hash = self.flows.table.hash(&oriented.key);
-            weir_dpdk::prefetch(self.flows.table.bucket(hash));
+            prefetch(self.flows.table.bucket(hash));
             Some((oriented, hash))
         });
     }

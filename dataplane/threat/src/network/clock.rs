@@ -44,23 +44,37 @@ const COUNT_MAX: u32 = (1 << 24) - 1;
 const TRIES: usize = 4;
 
 impl Rate {
-    /// Adds to the count.
+    /// Adds to the count. Where another worker adds at the same moment one of both may be lost, of many; a locked
+    /// instruction would wait for every cache miss before it.
     #[inline]
     pub fn add(word: &AtomicU64, count: u32, now_ms: u32, window_ms: u32) -> Level {
+        let (fresh, level) = Self::plus(word.load(Relaxed), count, now_ms, window_ms);
+        word.store(fresh, Relaxed);
+        level
+    }
+
+    /// The same where the count is compared with another, so that what is lost of one would tell.
+    #[inline]
+    pub fn add_exactly(word: &AtomicU64, count: u32, now_ms: u32, window_ms: u32) -> Level {
         let mut known = word.load(Relaxed);
         let mut level = Level::default();
         for _ in 0..TRIES {
-            let (number, mut next) = Self::advance(known, now_ms, window_ms);
-            next.current = (next.current + count.min(COUNT_MAX)).min(COUNT_MAX);
-            level = next;
-            let fresh =
-                u64::from(number) << 48 | u64::from(next.current) << 24 | u64::from(next.previous);
+            let fresh;
+            (fresh, level) = Self::plus(known, count, now_ms, window_ms);
             match word.compare_exchange_weak(known, fresh, Relaxed, Relaxed) {
                 Ok(_) => break,
                 Err(other) => known = other,
             }
         }
         level
+    }
+
+    /// The word with more in it, and what it says then.
+    fn plus(word: u64, count: u32, now_ms: u32, window_ms: u32) -> (u64, Level) {
+        let (number, mut level) = Self::advance(word, now_ms, window_ms);
+        level.current = (level.current + count.min(COUNT_MAX)).min(COUNT_MAX);
+        let counts = u64::from(level.current) << 24 | u64::from(level.previous);
+        (u64::from(number) << 48 | counts, level)
     }
 
     /// The count as it is.
@@ -134,6 +148,16 @@ mod tests {
         assert_eq!(Rate::level(&word, 1500, 1000).sliding(), 500);
         assert_eq!(Rate::level(&word, 2000, 1000).sliding(), 0);
         assert_eq!(Rate::add(&word, 3, 9000, 1000).sliding(), 3);
+    }
+
+    #[test]
+    fn an_exact_count_says_the_same() {
+        let (word, exact) = (AtomicU64::new(0), AtomicU64::new(0));
+        for ms in (0..5000).step_by(7) {
+            let level = Rate::add(&word, 3, ms, 1000);
+            assert_eq!(Rate::add_exactly(&exact, 3, ms, 1000), level);
+        }
+        assert_eq!(word.into_inner(), exact.into_inner());
     }
 
     #[test]

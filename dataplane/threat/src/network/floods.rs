@@ -37,7 +37,7 @@ pub const TARGET_WORDS: usize = 15;
 pub const PAIR_WORDS: usize = 2;
 
 const SECOND_MS: u32 = 1000;
-const DNS_PORT: u16 = 53;
+pub(super) const DNS_PORT: u16 = 53;
 const DHCP_SERVER_PORT: u16 = 67;
 const DHCP_WINDOW_MS: u32 = 5000;
 
@@ -82,7 +82,7 @@ impl<'a> Balance<'a> {
     /// One is begun: how many are unfinished by half seconds, and whether there is a flood.
     pub fn begun(&self, scene: &Scene<'_>, limits: Limits) -> (u32, bool) {
         let now_ms = scene.now_ms;
-        let begun = Rate::add(self.begun, 1, now_ms, HALF_MS);
+        let begun = Rate::add_exactly(self.begun, 1, now_ms, HALF_MS);
         let finished = Rate::level(self.finished, now_ms, HALF_MS);
         let finished = finished.current + finished.previous;
         let settled = match begun.is_late() {
@@ -99,7 +99,7 @@ impl<'a> Balance<'a> {
 
     /// One is finished.
     pub fn finished(&self, scene: &Scene<'_>) {
-        Rate::add(self.finished, 1, scene.now_ms, HALF_MS);
+        Rate::add_exactly(self.finished, 1, scene.now_ms, HALF_MS);
     }
 }
 

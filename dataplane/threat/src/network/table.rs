@@ -3,12 +3,14 @@
 //! Trusts: that keys are hashed with the node's secret, so that nobody outside can choose a set. Distrusts:
 //! how many keys there are. Memory: all of it at the start; it never grows.
 //!
-//! * A look-up reads the eight tags of one set and never more, whatever the number of keys.
+//! * A look-up reads the eight places of one set, which are one cache line, and never more, whatever the number
+//!   of keys. Keys whose sets and 31 bits of tags are equal share their counters.
 //! * **Forgetting.** A new key takes an empty place of its set, else the place that was not touched for the
 //!   longest time among those that are not *kept*. At most [`KEPT_MAX`] of the eight are kept (what is worth it
 //!   says the detector: a finished handshake, a number of failures), and only until they were idle for the
 //!   table's time. So made-up keys displace each other and those that were heard of once, and never what is kept.
-//! * No locks. Two workers that take the same place at once may lose a few counts; thresholds do not mind.
+//! * No locks, and no locked instruction to take or to renew a place: it would wait for every cache miss before
+//!   it. Two workers that take the same place at once may lose a few counts; thresholds do not mind.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -19,7 +21,12 @@ pub const WAYS: usize = 8;
 /// Places of a set that can be kept.
 pub const KEPT_MAX: usize = 6;
 
+/// Of a place: when it was last touched (the low half), whether it is kept, and the tag of its key. No tag: it
+/// is nobody's.
+const SEEN: u64 = (1 << 32) - 1;
 const KEPT: u64 = 1 << 32;
+const TAG: u64 = !(SEEN | KEPT);
+const LOWEST_TAG: u64 = KEPT << 1;
 
 /// A table with `WORDS` counters for each key.
 #[derive(Debug)]
@@ -28,13 +35,13 @@ pub struct Table<const WORDS: usize> {
     idle_ms: u32,
 }
 
+/// The places of a set: what a look-up reads.
+pub type Places = [AtomicU64; WAYS];
+
 #[derive(Debug)]
 #[repr(align(64))]
 struct Set<const WORDS: usize> {
-    /// Zero: nobody's place.
-    tags: [AtomicU64; WAYS],
-    /// When it was last touched (32 bits), and whether it is kept.
-    seen: [AtomicU64; WAYS],
+    places: Places,
     words: [[AtomicU64; WORDS]; WAYS],
 }
 
@@ -56,19 +63,24 @@ impl<const WORDS: usize> Table<WORDS> {
         }
     }
 
+    /// Where the key is looked up: to be loaded ahead.
+    #[inline]
+    pub fn places(&self, key: u64) -> &Places {
+        &self.set(key).places
+    }
+
     /// The key's counters, if there are any.
     #[inline]
     pub fn find(&self, key: u64) -> Option<Entry<'_, WORDS>> {
-        let tag = key.max(1);
-        let set = self.set(tag);
+        let (set, tag) = (self.set(key), tag_of(key));
         let way = set
-            .tags
+            .places
             .iter()
-            .position(|known| known.load(Relaxed) == tag)?;
+            .position(|known| known.load(Relaxed) & TAG == tag)?;
         Some(Entry { set, way })
     }
 
-    /// The key's counters, zero where it is new. None where another worker was quicker to take the place.
+    /// The key's counters, zero where it is new.
     #[inline]
     pub fn touch(&self, key: u64, now_ms: u32) -> Option<Entry<'_, WORDS>> {
         match self.find(key) {
@@ -76,35 +88,34 @@ impl<const WORDS: usize> Table<WORDS> {
                 entry.seen_at(now_ms);
                 Some(entry)
             }
-            None => self.take(key.max(1), now_ms),
+            None => self.take(key, now_ms),
         }
     }
 
-    fn set(&self, tag: u64) -> &Set<WORDS> {
-        &self.sets[tag as usize & (self.sets.len() - 1)]
+    fn set(&self, key: u64) -> &Set<WORDS> {
+        &self.sets[key as usize & (self.sets.len() - 1)]
     }
 
-    fn take(&self, tag: u64, now_ms: u32) -> Option<Entry<'_, WORDS>> {
-        let set = self.set(tag);
-        let way = (0..WAYS).max_by_key(|&way| set.worthless(way, now_ms, self.idle_ms))?;
-        set.worthless(way, now_ms, self.idle_ms)?;
-        let known = set.tags[way].load(Relaxed);
-        set.tags[way]
-            .compare_exchange(known, tag, Relaxed, Relaxed)
-            .ok()?;
+    fn take(&self, key: u64, now_ms: u32) -> Option<Entry<'_, WORDS>> {
+        let set = self.set(key);
+        let worthless = |way| Some((set.worthless(way, now_ms, self.idle_ms)?, way));
+        let (_, way) = (0..WAYS).filter_map(worthless).max()?;
         for word in &set.words[way] {
             word.store(0, Relaxed);
         }
-        set.seen[way].store(u64::from(now_ms), Relaxed);
+        set.places[way].store(tag_of(key) | u64::from(now_ms), Relaxed);
         Some(Entry { set, way })
     }
+}
+
+fn tag_of(key: u64) -> u64 {
+    (key & TAG).max(LOWEST_TAG)
 }
 
 impl<const WORDS: usize> Default for Set<WORDS> {
     fn default() -> Self {
         Self {
-            tags: Default::default(),
-            seen: Default::default(),
+            places: Default::default(),
             words: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
         }
     }
@@ -113,12 +124,12 @@ impl<const WORDS: usize> Default for Set<WORDS> {
 impl<const WORDS: usize> Set<WORDS> {
     /// How readily this place is given to another key; None: it is kept.
     fn worthless(&self, way: usize, now_ms: u32, idle_ms: u32) -> Option<u64> {
-        if self.tags[way].load(Relaxed) == 0 {
+        let place = self.places[way].load(Relaxed);
+        if place & TAG == 0 {
             return Some(u64::MAX);
         }
-        let seen = self.seen[way].load(Relaxed);
-        let age_ms = age_ms(now_ms, seen as u32);
-        (seen & KEPT == 0 || age_ms > idle_ms).then_some(u64::from(age_ms))
+        let age_ms = age_ms(now_ms, place as u32);
+        (place & KEPT == 0 || age_ms > idle_ms).then_some(u64::from(age_ms))
     }
 }
 
@@ -138,27 +149,28 @@ impl<'a, const WORDS: usize> Entry<'a, WORDS> {
     /// It is worth being kept while others come and go. Where as many as can be are kept already, the one
     /// that was idle for longest is kept no more.
     pub fn keep(&self, now_ms: u32) {
-        let set = self.set;
-        if set.seen[self.way].load(Relaxed) & KEPT != 0 {
+        let places = &self.set.places;
+        if places[self.way].load(Relaxed) & KEPT != 0 {
             return;
         }
-        let kept = |way: &usize| set.seen[*way].load(Relaxed) & KEPT != 0;
+        let kept = |way: &usize| places[*way].load(Relaxed) & KEPT != 0;
         if (0..WAYS).filter(kept).count() >= KEPT_MAX {
             let stalest = (0..WAYS)
                 .filter(kept)
-                .max_by_key(|&way| age_ms(now_ms, set.seen[way].load(Relaxed) as u32));
+                .max_by_key(|&way| age_ms(now_ms, places[way].load(Relaxed) as u32));
             if let Some(way) = stalest {
-                set.seen[way].fetch_and(!KEPT, Relaxed);
+                places[way].fetch_and(!KEPT, Relaxed);
             }
         }
-        set.seen[self.way].fetch_or(KEPT, Relaxed);
+        places[self.way].fetch_or(KEPT, Relaxed);
     }
 
     #[inline]
     fn seen_at(&self, now_ms: u32) {
-        let seen = self.set.seen[self.way].load(Relaxed);
-        if seen as u32 != now_ms {
-            self.set.seen[self.way].store(seen & KEPT | u64::from(now_ms), Relaxed);
+        let place = &self.set.places[self.way];
+        let known = place.load(Relaxed);
+        if known as u32 != now_ms {
+            place.store(known & !SEEN | u64::from(now_ms), Relaxed);
         }
     }
 }
@@ -203,29 +215,42 @@ mod tests {
         assert!(held > 240, "{held}");
     }
 
+    /// A key with this tag.
+    fn tagged(tag: u64) -> u64 {
+        tag * LOWEST_TAG
+    }
+
     #[test]
     fn what_is_kept_gives_way_once_it_was_idle() {
         let table = Table::<1>::new(8, 1000);
         for key in 1..=8 {
-            table.touch(key, 0).unwrap().keep(0);
+            table.touch(tagged(key), 0).unwrap().keep(0);
         }
         for key in 100..108 {
-            table.touch(key, 5000);
+            table.touch(tagged(key), 5000);
         }
-        assert!((1..=8).all(|key| table.find(key).is_none()));
-        assert!((100..108).all(|key| table.find(key).is_some()));
+        assert!((1..=8).all(|key| table.find(tagged(key)).is_none()));
+        assert!((100..108).all(|key| table.find(tagged(key)).is_some()));
     }
 
     #[test]
     fn two_places_are_always_left_for_what_is_new() {
         let table = Table::<1>::new(8, 1000);
         for key in 1..=8 {
-            table.touch(key, key as u32).unwrap().keep(key as u32);
+            table
+                .touch(tagged(key), key as u32)
+                .unwrap()
+                .keep(key as u32);
         }
-        assert!(table.touch(99, 10).is_some());
-        assert_eq!((1..=8).filter(|&key| table.find(key).is_some()).count(), 7);
+        assert!(table.touch(tagged(99), 10).is_some());
+        assert_eq!(
+            (1..=8)
+                .filter(|&key| table.find(tagged(key)).is_some())
+                .count(),
+            7
+        );
         // The first two were kept no more when the last two came to be kept.
-        assert!((3..=8).all(|key| table.find(key).is_some()));
+        assert!((3..=8).all(|key| table.find(tagged(key)).is_some()));
     }
 
     #[test]
