@@ -282,6 +282,22 @@ fn a_keepalive_with_a_byte_of_rubbish_passes() {
 }
 
 #[test]
+fn a_stream_all_of_which_was_acknowledged_holds_nothing() {
+    let mut pool = small();
+    let mut stream = StreamState::default();
+    pool.open(&mut stream, 100);
+    pool.segment(&mut stream, 100, b"hello");
+    pool.acknowledged(&mut stream, 104);
+    assert!(pool.used_bytes() > 0);
+    pool.acknowledged(&mut stream, 105);
+    assert_eq!(pool.used_bytes(), 0);
+    pool.segment(&mut stream, 110, b"later");
+    pool.acknowledged(&mut stream, 105);
+    assert!(pool.used_bytes() > 0);
+    pool.close(&mut stream);
+}
+
+#[test]
 fn a_stream_given_up_passes_untracked_and_takes_nothing() {
     let mut pool = small();
     let mut stream = StreamState::default();

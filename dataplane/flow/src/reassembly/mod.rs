@@ -376,6 +376,10 @@ impl Reassembler {
 
     fn free_acknowledged(&mut self, stream: &mut StreamState) {
         let had = earlier(stream.acknowledged, stream.next);
+        if !after(stream.highest, had) {
+            // A connection that rests holds nothing, and the chunks that others write to are warm.
+            return self.chunks.free_all(&mut stream.held);
+        }
         while let Some(end) = self.chunks.first_end(&stream.held)
             && !after(earlier(end, stream.highest), had)
         {

@@ -1,15 +1,14 @@
-//! reassemble → identify → parse → scan → decide: what a packet's content says, and what follows.
+//! identify → parse → scan → decide: what a packet's content says, and what follows.
 //!
-//! Trusts: track found the right flow. Distrusts: sequence numbers, every byte of content. Gives:
-//! `stream_mismatch`, `stream_limit`, `urgent_data`, `application_changed`, `signature`, and the denials of policy.
-//! Memory: the reassembler's pool, the engine's sessions, the scanner's streams; a flow that cannot
-//! have one is judged as speaking an unknown application.
+//! Trusts: track found the right flow, and reassemble the order of bytes. Distrusts: every byte of content. Gives:
+//! `application_changed`, `signature`, and the denials of policy. Memory: the engine's sessions, the scanner's
+//! streams; a flow that cannot have one is judged as speaking an unknown application.
 
-use weir_flow::{FlowId, Life, SegmentOutcome, payload_sequence};
+use weir_flow::{FlowId, Life};
 use weir_l7::{AppId, EventKind as MessageKind, Interest, SessionId, Transport};
 use weir_policy::{Application, Decision, Question, WireAction, spec::Action};
 use weir_sigs::Facts;
-use weir_wire::{Direction, Packet, Reason, protocol, tcp_flags};
+use weir_wire::{Direction, Packet, Reason, protocol};
 
 use crate::connection::{Connection, Mark, Standing};
 use crate::counters::Stage;
@@ -92,141 +91,8 @@ impl<S: FrameSource> Path<S> {
         fate
     }
 
-    /// reassemble: segments become stretches of bytes in order; each is read as soon as it is whole.
-    fn reassemble(
-        &mut self,
-        id: FlowId,
-        direction: Direction,
-        packet: &Packet,
-        payload: &[u8],
-        now_us: u64,
-    ) -> Fate {
-        let cold = self.flows.table.cold_mut(id);
-        let other = direction.reverse();
-        if let Some(reading) = &mut cold.reading
-            && packet.tcp.flags & tcp_flags::ACK != 0
-            && reading.streams_open[other as usize]
-        {
-            self.reassembler.acknowledged(
-                &mut reading.streams[other as usize],
-                packet.tcp.acknowledgement,
-            );
-        }
-        // What the receiver acknowledged and we did not see will never come by here.
-        while self.flows.table.cold(id).is_behind(other) {
-            self.jump_gap(id, other, now_us);
-        }
-        let sequence = payload_sequence(&packet.tcp);
-        let cold = self.flows.table.cold_mut(id);
-        if packet.tcp.flags & tcp_flags::URG != 0
-            && !payload.is_empty()
-            && !cold.application().is_some_and(has_urgent_data)
-        {
-            self.detect_objection_in(id, Reason::UrgentData, packet, now_us);
-            if let fate @ Fate::Drop(_) = self.object_unreadable(id, Reason::UrgentData) {
-                return fate;
-            }
-        }
-        let cold = self.flows.table.cold_mut(id);
-        if cold.reading.is_none() && (payload.is_empty() || cold.is(Mark::SessionOver)) {
-            // Nothing to read yet, or not any more.
-            return self.without_reading(id, payload, now_us);
-        }
-        // Segments without content go by before there is memory to note where they stood.
-        let begins = match cold.is(Mark::FromStart) {
-            true => cold.tcp.first_sequence(direction),
-            false => sequence,
-        };
-        let Some(reading) = self.inspection.readings.begin(cold) else {
-            return self.without_reading(id, payload, now_us);
-        };
-        let stream = &mut reading.streams[direction as usize];
-        if !std::mem::replace(&mut reading.streams_open[direction as usize], true) {
-            self.reassembler.open(stream, begins);
-            reading.stream_begins[direction as usize] = begins;
-        }
-        if packet.tcp.flags & tcp_flags::FIN != 0 {
-            self.reassembler
-                .finish(stream, sequence.wrapping_add(payload.len() as u32));
-        }
-        if payload.is_empty() {
-            return self.fate_of(id);
-        }
-        let outcome = self.reassembler.segment(stream, sequence, payload);
-        self.stages.lap(Stage::Reassemble, 1);
-        match outcome {
-            SegmentOutcome::InOrder { fresh } => {
-                let fate = self.read(id, direction, Transport::Tcp, &payload[fresh], now_us);
-                match fate {
-                    Fate::Forward if self.flows.table.cold(id).has_gap(direction) => {
-                        self.read_buffered(id, direction, now_us)
-                    }
-                    fate => fate,
-                }
-            }
-            SegmentOutcome::Buffered | SegmentOutcome::Repeated | SegmentOutcome::Untracked => {
-                self.fate_of(id)
-            }
-            SegmentOutcome::Drop(reason) => {
-                self.detect_objection_in(id, reason, packet, now_us);
-                self.object(id, reason)
-            }
-        }
-    }
-
-    /// A segment of a flow that has no memory to be read with.
-    fn without_reading(&mut self, id: FlowId, payload: &[u8], now_us: u64) -> Fate {
-        let cold = self.flows.table.cold_mut(id);
-        if !payload.is_empty() && !cold.is(Mark::Over) {
-            cold.set(Mark::SessionOver, true);
-            let application = cold.application().unwrap_or(AppId::UNKNOWN);
-            self.name_application(id, application, now_us);
-        }
-        self.fate_of(id)
-    }
-
-    /// Reads the stretches that were kept and are in order now.
-    fn read_buffered(&mut self, id: FlowId, direction: Direction, now_us: u64) -> Fate {
-        let mut stretch = std::mem::take(&mut self.stretch);
-        let mut fate = self.fate_of(id);
-        while fate == Fate::Forward {
-            let Some(reading) = &mut self.flows.table.cold_mut(id).reading else {
-                break;
-            };
-            let stream = &mut reading.streams[direction as usize];
-            let Some(bytes) = self.reassembler.next_buffered(stream) else {
-                break;
-            };
-            stretch.clear();
-            stretch.extend_from_slice(bytes);
-            fate = self.read(id, direction, Transport::Tcp, &stretch, now_us);
-        }
-        self.stretch = stretch;
-        fate
-    }
-
-    /// Moves a stream over bytes that passed before it was picked up, or that a capture lost.
-    fn jump_gap(&mut self, id: FlowId, direction: Direction, now_us: u64) {
-        let Some(reading) = &mut self.flows.table.cold_mut(id).reading else {
-            return;
-        };
-        let stream = &mut reading.streams[direction as usize];
-        let lost = self.reassembler.jump_gap(stream);
-        if let (Some(scan), Some(scanner)) = (reading.scan, &mut self.inspection.scanner) {
-            scanner.gap(scan, direction, lost);
-        }
-        reading.granted_by = None;
-        if let Some(session) = reading.session {
-            self.inspection.l7.gap(session, direction, lost);
-            self.heed(id, session);
-            self.note_identification(id, true, None, now_us);
-            self.judge_unreadable(id, now_us);
-        }
-        self.read_buffered(id, direction, now_us);
-    }
-
     /// identify → parse → scan → decide, for a stretch of content.
-    fn read(
+    pub(super) fn read(
         &mut self,
         id: FlowId,
         direction: Direction,
@@ -250,6 +116,9 @@ impl<S: FrameSource> Path<S> {
         content: &[u8],
         now_us: u64,
     ) -> Fate {
+        if transport == Transport::Tcp && self.pass_over(id, direction, content, now_us) {
+            return self.fate_of(id);
+        }
         self.look_at(id);
         let (hot, cold) = self.flows.table.hot_and_cold_mut(id);
         let candidates = self.inspection.candidates(cold, hot.key.protocol());
@@ -389,6 +258,25 @@ impl<S: FrameSource> Path<S> {
         fate
     }
 
+    /// Whether all of this is within what the parser asked to be passed over, and nobody else looks into streams: a
+    /// packet within a body, of whose reading nothing would come.
+    fn pass_over(&mut self, id: FlowId, direction: Direction, content: &[u8], now_us: u64) -> bool {
+        let inspection = &mut self.inspection;
+        if inspection.scanner.is_some() || inspection.sensors.is_some() {
+            return false;
+        }
+        let Some(session) = self.flows.table.cold(id).session() else {
+            return false;
+        };
+        let length = content.len() as u64;
+        let is_body = matches!(inspection.l7.interest(session, direction), Interest::Skip(rest) if rest >= length);
+        if is_body {
+            inspection.l7.skipped(session, direction, length);
+            self.judge_unreadable(id, now_us);
+        }
+        is_body
+    }
+
     /// Content could not be decoded. Towards a server, where attacks are hidden in it, it is dropped by
     /// the node's strictness, and the flow with it.
     fn judge_undecoded(
@@ -448,7 +336,7 @@ impl<S: FrameSource> Path<S> {
     /// Takes over what the engine knows of the application; policy is asked again when it is news. Where it was
     /// asked about its first request, and `allowed` all of them, that was the answer already. `changed`: this
     /// piece of content may have made it another.
-    fn note_identification(
+    pub(super) fn note_identification(
         &mut self,
         id: FlowId,
         changed: bool,
@@ -489,7 +377,7 @@ impl<S: FrameSource> Path<S> {
     }
 
     /// The application is known without the engine.
-    fn name_application(&mut self, id: FlowId, application: AppId, now_us: u64) {
+    pub(super) fn name_application(&mut self, id: FlowId, application: AppId, now_us: u64) {
         let cold = self.flows.table.cold_mut(id);
         cold.set_done(Direction::ToServer);
         cold.set_done(Direction::ToClient);
@@ -574,12 +462,6 @@ impl<S: FrameSource> Path<S> {
             Standing::Forward | Standing::Inspect => Fate::Forward,
         }
     }
-}
-
-/// Whether the application itself marks bytes as urgent: Telnet's Synch (RFC 854), which FTP shares
-/// (RFC 959, 4.1.3). A server of any other may or may not see such a byte in its stream (RFC 6093).
-fn has_urgent_data(application: AppId) -> bool {
-    matches!(application.name(), "telnet" | "ftp")
 }
 
 fn denial_reason(cold: &Connection) -> Reason {

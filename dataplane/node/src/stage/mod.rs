@@ -8,6 +8,7 @@ mod detect;
 mod hold;
 mod inside;
 mod inspect;
+mod reassemble;
 mod record;
 mod related;
 mod scan;

@@ -37,6 +37,29 @@ fn a_retransmission_with_other_bytes_is_dropped() {
 }
 
 #[test]
+fn behind_a_body_that_nobody_reads_the_next_request_is_judged() {
+    let mut bench = api_only();
+    let mut talk = opened(&mut bench, Family::V4);
+    let head = b"GET /api/1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert!(talk.client_passes(&mut bench, head));
+    for piece in [
+        &b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nhello "[..],
+        b"my w",
+        b"orld",
+    ] {
+        assert!(talk.server_passes(&mut bench, piece));
+    }
+    let body = b"POST /api/2 HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n";
+    assert!(talk.client_passes(&mut bench, body));
+    // Within the body a request is none, behind it it is.
+    let forbidden = b"GET /admin HTTP/1.1\r\nHost: abcdefg\r\n\r\n";
+    assert_eq!(forbidden.len(), 38);
+    assert!(talk.client_passes(&mut bench, forbidden));
+    assert!(talk.client_passes(&mut bench, b"ab"));
+    assert!(!talk.client_passes(&mut bench, forbidden));
+}
+
+#[test]
 fn monitor_forwards_even_that() {
     let mut bench = Bench::new(&Shop::story(Mode::Monitor).build());
     let talk = opened(&mut bench, Family::V4);
