@@ -35,7 +35,7 @@ impl<S: FrameSource> Path<S> {
                 if let (None, Some(packet), Some(threats)) =
                     (slot.known, &slot.packet, &self.inspection.threats)
                 {
-                    threats.ahead(oriented.key.zone(), packet, |places| prefetch(places));
+                    threats.ahead(oriented.key.zone(), packet, prefetch);
                 }
             }
         }
