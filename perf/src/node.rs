@@ -29,6 +29,8 @@ const NETWORKS_V6: [(u128, u32); 2] = [
     (0xfd00_0000_0000_000c << 64, CLIENT),
 ];
 const EVENTS: usize = 1 << 17;
+/// As many as churn has connections open at its end.
+const SESSIONS_MAX: usize = 1 << 18;
 /// Packets between two calls of [`Node::after_chunk`], at most.
 pub const CHUNK_PACKETS: usize = 16 << 10;
 const TICK_US: u64 = 1_000;
@@ -156,6 +158,8 @@ pub fn path(
 ) -> Result<Path<MemoryFrames>> {
     let limits = Limits {
         flows: options.flows,
+        // A flow that gets none is not read: nothing would be measured but that.
+        sessions: options.flows.min(SESSIONS_MAX),
         secret: options.secret,
         ..Limits::default()
     };
