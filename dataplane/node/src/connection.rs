@@ -1,6 +1,6 @@
 //! What a worker knows of a flow beyond the hot line: the cold state of the flow table.
 
-use weir_flow::{FlowKey, Hot, Life, StreamState, TcpConnection};
+use weir_flow::{FlowKey, Hot, Life, TcpConnection};
 use weir_l7::{AppId, Confidence, Identification, SessionId, TURNED, registry};
 use weir_policy::{Application, Certainty, Decision, Question, spec::Action, spec::Mode};
 use weir_sigs::ScanFlow;
@@ -9,7 +9,8 @@ use weir_wire::{Direction, protocol, to_ip_address};
 
 use crate::announced::Part;
 use crate::event::FlowFacts;
-use crate::session::{Known, Told};
+use crate::readings::{Reading, SCANNED};
+use crate::session::Known;
 use crate::word::Word;
 
 /// What [`Hot::verdict`] holds: what happens to the next packet without looking further.
@@ -92,63 +93,6 @@ pub struct Connection {
 }
 
 const _: () = assert!(size_of::<Connection>() == 160);
-
-/// What is needed while a flow is looked into, and what few flows need at all. Comes from a pool and goes back
-/// when the flow is settled or over.
-#[derive(Default)]
-pub struct Reading {
-    /// Reassembly, by direction.
-    pub streams: [StreamState; 2],
-    /// Whether `streams` were opened, by direction.
-    pub streams_open: [bool; 2],
-    /// Identification and parsing.
-    pub session: Option<SessionId>,
-    /// Where the bytes of the streams begin.
-    pub stream_begins: [u32; 2],
-    /// What its application said, as far as rules ask for it.
-    pub told_by_application: Told,
-    /// Signature scanning.
-    pub scan: Option<ScanFlow>,
-    /// Bytes scanned, by direction; [`SCANNED`] where signatures want nothing of it.
-    pub scanned: [u64; 2],
-    /// Bytes to be scanned before it is of use to ask what signatures want, by direction.
-    pub ask_signatures_at: [u64; 2],
-    /// As what, and whether the parser was done with both directions, signatures were asked.
-    pub asked_as: (Option<AppId>, bool),
-    /// The connection that announced this one, which it is a part of.
-    pub part_of: Option<Part>,
-    /// The decision that was last told as a denial.
-    pub told: Option<Decision>,
-    /// The id of the rule that allowed the last request; None before the first, and after bytes that
-    /// were not seen.
-    pub granted_by: Option<u32>,
-    /// What threat detectors remember of it.
-    pub watch: weir_threat::Watch,
-    /// Content of it may be being decoded.
-    pub decoding: bool,
-    /// The flow as its sensors know it; None where none looks into it.
-    pub sensed: Option<SensorFlow>,
-    /// Under which policy that was decided.
-    pub sensed_epoch: Option<u32>,
-    /// Bytes of the stream that sensors looked at, by direction.
-    pub sensed_bytes: [u64; 2],
-}
-
-/// More bytes than any depth.
-pub(crate) const SCANNED: u64 = u64::MAX >> 1;
-
-impl Reading {
-    /// Whether it holds nothing that has to be given back or is still to be asked for.
-    fn is_over(&self) -> bool {
-        self.streams.iter().all(StreamState::is_empty)
-            && self.session.is_none()
-            && self.scan.is_none()
-            && self.sensed.is_none()
-            && !self.decoding
-            && self.part_of.is_none()
-            && self.granted_by.is_none()
-    }
-}
 
 /// An application or none, in one byte.
 #[derive(Clone, Copy, Default)]

@@ -15,10 +15,11 @@ use weir_policy::Certainty;
 use weir_sigs::Wanted;
 use weir_wire::Direction;
 
-use crate::connection::{Connection, Mark, SCANNED, Standing};
+use crate::connection::{Connection, Mark, Standing};
 use crate::inspection::{Inspection, close, conclude};
 use crate::io::FrameSource;
 use crate::path::{Fate, Path};
+use crate::readings::SCANNED;
 use crate::session::Known;
 
 const BOTH: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
