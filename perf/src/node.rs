@@ -29,7 +29,7 @@ const NETWORKS_V6: [(u128, u32); 2] = [
     (0xfd00_0000_0000_000c << 64, CLIENT),
 ];
 const EVENTS: usize = 1 << 17;
-/// As many as churn has connections open at its end.
+/// More than churn has connections open at its end.
 const SESSIONS_MAX: usize = 1 << 18;
 /// Packets between two calls of [`Node::after_chunk`], at most.
 pub const CHUNK_PACKETS: usize = 16 << 10;
@@ -54,6 +54,13 @@ pub struct Options {
     pub rules: u32,
     /// Identities they are spread over, beside the two of the load.
     pub identities: u32,
+}
+
+impl Options {
+    /// Flows that are read at a time.
+    pub fn sessions(&self) -> usize {
+        self.flows.min(SESSIONS_MAX)
+    }
 }
 
 impl Default for Options {
@@ -159,7 +166,7 @@ pub fn path(
     let limits = Limits {
         flows: options.flows,
         // A flow that gets none is not read: nothing would be measured but that.
-        sessions: options.flows.min(SESSIONS_MAX),
+        sessions: options.sessions(),
         secret: options.secret,
         ..Limits::default()
     };

@@ -20,7 +20,6 @@ use weir_perf::scheduled::{self, Line, SECOND, ScheduledQueue, locked, now};
 use weir_perf::stamped::{Report, Waiting};
 
 const EVENTS: usize = 1 << 17;
-const SESSIONS: usize = 1 << 14;
 const FRAME_BYTES: usize = 64;
 /// Rounds that what is on its way has to come back in.
 const LAST_ROUNDS: u32 = 10_000;
@@ -57,7 +56,7 @@ pub fn run(arguments: &SwapArguments) -> Result<()> {
         ..Options::default()
     };
     let (ports, line) = scheduled::pair(arguments.flows, FRAME_BYTES)?;
-    let shared = Shared::new(1, SESSIONS);
+    let shared = Shared::new(1, options.sessions());
     let ownership = Ownership::shared(&shared.alive, &[true]);
     let ownership = ownership.into_iter().next().context("there is no worker")?;
     let path = node::path(

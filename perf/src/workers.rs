@@ -22,7 +22,6 @@ use weir_perf::port::{self, LoadQueue};
 use crate::LoadArguments;
 
 const EVENTS: usize = 1 << 12;
-const SESSIONS: usize = 1 << 14;
 
 /// Written when the worker of that number begins to poll; the last, when none does.
 static MARKS: [AtomicU64; 3] = [AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)];
@@ -62,7 +61,7 @@ pub fn run(arguments: &WorkersArguments) -> Result<()> {
         identities: arguments.rules.clamp(1, 1_000),
         ..Options::default()
     };
-    let shared = Shared::new(usize::from(arguments.workers), SESSIONS);
+    let shared = Shared::new(usize::from(arguments.workers), options.sessions());
     let counted = node::counted(&options);
     let mut crew = Vec::new();
     let ownerships = Ownership::shared(&shared.alive, &[true, true]);

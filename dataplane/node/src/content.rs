@@ -424,31 +424,30 @@ mod tests {
         assert_eq!(told[0].1.as_deref(), Some("image/gif"));
     }
 
-    #[test]
-    fn parts_of_what_a_server_sends_are_not_files_beside_it() {
-        let bytes = b"--x\r\nContent-Disposition: attachment; filename=a\r\n\r\nMZ\r\n--x--\r\n";
-        let mut content = body(b"", bytes);
+    const ATTACHED: &[u8] =
+        b"--x\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\nMZ\r\n--x--\r\n";
+
+    /// What a server sends, with a file in it.
+    fn attached() -> Content<'static> {
+        let mut content = body(b"", ATTACHED);
         content.buffer = Buffer::HttpResponseBody;
         content.begins = Some(Form {
             coding: b"",
             media_type: b"multipart/mixed; boundary=x",
         });
-        let told = pieces(&[Buffer::FileData], &content);
+        content
+    }
+
+    #[test]
+    fn parts_of_what_a_server_sends_are_not_files_beside_it() {
+        let told = pieces(&[Buffer::FileData], &attached());
         let all: String = told.iter().map(|(_, _, bytes)| bytes.as_str()).collect();
-        assert_eq!(all, text(bytes));
+        assert_eq!(all, text(ATTACHED));
     }
 
     #[test]
     fn names_of_files_in_what_a_server_sends_are_told() {
-        let bytes =
-            b"--x\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\nMZ\r\n--x--\r\n";
-        let mut content = body(b"", bytes);
-        content.buffer = Buffer::HttpResponseBody;
-        content.begins = Some(Form {
-            coding: b"",
-            media_type: b"multipart/mixed; boundary=x",
-        });
-        let told = pieces(&[Buffer::FileName], &content);
+        let told = pieces(&[Buffer::FileName], &attached());
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(told[0].2, "a.exe");
     }

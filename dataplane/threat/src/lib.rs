@@ -67,8 +67,8 @@ impl Threats {
     }
 
     /// Shows where it is counted what a packet that would begin a connection does, to be loaded ahead for a whole
-    /// burst of them. Together with one line a look-up in place of two and counts without locked instructions: 11 % of
-    /// the time of churn.
+    /// burst of them. Together with one line a look-up in place of two and counts without locked instructions: a tenth
+    /// of the time of churn.
     #[inline]
     pub fn ahead(&self, zone: u32, packet: &Packet, load: impl Fn(&network::Places)) {
         self.network.ahead(zone, packet, load);

@@ -13,7 +13,7 @@ use crate::io::FrameSource;
 use crate::path::{Fate, Path};
 
 impl<S: FrameSource> Path<S> {
-    /// reassemble: segments become stretches of bytes in order; each is read as soon as it is whole.
+    /// Takes a segment, and reads what is in order with it.
     pub(super) fn reassemble(
         &mut self,
         id: FlowId,
